@@ -1,0 +1,148 @@
+"""Registry: the name of a file -> the implementation in it.
+
+`congestion: cubic` in a scenario means `recovery/congestion/cubic.py`. A plug-in's parameters are its keyword-only
+fields; their annotations (`units`) say how text becomes an integer. Nothing is imported before it is asked for.
+"""
+
+import difflib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import UnionType
+from typing import Annotated, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from rudp_smtp.errors import ConfigError
+from rudp_smtp.units import PARSERS
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A plug-in chosen by name, with checked parameters in inside units. A value: it can be compared and pickled."""
+
+    name: str
+    parameters: tuple[tuple[str, object], ...] = ()
+
+
+def nearest(name: str, known: tuple[str, ...]) -> str:
+    """The tail of an error message: what exists, and the nearest of it."""
+    guesses = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f"did you mean {guesses[0]!r}? " if guesses else ""
+    return f"{guess}known: {', '.join(known)}"
+
+
+class Registry(Generic[T]):
+    """One folder of plug-ins.
+
+    `context` names what the composition root passes to `build`; a scenario may not set those. `support` names the
+    folder's files that are no plug-ins.
+    """
+
+    def __init__(
+        self, kind: str, package: str, *, context: tuple[str, ...] = (), support: tuple[str, ...] = ()
+    ) -> None:
+        self.kind = kind
+        self._package = package
+        self._context = context
+        self._support = support
+        self._classes: dict[str, type[T]] = {}
+
+    def register(self, cls: type[T]) -> type[T]:
+        """Class decorator; the name is the file's, or the folder's when the plug-in is one."""
+        self._classes[cls.__module__.removeprefix(self._package + ".").split(".")[0]] = cls
+        return cls
+
+    def names(self) -> tuple[str, ...]:
+        """Every plug-in there is, by the files in the folder, without importing them."""
+        path = import_module(self._package).__path__
+        return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if m.name not in self._support))
+
+    def load(self, name: str) -> type[T]:
+        """The class called `name`; `ConfigError` offers the nearest name."""
+        if name not in self._classes:
+            if name not in self.names():
+                raise ConfigError(f"unknown {self.kind} {name!r}; {nearest(name, self.names())}")
+            import_module(f"{self._package}.{name}")
+        return self._classes[name]
+
+    def parameters(self, name: str) -> dict[str, inspect.Parameter]:
+        """What a scenario may set of plug-in `name`: its keyword-only parameters less the context."""
+        signature = inspect.signature(self.load(name))
+        return {key: value for key, value in signature.parameters.items() if key not in self._context}
+
+    def spec(self, value: object, key: str = "") -> Spec:
+        """Read `NAME` or `{model: NAME, parameter: value, ...}` as a scenario gives it at `key`."""
+        if isinstance(value, str):
+            value = {"model": value}
+        if not isinstance(value, Mapping) or not isinstance(value.get("model"), str):
+            raise ConfigError(
+                f"expected the name of a {self.kind}, or {{model: NAME, parameter: value}}; "
+                f"known: {', '.join(self.names())}",
+                key=key,
+            )
+        name = value["model"]
+        if name not in self.names():
+            here = f"{key}.model" if len(value) > 1 else key
+            raise ConfigError(f"unknown {self.kind} {name!r}; {nearest(name, self.names())}", key=here)
+        known = self.parameters(name)
+        hints = get_type_hints(self.load(name).__init__, include_extras=True)
+        parameters = []
+        for parameter, given in value.items():
+            if parameter == "model":
+                continue
+            where = f"{key}.{parameter}"
+            if parameter not in known:
+                raise ConfigError(
+                    f"{self.kind} {name!r} has no parameter {parameter!r}; {nearest(str(parameter), tuple(known))}",
+                    key=where,
+                )
+            parameters.append((str(parameter), _convert(given, hints[parameter], where)))
+        for parameter, described in known.items():
+            if described.default is inspect.Parameter.empty and parameter not in value:
+                raise ConfigError(f"{self.kind} {name!r} needs the parameter {parameter!r}", key=key)
+        spec = Spec(name, tuple(sorted(parameters)))
+        self._check(spec, key)
+        return spec
+
+    def build(self, spec: Spec, **context: object) -> T:
+        """Make the plug-in; `context` must be what the registry declared."""
+        return self.load(spec.name)(**dict(spec.parameters), **context)
+
+    def _check(self, spec: Spec, key: str) -> None:
+        """Let the class refuse impossible values: an optional `check(**parameters)` raising ConfigError."""
+        check = getattr(self.load(spec.name), "check", None)
+        if check is None:
+            return
+        try:
+            check(**dict(spec.parameters))
+        except ConfigError as error:
+            where = f"{key}.{error.key}" if error.key else key
+            raise ConfigError(error.message, key=where) from error
+
+
+def _convert(value: object, hint: object, key: str) -> object:
+    """Turn a YAML value into what the annotation asks for."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        if value is None and type(None) in get_args(hint):
+            return None
+        (hint,) = (option for option in get_args(hint) if option is not type(None))
+        return _convert(value, hint, key)
+    if origin is Annotated:
+        unit = get_args(hint)[1]
+        if isinstance(unit, Registry):  # a plug-in's parameter may itself be a plug-in
+            return unit.spec(value, key)
+        try:
+            return PARSERS[unit](value)
+        except ConfigError as error:
+            raise ConfigError(error.message, key=key) from None
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{value!r} is not a list", key=key)
+        return tuple(_convert(item, get_args(hint)[0], f"{key}[{i}]") for i, item in enumerate(value))
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise ConfigError(f"{value!r} is not of type {getattr(hint, '__name__', hint)}", key=key)

@@ -1,0 +1,130 @@
+"""Every observable fact as a frozen dataclass, with qlog's names, and where facts go.
+
+The core holds a `Sink | None`: when nobody listens a fact costs one comparison and is not even built. Times are
+virtual nanoseconds. Facts never hold clocks, process numbers or random names, so a trace is as reproducible as a run.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class PacketSent:
+    """A packet left a connection. `streams` lists (stream_id, start, stop) offsets carried."""
+
+    time: int
+    host: str  # which endpoint saw it: "client" or "server"
+    connection: int  # ordinal of the connection at that endpoint
+    packet_number: int
+    size: int
+    is_ack_eliciting: bool
+    streams: tuple[tuple[int, int, int], ...]
+    is_retransmission: bool  # carries stream octets that were sent before
+    is_probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PacketReceived:
+    time: int
+    host: str
+    connection: int
+    packet_number: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PacketDropped:
+    """Octets that were not accepted; `trigger` is qlog's reason (integrity_check_failed, duplicate, ...)."""
+
+    time: int
+    host: str
+    size: int
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True)
+class PacketAcked:
+    time: int
+    host: str
+    connection: int
+    packet_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class PacketLost:
+    """Declared lost; `trigger` is reordering_threshold, time_threshold or pto_expired."""
+
+    time: int
+    host: str
+    connection: int
+    packet_number: int
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpuriousLoss:
+    """A packet declared lost was acknowledged after all."""
+
+    time: int
+    host: str
+    connection: int
+    packet_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsUpdated:
+    time: int
+    host: str
+    connection: int
+    smoothed_rtt: int
+    min_rtt: int
+    congestion_window: int
+    bytes_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStateUpdated:
+    time: int
+    host: str
+    connection: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFate:
+    """What a link decided about its packet `index`: passed, lost, queue_full, duplicated, corrupted or reordered."""
+
+    time: int
+    link: str
+    index: int
+    size: int
+    fate: str
+
+
+Fact = (
+    PacketSent
+    | PacketReceived
+    | PacketDropped
+    | PacketAcked
+    | PacketLost
+    | SpuriousLoss
+    | MetricsUpdated
+    | ConnectionStateUpdated
+    | LinkFate
+)
+
+
+class Sink(Protocol):
+    """Where facts go."""
+
+    def emit(self, fact: Fact) -> None: ...
+
+
+class ListSink:
+    """Keeps every fact, in order."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+
+    def emit(self, fact: Fact) -> None:
+        self.facts.append(fact)

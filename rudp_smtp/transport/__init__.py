@@ -1,0 +1,153 @@
+"""Ordered byte streams over datagrams: what every transport looks like from outside, and their registry.
+
+Sans-IO, with three kinds of method. Inputs from network and clock: `receive_datagram`, `handle_timeout`. Commands
+from the application: verbs. Outputs, pulled until they return None: `next_datagram`, `next_event`, then
+`next_timeout`. After each input or command drain every output before the next one (`drivers/pump.py`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+from rudp_smtp.draws import DrawKey
+from rudp_smtp.registry import Registry
+from rudp_smtp.trace import Sink
+
+Address = Hashable  # opaque to us: a (host, port) on real sockets, a host's name in simulation
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """The handshake is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The peer opened a stream; it may carry data both ways at once."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamData:
+    """The next octets of a stream, in order. `is_fin`: there will be no more (half-close). Data may be empty then."""
+
+    stream_id: int
+    data: bytes
+    is_fin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamWritable:
+    """A stream whose buffer was full (see `Transport.send`) has room again."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReset:
+    """The peer gave up its sending side (RFC 9000 s3.5)."""
+
+    stream_id: int
+    error_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStopped:
+    """The peer no longer reads what we send on the stream (STOP_SENDING)."""
+
+    stream_id: int
+    error_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection is over; no event follows. `cause`: local, peer, idle_timeout or protocol_error."""
+
+    cause: str
+    error_code: int
+    reason: str
+
+
+Event = Established | StreamOpened | StreamData | StreamWritable | StreamReset | StreamStopped | Closed
+
+
+@dataclass(slots=True)
+class TransportStats:
+    """Counted from the first packet to the last, per connection; sums are meaningful."""
+
+    packets_sent: int = 0
+    packets_received: int = 0
+    packets_acked: int = 0
+    packets_lost: int = 0  # declared lost by us
+    packets_spurious: int = 0  # of these, acknowledged later
+    packets_duplicate: int = 0  # received more than once
+    packets_dropped: int = 0  # received and refused (integrity, version, syntax)
+    acks_sent: int = 0  # packets that carried nothing but an acknowledgement
+    probes_sent: int = 0
+    bytes_sent: int = 0  # UDP payload octets
+    bytes_received: int = 0
+    stream_bytes_sent: int = 0  # first transmissions of stream octets
+    stream_bytes_retransmitted: int = 0
+    stream_bytes_delivered: int = 0  # handed to the application in order
+    smoothed_rtt: int = 0  # last known, ns
+    min_rtt: int = 0
+    congestion_window: int = 0  # last known, bytes
+
+
+class Transport(Protocol):
+    """One connection, as an application commands it."""
+
+    @property
+    def stats(self) -> TransportStats: ...
+
+    def open_stream(self) -> int:
+        """Open a bidirectional stream, also before the handshake is complete; its ID."""
+
+    def send(self, stream_id: int, data: bytes, fin: bool = False) -> None:
+        """Queue octets. Never refused for size: a polite sender stops when `unsent_bytes` is above its taste and
+        goes on at `StreamWritable`. Raises LocalProtocolError after fin, reset or close."""
+
+    def unsent_bytes(self, stream_id: int) -> int:
+        """Octets queued on the stream that no packet has carried yet."""
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None: ...
+
+    def stop_sending(self, stream_id: int, error_code: int) -> None: ...
+
+    def close(self, now: int) -> None:
+        """Close gracefully: what was queued is delivered and acknowledged first."""
+
+    def reset(self, error_code: int, reason: str, now: int) -> None:
+        """Close at once, telling the peer why; what is not acknowledged may be lost."""
+
+
+class Endpoint(Protocol):
+    """All the connections of one host and port: finds the connection a datagram belongs to, accepts new ones."""
+
+    def connect(self, remote: Address, now: int) -> Transport: ...
+
+    def receive_datagram(self, data: bytes, remote: Address, now: int) -> None: ...
+
+    def handle_timeout(self, now: int) -> None: ...
+
+    def next_datagram(self, now: int) -> tuple[bytes, Address] | None: ...
+
+    def next_event(self) -> tuple[Transport, Event] | None: ...
+
+    def next_timeout(self) -> int | None: ...
+
+    def total_stats(self) -> TransportStats:
+        """The sum over all connections, past ones too."""
+
+
+class TransportPlugin(ABC):
+    """A transport's parameters, as a scenario gives them, and the way to an endpoint that obeys them."""
+
+    @abstractmethod
+    def endpoint(self, *, host: str, accepts: bool, draws: DrawKey, sink: Sink | None) -> Endpoint:
+        """`draws` is all the randomness the endpoint gets; `host` names it in facts."""
+
+
+TRANSPORTS: Registry[TransportPlugin] = Registry("transport", __name__)

@@ -1,0 +1,92 @@
+"""Units at the edges: text with a unit in, whole nanoseconds, bytes, bits per second and probabilities inside.
+
+A field's annotation says what it measures (`delay: Duration`), so a plug-in's own signature is enough to read its
+parameters from a scenario (see `registry`).
+"""
+
+import re
+from fractions import Fraction
+from typing import Annotated
+
+from rudp_smtp.errors import ConfigError
+
+NANOSECOND = 1
+MICROSECOND = 1_000
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+
+PROBABILITY_ONE = 1 << 64  # a probability is an integer threshold out of this; a draw is below it or not
+
+Duration = Annotated[int, "duration"]  # nanoseconds
+Size = Annotated[int, "size"]  # bytes
+Rate = Annotated[int, "rate"]  # bits per second
+Probability = Annotated[int, "probability"]  # out of PROBABILITY_ONE
+
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z%/]*)")
+_DURATIONS = {"ns": NANOSECOND, "us": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "min": 60 * SECOND}
+_SIZES = {
+    "B": 1,
+    "kB": 1_000,
+    "MB": 1_000_000,
+    "GB": 1_000_000_000,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+}
+_RATES = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
+
+
+def _parse(text: object, scale: dict[str, int], what: str, example: str) -> int:
+    match = _NUMBER.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        number = isinstance(text, int | float) and not isinstance(text, bool)
+        problem = f"{text!r} has no unit" if number else f"{text!r} is not a {what}"
+        raise ConfigError(f"{problem}; expected a {what} such as {example} (units: {', '.join(scale)})")
+    number_text, unit = match.groups()
+    if unit not in scale:
+        problem = f"{text!r} has no unit" if not unit else f"{text!r}: unknown unit {unit!r}"
+        raise ConfigError(f"{problem}; expected a {what} such as {example} (units: {', '.join(scale)})")
+    return round(Fraction(number_text) * scale[unit])
+
+
+def parse_duration(text: object) -> Duration:
+    """Nanoseconds from "20ms"; a bare number is refused."""
+    return _parse(text, _DURATIONS, "duration", "20ms")
+
+
+def parse_size(text: object) -> Size:
+    """Bytes from "64KiB"; a bare number is refused."""
+    return _parse(text, _SIZES, "size", "64KiB")
+
+
+def parse_rate(text: object) -> Rate:
+    """Bits per second from "20mbit", as tc writes it; a bare number is refused."""
+    return _parse(text, _RATES, "rate", "20mbit")
+
+
+def parse_probability(text: object) -> Probability:
+    """A threshold out of PROBABILITY_ONE from 0.1 or "10%", rounded once."""
+    expected = "expected a probability: a fraction from 0 to 1, or with a percent sign, such as 10%"
+    if isinstance(text, bool) or not isinstance(text, int | float | str):
+        raise ConfigError(f"{text!r} is not a probability; {expected}")
+    match = _NUMBER.fullmatch(text.strip() if isinstance(text, str) else repr(text))
+    if match is None or match.group(2) not in ("", "%"):
+        raise ConfigError(f"{text!r} is not a probability; {expected}")
+    fraction = Fraction(match.group(1)) / (100 if match.group(2) else 1)
+    if fraction > 1:
+        hint = f" (did you mean {text}%?)" if not match.group(2) and fraction <= 100 else ""
+        raise ConfigError(f"{text!r} is more than certain; {expected}{hint}")
+    return round(fraction * PROBABILITY_ONE)
+
+
+def probability_fraction(probability: Probability) -> float:
+    """The float nearest to a threshold, for reports only."""
+    return probability / PROBABILITY_ONE
+
+
+PARSERS = {
+    "duration": parse_duration,
+    "size": parse_size,
+    "rate": parse_rate,
+    "probability": parse_probability,
+}

@@ -1,0 +1,1 @@
+"""Scenario, runs, records, tables, figures: the road of evidence."""

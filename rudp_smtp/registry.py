@@ -38,13 +38,23 @@ class Registry(Generic[T]):
     """One folder of plug-ins.
 
     `context` names what the composition root passes to `build`; a scenario may not set those. `support` names the
-    folder's files that are no plug-ins.
+    folder's files that are no plug-ins. `selector` is the key that holds the name. `shorthand`, (plug-in, parameter),
+    says what a bare value that names no plug-in means.
     """
 
     def __init__(
-        self, kind: str, package: str, *, context: tuple[str, ...] = (), support: tuple[str, ...] = ()
+        self,
+        kind: str,
+        package: str,
+        *,
+        context: tuple[str, ...] = (),
+        support: tuple[str, ...] = (),
+        selector: str = "model",
+        shorthand: tuple[str, str] | None = None,
     ) -> None:
         self.kind = kind
+        self.selector = selector
+        self.shorthand = shorthand
         self._package = package
         self._context = context
         self._support = support
@@ -75,25 +85,28 @@ class Registry(Generic[T]):
 
     def spec(self, value: object, key: str = "") -> Spec:
         """Read `NAME` or `{model: NAME, parameter: value, ...}` as a scenario gives it at `key`."""
-        if isinstance(value, str):
-            value = {"model": value}
-        if not isinstance(value, Mapping) or not isinstance(value.get("model"), str):
+        is_bare = not isinstance(value, Mapping)
+        if self.shorthand is not None and is_bare and value not in self.names():
+            value = {self.selector: self.shorthand[0], self.shorthand[1]: value}
+        elif isinstance(value, str):
+            value = {self.selector: value}
+        if not isinstance(value, Mapping) or not isinstance(value.get(self.selector), str):
             raise ConfigError(
-                f"expected the name of a {self.kind}, or {{model: NAME, parameter: value}}; "
+                f"expected the name of a {self.kind}, or {{{self.selector}: NAME, parameter: value}}; "
                 f"known: {', '.join(self.names())}",
                 key=key,
             )
-        name = value["model"]
+        name = value[self.selector]
         if name not in self.names():
-            here = f"{key}.model" if len(value) > 1 else key
+            here = f"{key}.{self.selector}" if len(value) > 1 else key
             raise ConfigError(f"unknown {self.kind} {name!r}; {nearest(name, self.names())}", key=here)
         known = self.parameters(name)
         hints = get_type_hints(self.load(name).__init__, include_extras=True)
         parameters = []
         for parameter, given in value.items():
-            if parameter == "model":
+            if parameter == self.selector:
                 continue
-            where = f"{key}.{parameter}"
+            where = key if is_bare else f"{key}.{parameter}"
             if parameter not in known:
                 raise ConfigError(
                     f"{self.kind} {name!r} has no parameter {parameter!r}; {nearest(str(parameter), tuple(known))}",

@@ -46,7 +46,14 @@ class RemoteProtocolError(ProtocolError):
 
 
 class PacketDecodeError(RemoteProtocolError):
-    """Octets that are not a packet of ours."""
+    """Octets that are not a packet of ours; `trigger` is the reason a PacketDropped fact gives.
+
+    header_parse_error, unsupported_version, integrity_check_failed or frame_encoding_error.
+    """
+
+    def __init__(self, message: str, *, trigger: str = "header_parse_error", error_code: int = 0) -> None:
+        super().__init__(message, error_code=error_code)
+        self.trigger = trigger
 
 
 class SmtpSyntaxError(RemoteProtocolError):

@@ -1,1 +1,1 @@
-"""Bytes to packets and back: pure functions, no state, no clock."""
+"""Bytes <-> packets. Pure functions: no state, no clock. Start with `packet`, which draws the layout."""

@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Annotated, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from rudp_smtp.errors import ConfigError
-from rudp_smtp.units import PARSERS
+from rudp_smtp.units import PARSERS, PRINTERS
 
 T = TypeVar("T")
 
@@ -120,6 +120,15 @@ class Registry(Generic[T]):
         self._check(spec, key)
         return spec
 
+    def describe(self, spec: Spec) -> dict[str, object]:
+        """The inverse of `spec`, with every default filled in and units printed: two that mean the same are equal."""
+        hints = get_type_hints(self.load(spec.name).__init__, include_extras=True)
+        given = dict(spec.parameters)
+        described: dict[str, object] = {self.selector: spec.name}
+        for parameter, signature in self.parameters(spec.name).items():
+            described[parameter] = _describe(given.get(parameter, signature.default), hints[parameter])
+        return described
+
     def build(self, spec: Spec, **context: object) -> T:
         """Make the plug-in; `context` must be what the registry declared."""
         return self.load(spec.name)(**dict(spec.parameters), **context)
@@ -159,3 +168,24 @@ def _convert(value: object, hint: object, key: str) -> object:
     if isinstance(hint, type) and type(value) is hint:
         return value
     raise ConfigError(f"{value!r} is not of type {getattr(hint, '__name__', hint)}", key=key)
+
+
+def _describe(value: object, hint: object) -> object:
+    """Turn an inside value back into what a scenario says."""
+    if value is None:
+        return None
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        (hint,) = (option for option in get_args(hint) if option is not type(None))
+        return _describe(value, hint)
+    if origin is Annotated:
+        unit = get_args(hint)[1]
+        if isinstance(unit, Registry):
+            assert isinstance(value, Spec), f"{value!r} is no Spec"
+            return unit.describe(value)
+        assert isinstance(value, int), f"{value!r} is no {unit}"
+        return PRINTERS[unit](value)
+    if isinstance(value, tuple):
+        return [_describe(item, get_args(hint)[0]) for item in value]
+    assert isinstance(value, bool | int | float | str), f"{value!r} cannot be told in a scenario"
+    return value

@@ -84,9 +84,50 @@ def probability_fraction(probability: Probability) -> float:
     return probability / PROBABILITY_ONE
 
 
+def _print(value: int, scale: dict[str, int]) -> str:
+    """The unit that leaves the smallest whole number; on a tie the smallest unit, so 0 is 0ns."""
+    number, unit = min(((value // factor, unit) for unit, factor in scale.items() if value % factor == 0), key=_number)
+    return f"{number}{unit}"
+
+
+def _number(quantity: tuple[int, str]) -> int:
+    return quantity[0]
+
+
+def print_duration(value: Duration) -> str:
+    """The one text that stands for this duration: `parse_duration` gives it back exactly."""
+    return _print(value, {unit: factor for unit, factor in _DURATIONS.items() if unit != "min"})
+
+
+def print_size(value: Size) -> str:
+    return _print(value, _SIZES)
+
+
+def print_rate(value: Rate) -> str:
+    return _print(value, _RATES)
+
+
+def print_probability(value: Probability) -> str:
+    """The shortest percentage that is rounded to this threshold."""
+    percent = Fraction(value, PROBABILITY_ONE) * 100
+    for digits in range(22):  # 10**-20 is finer than the step of 100 / 2**64
+        whole, decimals = divmod(round(percent * 10**digits), 10**digits)
+        text = f"{whole}.{decimals:0{digits}d}%" if digits else f"{whole}%"
+        if parse_probability(text) == value:
+            return text
+    raise AssertionError(f"no percentage stands for {value}")
+
+
 PARSERS = {
     "duration": parse_duration,
     "size": parse_size,
     "rate": parse_rate,
     "probability": parse_probability,
+}
+
+PRINTERS = {
+    "duration": print_duration,
+    "size": print_size,
+    "rate": print_rate,
+    "probability": print_probability,
 }

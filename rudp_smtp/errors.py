@@ -4,9 +4,25 @@ Three kinds of wrong (what a peer sends, what a caller asks, what we got wrong):
 an `assert`.
 """
 
+from enum import IntEnum
+
 
 class RudpError(Exception):
     """Anything this package raises on purpose."""
+
+
+class ErrorCode(IntEnum):
+    """Why a connection is closed, as the peer is told (RFC 9000 s20.1: its names and numbers)."""
+
+    NO_ERROR = 0x0
+    INTERNAL_ERROR = 0x1
+    FLOW_CONTROL_ERROR = 0x3
+    STREAM_LIMIT_ERROR = 0x4
+    STREAM_STATE_ERROR = 0x5
+    FINAL_SIZE_ERROR = 0x6
+    FRAME_ENCODING_ERROR = 0x7
+    TRANSPORT_PARAMETER_ERROR = 0x8
+    PROTOCOL_VIOLATION = 0xA
 
 
 class ConfigError(RudpError):

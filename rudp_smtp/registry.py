@@ -39,7 +39,7 @@ class Registry(Generic[T]):
 
     `context` names what the composition root passes to `build`; a scenario may not set those. `support` names the
     folder's files that are no plug-ins. `selector` is the key that holds the name. `shorthand`, (plug-in, parameter),
-    says what a bare value that names no plug-in means.
+    says what a bare value that is no name means.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class Registry(Generic[T]):
     def spec(self, value: object, key: str = "") -> Spec:
         """Read `NAME` or `{model: NAME, parameter: value, ...}` as a scenario gives it at `key`."""
         is_bare = not isinstance(value, Mapping)
-        if self.shorthand is not None and is_bare and value not in self.names():
-            value = {self.selector: self.shorthand[0], self.shorthand[1]: value}
-        elif isinstance(value, str):
+        if isinstance(value, str) and (self.shorthand is None or value.isidentifier()):
             value = {self.selector: value}
+        elif is_bare and self.shorthand is not None:
+            value = {self.selector: self.shorthand[0], self.shorthand[1]: value}
         if not isinstance(value, Mapping) or not isinstance(value.get(self.selector), str):
             raise ConfigError(
                 f"expected the name of a {self.kind}, or {{{self.selector}: NAME, parameter: value}}; "
@@ -117,7 +117,7 @@ class Registry(Generic[T]):
             if described.default is inspect.Parameter.empty and parameter not in value:
                 raise ConfigError(f"{self.kind} {name!r} needs the parameter {parameter!r}", key=key)
         spec = Spec(name, tuple(sorted(parameters)))
-        self._check(spec, key)
+        self._check(spec, key, is_bare)
         return spec
 
     def describe(self, spec: Spec) -> dict[str, object]:
@@ -133,7 +133,7 @@ class Registry(Generic[T]):
         """Make the plug-in; `context` must be what the registry declared."""
         return self.load(spec.name)(**dict(spec.parameters), **context)
 
-    def _check(self, spec: Spec, key: str) -> None:
+    def _check(self, spec: Spec, key: str, is_bare: bool) -> None:
         """Let the class refuse impossible values: an optional `check(**parameters)` raising ConfigError."""
         check = getattr(self.load(spec.name), "check", None)
         if check is None:
@@ -141,7 +141,7 @@ class Registry(Generic[T]):
         try:
             check(**dict(spec.parameters))
         except ConfigError as error:
-            where = f"{key}.{error.key}" if error.key else key
+            where = f"{key}.{error.key}" if error.key and not is_bare else key
             raise ConfigError(error.message, key=where) from error
 
 

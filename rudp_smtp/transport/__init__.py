@@ -150,4 +150,4 @@ class TransportPlugin(ABC):
         """`draws` is all the randomness the endpoint gets; `host` names it in facts."""
 
 
-TRANSPORTS: Registry[TransportPlugin] = Registry("transport", __name__)
+TRANSPORTS: Registry[TransportPlugin] = Registry("transport", __name__, selector="name")

@@ -81,4 +81,4 @@ class Workload(ABC):
     def report(self, stage: Stage) -> WorkloadReport: ...
 
 
-WORKLOADS: Registry[Workload] = Registry("workload", __name__, support=("node",))
+WORKLOADS: Registry[Workload] = Registry("workload", __name__, selector="name", support=("node",))

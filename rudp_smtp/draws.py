@@ -33,8 +33,8 @@ class DrawKey:
         """A uniform integer in [0, limit): limit is far below 2**64, so the bias of the product is below 2**-40."""
         return self.draw(index, attempt) * limit >> 64
 
-    def happens(self, index: int, probability: int) -> bool:
+    def happens(self, index: int, probability: int, attempt: int = 0) -> bool:
         """Decide an event of this probability (out of PROBABILITY_ONE); 0 and 1 need no draw."""
         if probability <= 0:
             return False
-        return probability >= PROBABILITY_ONE or self.draw(index) < probability
+        return probability >= PROBABILITY_ONE or self.draw(index, attempt) < probability

@@ -45,6 +45,10 @@ class DriverError(RudpError):
     """The world outside refused: a socket, a file, a process."""
 
 
+class LivelockError(RudpError):
+    """A node works without end at one instant of time: a defect of ours, named before it can hang."""
+
+
 class ProtocolError(RudpError):
     """A rule of the protocol was broken; `error_code` is what the peer is told."""
 

@@ -15,21 +15,31 @@ class QueuedPacket:
     data: bytes
     size: int  # octets on the wire, network headers included
     enqueued: int  # time of entrance, ns
+    is_lost: bool = False  # decided at the entrance, carried out after the bandwidth is spent (`where: egress`)
+    is_displaced: bool = False  # decided at the entrance: the reorder stage sends it early or holds it back
 
 
 class QueueDiscipline(ABC):
-    """Owns the waiting packets. The packet being serialised has left the queue (as in a real transmit ring)."""
+    """Owns the waiting packets. The packet being serialised has left the queue (as in a real transmit ring).
+
+    `dropped` is the link's list: a discipline appends whatever it gives up, the newcomer included, and forgets it.
+    """
 
     @abstractmethod
-    def enqueue(self, packet: QueuedPacket, now: int) -> bool:
-        """Take the packet, or refuse it (False: dropped)."""
+    def enqueue(self, packet: QueuedPacket, now: int, dropped: list[QueuedPacket]) -> None:
+        """Take the packet or drop it; others may have to go instead."""
 
     @abstractmethod
-    def dequeue(self, now: int) -> QueuedPacket | None:
-        """The next packet to serialise; a discipline may drop others on the way (see `dropped`)."""
+    def dequeue(self, now: int, dropped: list[QueuedPacket]) -> QueuedPacket | None:
+        """The next packet to serialise, at the very time the transmitter is free; None only if none is left."""
+
+    @property
+    @abstractmethod
+    def octets(self) -> int:
+        """The sum of the waiting packets' sizes."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
 
-QUEUE_DISCIPLINES: Registry[QueueDiscipline] = Registry("queue discipline", __name__)
+QUEUE_DISCIPLINES: Registry[QueueDiscipline] = Registry("queue discipline", __name__, selector="discipline")

@@ -1,0 +1,182 @@
+"""Simulator: virtual time. Nodes and links are asked when they next have something to do, and time jumps there.
+
+Discrete events in a heap ordered by (time, insertion count): equal times are served first come, first served, so a
+run is the same everywhere. Timers are re-armed lazily: a node or link has at most one live entry in the heap, a
+deadline that moved later leaves it where it is, and an entry that comes too early is put back at the real deadline.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Literal
+
+from rudp_smtp.drivers.pump import Address, Node, deliver, expire
+from rudp_smtp.errors import DriverError, LivelockError
+from rudp_smtp.link.link import Link
+
+TIMEOUTS_PER_INSTANT_MAX = 1_000  # one node's, at one and the same time: it is not getting anywhere
+
+_NEVER = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult:
+    """How a run ended, and after what."""
+
+    now: int  # virtual time at the end
+    events: int  # inputs to nodes: datagrams and timeouts
+    packets: int  # datagrams the nodes sent
+    stop: Literal["done", "time_limit", "event_limit", "stalled"]  # stalled: nothing is left to happen, but not done
+
+
+class _Slot:
+    """Something with a deadline: which entry in the heap is its live one."""
+
+    __slots__ = ("armed", "entry")
+
+    def __init__(self) -> None:
+        self.armed = _NEVER  # the time of the live entry
+        self.entry = 0  # its insertion count: an entry with another one is stale
+
+
+class _Wire(_Slot):
+    """A link and the host it leads to."""
+
+    __slots__ = ("link", "source", "target")
+
+    def __init__(self, link: Link, source: Address, target: "_Host") -> None:
+        super().__init__()
+        self.link = link
+        self.source = source
+        self.target = target
+
+
+class _Host(_Slot):
+    """A node and the links that lead away from it; the node's network, as the pump sees it."""
+
+    __slots__ = ("address", "is_done", "node", "simulator", "timed_out_at", "timeouts", "wires")
+
+    def __init__(self, address: Address, node: Node, simulator: "Simulator") -> None:
+        super().__init__()
+        self.address = address
+        self.node = node
+        self.simulator = simulator
+        self.wires: dict[Address, _Wire] = {}
+        self.is_done = node.done
+        self.timed_out_at = -1
+        self.timeouts = 0  # in a row at `timed_out_at`
+
+    def send(self, data: bytes, remote: Address, now: int) -> None:
+        wire = self.wires.get(remote)
+        if wire is None:
+            raise DriverError(f"no link leads from {self.address!r} to {remote!r}")
+        wire.link.push(data, now)
+        self.simulator.on_sent(wire)
+
+
+class Simulator:
+    """Owns the clock and the heap. Run once."""
+
+    def __init__(self, nodes: Mapping[Address, Node], links: Mapping[tuple[Address, Address], Link]) -> None:
+        """`links` maps (from, to) to the direction between those two nodes."""
+        self._heap: list[tuple[int, int, _Slot]] = []
+        self._entries = 0
+        self._packets = 0
+        hosts = {address: _Host(address, node, self) for address, node in nodes.items()}
+        self._hosts = list(hosts.values())
+        self._links = list(links.values())
+        for (source, target), link in links.items():
+            if source not in hosts or target not in hosts:
+                raise DriverError(f"a link leads from {source!r} to {target!r}, but not both are nodes")
+            hosts[source].wires[target] = _Wire(link, source, hosts[target])
+        self._unfinished = sum(not host.is_done for host in self._hosts)
+
+    def run(self, until: int, events: int) -> SimulationResult:
+        """Go on until every node is done, nothing is left to happen, time is past `until`, or `events` are spent."""
+        for host in self._hosts:
+            self._arm(host, host.node.next_timeout(), 0)
+        heap = self._heap
+        now = 0
+        spent = 0
+        while self._unfinished:
+            if not heap:
+                return SimulationResult(now, spent, self._packets, "stalled")
+            if heap[0][0] > until:
+                if self._is_stalled():
+                    return SimulationResult(now, spent, self._packets, "stalled")
+                return SimulationResult(until, spent, self._packets, "time_limit")
+            if spent >= events:
+                return SimulationResult(now, spent, self._packets, "event_limit")
+            time, entry, slot = heappop(heap)
+            if entry != slot.entry:
+                continue
+            slot.armed = _NEVER
+            if isinstance(slot, _Wire):
+                inputs = self._arrive(slot, time, events - spent)
+            else:
+                assert isinstance(slot, _Host)
+                inputs = self._wake(slot, time)
+            if inputs:
+                now = time
+                spent += inputs
+        return SimulationResult(now, spent, self._packets, "done")
+
+    def _is_stalled(self) -> bool:
+        """Whether the heap holds nothing but deadlines that were given up."""
+        return all(host.node.next_timeout() is None for host in self._hosts) and all(
+            link.next_timeout() is None for link in self._links
+        )
+
+    def on_sent(self, wire: _Wire) -> None:
+        """A node sent something over this link, which may now have something to do earlier than it had."""
+        self._packets += 1
+        self._arm(wire, wire.link.next_timeout(), 0)
+
+    def _arrive(self, wire: _Wire, now: int, events_max: int) -> int:
+        """Hand over what the link has ready; how many inputs that was."""
+        link, host = wire.link, wire.target
+        inputs = 0
+        while inputs < events_max and self._unfinished:
+            data = link.next_datagram(now)
+            if data is None:
+                break
+            inputs += 1
+            deadline = deliver(host.node, data, wire.source, now, host)
+            self._settle(host, deadline, now)
+        self._arm(wire, link.next_timeout(), now)
+        return inputs
+
+    def _wake(self, host: _Host, now: int) -> int:
+        """Fire the node's timer if its deadline has really come; how many inputs that was."""
+        deadline = host.node.next_timeout()
+        if deadline is None or deadline > now:
+            self._arm(host, deadline, now)
+            return 0
+        if host.timed_out_at != now:
+            host.timed_out_at = now
+            host.timeouts = 0
+        host.timeouts += 1
+        if host.timeouts > TIMEOUTS_PER_INSTANT_MAX:
+            raise LivelockError(
+                f"node {host.address!r} handled {host.timeouts - 1} timeouts at {now} ns "
+                f"and still asks to be woken at {deadline} ns"
+            )
+        self._settle(host, expire(host.node, now, host), now)
+        return 1
+
+    def _settle(self, host: _Host, deadline: int | None, now: int) -> None:
+        """After an input: note whether the node is done, and arm its timer."""
+        is_done = host.node.done
+        if is_done is not host.is_done:
+            host.is_done = is_done
+            self._unfinished += -1 if is_done else 1
+        self._arm(host, deadline, now)
+
+    def _arm(self, slot: _Slot, deadline: int | None, now: int) -> None:
+        """See that the slot is looked at by its deadline. Earlier is harmless, so a later one changes nothing."""
+        if deadline is None or deadline >= slot.armed:
+            return
+        self._entries += 1
+        slot.armed = deadline if deadline > now else now
+        slot.entry = self._entries
+        heappush(self._heap, (slot.armed, self._entries, slot))

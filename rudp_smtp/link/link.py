@@ -1,0 +1,333 @@
+"""Link: one direction of a path, from the sender's interface to the receiver's. `config` has the order of stages.
+
+The fate of a packet depends on the seed, the link's name and the packet's index alone, so it is decided at the
+entrance: neither sizes nor times nor what the queue does to others can change it. A duplicate draws under a
+name of its own, and so has a fate of its own.
+
+The transmitter is moved lazily, at the exact times it had something to do, whenever the link is asked: a packet costs
+the driver one event, its arrival. Facts carry the time they happened, which the moment they are told may follow.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from fractions import Fraction
+from heapq import heappop, heappush
+
+from rudp_smtp.draws import DrawKey
+from rudp_smtp.link.config import LinkConfig
+from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
+from rudp_smtp.link.loss import LOSS_MODELS, LossModel
+from rudp_smtp.link.queue import QUEUE_DISCIPLINES, QueuedPacket
+from rudp_smtp.trace import LinkFate, Sink
+from rudp_smtp.units import SECOND
+
+NEVER = 1 << 62  # later than any time there is: 146 years
+
+
+@dataclass(slots=True)
+class LinkStats:
+    """What became of the packets. Octets count network headers; times are sums of nanoseconds."""
+
+    packets_entered: int = 0
+    octets_entered: int = 0
+    packets_lost: int = 0
+    octets_lost: int = 0
+    packets_duplicated: int = 0
+    octets_duplicated: int = 0
+    packets_corrupted: int = 0
+    octets_corrupted: int = 0
+    packets_queue_dropped: int = 0
+    octets_queue_dropped: int = 0
+    queue_packets_max: int = 0
+    queue_octets_max: int = 0
+    queue_time: int = 0  # waited before serialisation
+    packets_serialised: int = 0
+    octets_serialised: int = 0  # with the rate's packet overhead
+    serialisation_time: int = 0  # the transmitter was busy this long
+    packets_delayed: int = 0  # came to the delay stage, lost ones not
+    delay_time: int = 0  # from the end of serialisation to arrival
+    packets_reordered: int = 0
+    octets_reordered: int = 0
+    packets_delivered: int = 0
+    octets_delivered: int = 0
+    entered_first: int | None = None  # time of the first packet's entrance
+    delivered_last: int | None = None
+
+
+class _Draws:
+    """One key per purpose, made once: those of the originals, or those of their copies."""
+
+    __slots__ = ("bits", "corrupt", "delay", "loss", "reorder")
+
+    def __init__(self, draws: DrawKey, link: str, copy: str) -> None:
+        self.loss = draws.derive(link, copy, "loss")
+        self.corrupt = draws.derive(link, copy, "corrupt")
+        self.bits = draws.derive(link, copy, "bits")
+        self.delay = draws.derive(link, copy, "delay")
+        self.reorder = draws.derive(link, copy, "reorder")
+
+
+class Link:
+    """Owns the packets on their way: waiting in the queue, being serialised, or in flight.
+
+    `draws` is all the randomness there is; `name` tells this link's part of it, and its facts, from another's.
+    """
+
+    def __init__(self, config: LinkConfig, *, name: str, draws: DrawKey, sink: Sink | None = None) -> None:
+        self.config = config
+        self.name = name
+        self.stats = LinkStats()
+        self._sink = sink
+        self._header_bytes = config.header_bytes
+
+        self._draws = (_Draws(draws, name, "original"), _Draws(draws, name, "copy"))
+        self._duplicate_draws = draws.derive(name, "duplicate")
+        self._loss = _loss_model(config)
+        self._is_loss_late = config.where == "egress"
+        # A chain walks each index once, so the copies' fates come from a chain of their own.
+        self._copy_loss = _loss_model(config) if self._is_loss_late and config.duplicate else None
+        self._is_meddling = bool(config.duplicate or config.corrupt or config.reorder)
+        self._gap_left = config.reorder.gap - 1 if config.reorder else 0
+
+        self._queue = QUEUE_DISCIPLINES.build(config.queue)
+        self._dropped: list[QueuedPacket] = []
+        self._rate = config.rate.value if config.rate else 0
+        self._overhead = config.rate.packet_overhead if config.rate else 0
+        self._free_at = 0 if config.rate else NEVER  # when the transmitter has finished the packet it has
+        self._remainder = 0  # of the last division, so that rounding does not add up over a busy period
+
+        delay = config.delay
+        self._delay = delay.time
+        self._distribution = DELAY_DISTRIBUTIONS.build(delay.distribution) if delay.jitter else None
+        self._ordered_until = 0  # with keep_order: the latest arrival so far
+        self._is_fifo = config.reorder is None and (delay.jitter == 0 or delay.keep_order)
+        # No packet that has yet to be serialised can arrive sooner than this after it was.
+        self._delay_min = 0 if delay.jitter or (config.reorder and config.reorder.hold is None) else delay.time
+        self._arrivals = 0
+        self._line: deque[tuple[int, int, bytes]] = deque()  # in flight, where none overtakes another
+        self._heap: list[tuple[int, int, bytes]] = []  # in flight otherwise: (arrival, insertion count, data)
+
+    def push(self, data: bytes, now: int) -> None:
+        """Take a datagram in at the entrance."""
+        stats = self.stats
+        index = stats.packets_entered
+        size = len(data) + self._header_bytes
+        stats.packets_entered = index + 1
+        stats.octets_entered += size
+        if index == 0:
+            stats.entered_first = now
+        is_lost = self._loss is not None and self._loss.drops(index, self._draws[0].loss)
+        packet = QueuedPacket(index, 0, data, size, now, is_lost)
+        if is_lost and not self._is_loss_late:
+            self._lose(packet, now)
+            return
+        if not self._is_meddling:
+            self._admit(packet, now)
+            return
+        is_candidate = self._gap_left == 0
+        copy = self._duplicate(packet)
+        self._meddle(packet, is_candidate)
+        self._admit(packet, now)
+        if copy is not None:
+            self._meddle(copy, is_candidate)
+            self._admit(copy, now)
+
+    def next_datagram(self, now: int) -> bytes | None:
+        """The next datagram that has arrived by now, if any."""
+        if self._free_at <= now and len(self._queue):
+            self._catch_up(now)
+        if self._is_fifo:
+            line = self._line
+            if not line or line[0][0] > now:
+                return None
+            arrival, _, data = line.popleft()
+        else:
+            heap = self._heap
+            if not heap or heap[0][0] > now:
+                return None
+            arrival, _, data = heappop(heap)
+        stats = self.stats
+        stats.packets_delivered += 1
+        stats.octets_delivered += len(data) + self._header_bytes
+        stats.delivered_last = arrival
+        return data
+
+    def next_timeout(self) -> int | None:
+        """When to ask again: no datagram arrives before."""
+        if self._is_fifo:
+            if self._line:
+                return self._line[0][0]
+            return self._free_at + self._delay_min if len(self._queue) else None
+        arrival = self._heap[0][0] if self._heap else NEVER
+        if len(self._queue):
+            arrival = min(arrival, self._free_at + self._delay_min)
+        return arrival if arrival < NEVER else None
+
+    @property
+    def in_transit(self) -> int:
+        """Packets inside: entered or duplicated, and neither delivered nor dropped so far."""
+        return len(self._queue) + len(self._line) + len(self._heap)
+
+    @property
+    def packets_judged(self) -> int:
+        """How many packets the loss model decided about: what the achieved loss is a share of."""
+        stats = self.stats
+        return stats.packets_lost + stats.packets_delayed if self._is_loss_late else stats.packets_entered
+
+    def expected_loss(self) -> Fraction:
+        """The share of the packets so far that the loss model loses in theory."""
+        return self._loss.expected_loss(self.stats.packets_entered) if self._loss is not None else Fraction(0)
+
+    # The entrance: duplicate, corrupt, and what the reorder stage will do.
+
+    def _duplicate(self, packet: QueuedPacket) -> QueuedPacket | None:
+        index = packet.index
+        is_lost = self._copy_loss is not None and self._copy_loss.drops(index, self._draws[1].loss)
+        if not self._duplicate_draws.happens(index, self.config.duplicate):
+            return None
+        self.stats.packets_duplicated += 1
+        self.stats.octets_duplicated += packet.size
+        if self._sink is not None:
+            self._tell(packet, packet.enqueued, "duplicated")
+        return QueuedPacket(index, 1, packet.data, packet.size, packet.enqueued, is_lost)
+
+    def _meddle(self, packet: QueuedPacket, is_candidate: bool) -> None:
+        draws = self._draws[packet.copy]
+        corrupt, reorder = self.config.corrupt, self.config.reorder
+        if corrupt is not None and packet.data and draws.corrupt.happens(packet.index, corrupt.probability):
+            packet.data = flip_bits(packet.data, corrupt.bits, packet.index, draws.bits)
+            self.stats.packets_corrupted += 1
+            self.stats.octets_corrupted += packet.size
+            if self._sink is not None:
+                self._tell(packet, packet.enqueued, "corrupted")
+        if reorder is None:
+            return
+        if is_candidate:
+            packet.is_displaced = draws.reorder.happens(packet.index, reorder.probability)
+        if packet.copy == 0:  # a copy does not count as a packet of the gap
+            self._gap_left = reorder.gap - 1 if packet.is_displaced else max(0, self._gap_left - 1)
+
+    # Queue and rate.
+
+    def _admit(self, packet: QueuedPacket, now: int) -> None:
+        if self._rate == 0:
+            self._depart(packet, now)
+            return
+        queue = self._queue
+        if self._free_at <= now and len(queue):
+            self._catch_up(now)
+        queue.enqueue(packet, now, self._dropped)
+        if self._dropped:
+            self._account_dropped(now)
+        if self._free_at <= now:
+            if self._free_at < now:
+                self._free_at = now
+                self._remainder = 0
+            self._serialise()
+            return
+        stats = self.stats
+        waiting = len(queue)
+        if waiting > stats.queue_packets_max:
+            stats.queue_packets_max = waiting
+        if queue.octets > stats.queue_octets_max:
+            stats.queue_octets_max = queue.octets
+
+    def _catch_up(self, now: int) -> None:
+        """Do what the transmitter did since it was last looked at."""
+        while self._free_at <= now and len(self._queue):
+            self._serialise()
+
+    def _serialise(self) -> None:
+        """Start on the next packet at the moment the transmitter is free; all about its departure is known then."""
+        start = self._free_at
+        packet = self._queue.dequeue(start, self._dropped)
+        if self._dropped:
+            self._account_dropped(start)
+        if packet is None:
+            return
+        octets = max(0, packet.size + self._overhead)
+        duration, self._remainder = divmod(octets * 8 * SECOND + self._remainder, self._rate)
+        self._free_at = start + duration
+        stats = self.stats
+        stats.queue_time += start - packet.enqueued
+        stats.packets_serialised += 1
+        stats.octets_serialised += octets
+        stats.serialisation_time += duration
+        self._depart(packet, start + duration)
+
+    # Loss behind the rate, delay, reorder.
+
+    def _depart(self, packet: QueuedPacket, departure: int) -> None:
+        if packet.is_lost:
+            self._lose(packet, departure)
+            return
+        stats = self.stats
+        arrival = departure + self._delay
+        if self._distribution is not None or packet.is_displaced:
+            arrival = self._spread(packet, departure)
+        stats.packets_delayed += 1
+        stats.delay_time += arrival - departure
+        self._arrivals += 1
+        if self._is_fifo:
+            self._line.append((arrival, self._arrivals, packet.data))
+        else:
+            heappush(self._heap, (arrival, self._arrivals, packet.data))
+        if self._sink is not None:
+            self._tell(packet, departure, "passed")
+
+    def _spread(self, packet: QueuedPacket, departure: int) -> int:
+        """The arrival of a packet that does not simply take the constant delay."""
+        delay, reorder = self.config.delay, self.config.reorder
+        arrival = departure + self._delay
+        if self._distribution is not None:
+            draws = self._draws[packet.copy].delay
+            arrival = max(departure, arrival + self._distribution.offset(packet.index, draws, delay.jitter))
+        if packet.is_displaced:  # out of order on purpose, so `keep_order` lets it be
+            assert reorder is not None
+            arrival = departure if reorder.hold is None else arrival + reorder.hold
+            self.stats.packets_reordered += 1
+            self.stats.octets_reordered += packet.size
+            if self._sink is not None:
+                self._tell(packet, departure, "reordered")
+        elif delay.keep_order:
+            arrival = self._ordered_until = max(arrival, self._ordered_until)
+        return arrival
+
+    # Where packets end.
+
+    def _lose(self, packet: QueuedPacket, now: int) -> None:
+        stats = self.stats
+        stats.packets_lost += 1
+        stats.octets_lost += packet.size
+        if self._sink is not None:
+            self._tell(packet, now, "lost")
+
+    def _account_dropped(self, now: int) -> None:
+        for packet in self._dropped:
+            self.stats.packets_queue_dropped += 1
+            self.stats.octets_queue_dropped += packet.size
+            if self._sink is not None:
+                self._tell(packet, now, "queue_full")
+        self._dropped.clear()
+
+    def _tell(self, packet: QueuedPacket, time: int, fate: str) -> None:
+        assert self._sink is not None
+        self._sink.emit(LinkFate(time, self.name, packet.index, packet.size, fate))
+
+
+def _loss_model(config: LinkConfig) -> LossModel | None:
+    return LOSS_MODELS.build(config.loss) if config.loss is not None else None
+
+
+def flip_bits(data: bytes, bits: int, index: int, draws: DrawKey) -> bytes:
+    """Flip that many distinct bits (all, if there are fewer) at places keyed by `index`."""
+    length = 8 * len(data)
+    chosen: set[int] = set()
+    damaged = bytearray(data)
+    for last in range(max(0, length - bits), length):  # Floyd's sampling: one draw for each bit, no repeats
+        place = draws.below(index, last + 1, last - length + bits)
+        if place in chosen:
+            place = last
+        chosen.add(place)
+        damaged[place >> 3] ^= 1 << (place & 7)
+    return bytes(damaged)

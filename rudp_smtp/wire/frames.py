@@ -5,7 +5,7 @@ packet's frames end, and returns the frame and the offset after it. Whatever the
 PacketDecodeError and its work is linear in what it consumes. `encode` trusts its caller (assert, not errors).
 
 Departures from RFC 9000: STREAM has fixed-width fields, because it is the frame of nearly every packet and one
-`struct` call reads them all; HELLO stands where CRYPTO was, there being no encryption; times in ACK and HELLO are
+`struct` call reads them all; HELLO stands where CRYPTO was, there being no encryption (`hello`); ACK delays are
 microseconds, so there is no ack_delay_exponent; CONNECTION_CLOSE does not name the offending frame type.
 """
 
@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar
 
-from rudp_smtp.errors import PacketDecodeError
-from rudp_smtp.units import MICROSECOND, MILLISECOND
-from rudp_smtp.wire.error_codes import ErrorCode
+from rudp_smtp.units import MICROSECOND
+from rudp_smtp.wire.fields import MAX_STREAM_COUNT, decode_octets, decode_stream_id, encode_integers, refusal
+from rudp_smtp.wire.hello import HelloFrame
 from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
 
-MAX_STREAM_ID = (1 << 32) - 1
-MAX_STREAM_COUNT = 1 << 30  # RFC 9000 s4.6 with our 32-bit IDs: their two low bits tell who opened what (s2.1)
 MAX_ACK_RANGES = 256
 MAX_REASON_SIZE = 256  # octets of UTF-8; what is longer is cut, on either side
 
@@ -34,30 +32,6 @@ _STREAM_OFF64 = Struct(">BIQ")
 _STREAM_OFF64_LEN = Struct(">BIQH")
 _U16 = Struct(">H")
 _ZEROS = re.compile(b"\0+")
-
-
-def _refusal(problem: str, error_code: ErrorCode = ErrorCode.FRAME_ENCODING_ERROR) -> PacketDecodeError:
-    return PacketDecodeError(problem, trigger="frame_encoding_error", error_code=error_code)
-
-
-def _encode_integers(frame_type: int, *values: int) -> bytes:
-    return encode_varint(frame_type) + b"".join(map(encode_varint, values))
-
-
-def _decode_stream_id(data: bytes, offset: int) -> tuple[int, int]:
-    stream_id, offset = decode_varint(data, offset)
-    if stream_id > MAX_STREAM_ID:
-        raise _refusal(f"stream ID {stream_id} does not fit 32 bits")
-    return stream_id, offset
-
-
-def _decode_octets(data: bytes, offset: int) -> tuple[bytes, int]:
-    """Octets preceded by their number."""
-    size, offset = decode_varint(data, offset)
-    end = offset + size
-    if end > len(data):
-        raise _refusal(f"a length of {size} runs past the end")
-    return data[offset:end], end
 
 
 def stream_frame_overhead(offset: int, has_length: bool) -> int:
@@ -101,18 +75,18 @@ class StreamFrame:
         end = len(data)
         start = offset + (13 if flags & _OFF64 else 9)
         if start > end:
-            raise _refusal("STREAM header runs past the end")
+            raise refusal("STREAM header runs past the end")
         _, stream_id, stream_offset = (_STREAM_OFF64 if flags & _OFF64 else _STREAM).unpack_from(data, offset)
         if flags & _LEN:
             if start + 2 > end:
-                raise _refusal("STREAM header runs past the end")
+                raise refusal("STREAM header runs past the end")
+            size: int = _U16.unpack_from(data, start)[0]
             start += 2
-            stop: int = start + _U16.unpack_from(data, start - 2)[0]
-            if stop > end:
-                raise _refusal("STREAM data runs past the end")
-            end = stop
+            if start + size > end:
+                raise refusal("STREAM data runs past the end")
+            end = start + size
         if stream_offset + (end - start) > VARINT_MAX:
-            raise _refusal("STREAM data beyond offset 2**62 - 1")
+            raise refusal("STREAM data beyond offset 2**62 - 1")
         return StreamFrame(stream_id, stream_offset, data[start:end], flags & _FIN != 0), end
 
 
@@ -149,10 +123,10 @@ class AckFrame:
         count, offset = decode_varint(data, offset)
         length, offset = decode_varint(data, offset)
         if count >= MAX_ACK_RANGES or 2 * count > len(data) - offset:
-            raise _refusal(f"{count} further ACK ranges do not fit")
+            raise refusal(f"{count} further ACK ranges do not fit")
         start = largest - length
         if start < 0:
-            raise _refusal("ACK range below packet number 0")
+            raise refusal("ACK range below packet number 0")
         ranges = [(start, largest + 1)]
         while count:
             gap, offset = decode_varint(data, offset)
@@ -160,7 +134,7 @@ class AckFrame:
             stop = start - gap - 1
             start = stop - 1 - length
             if start < 0:
-                raise _refusal("ACK range below packet number 0")
+                raise refusal("ACK range below packet number 0")
             ranges.append((start, stop))
             count -= 1
         return AckFrame(ranges, ack_delay * MICROSECOND), offset
@@ -200,85 +174,6 @@ class PingFrame:
         return PingFrame(), offset + 1
 
 
-@dataclass(slots=True, kw_only=True)
-class HelloFrame:
-    """The sender's transport parameters (s18), once from each side: type, length, then (ID, length, value) triples.
-
-    IDs and defaults are the RFC's. Unknown IDs are skipped, so later versions can add some.
-    """
-
-    frame_type: ClassVar[int] = 0x06
-    is_ack_eliciting: ClassVar[bool] = True
-    max_idle_timeout: int = 0  # 0: none
-    max_datagram_size: int = 65_527
-    initial_max_data: int = 0
-    initial_max_stream_data: int = 0
-    initial_max_streams: int = 0
-    max_ack_delay: int = 25 * MILLISECOND
-
-    def encode(self) -> bytes:
-        # Rounded up: a short idle timeout must not become none, nor our ACKs be later than we promised.
-        parameters = (
-            (0x01, -(-self.max_idle_timeout // MILLISECOND)),
-            (0x03, self.max_datagram_size),
-            (0x04, self.initial_max_data),
-            (0x05, self.initial_max_stream_data),
-            (0x08, self.initial_max_streams),
-            (0x0B, -(-self.max_ack_delay // MICROSECOND)),
-        )
-        pieces = []
-        for parameter, value in parameters:
-            octets = encode_varint(value)
-            pieces += [encode_varint(parameter), encode_varint(len(octets)), octets]
-        triples = b"".join(pieces)
-        return b"\x06" + encode_varint(len(triples)) + triples
-
-    @staticmethod
-    def decode(data: bytes, offset: int) -> tuple["HelloFrame", int]:
-        triples, end = _decode_octets(data, offset + 1)
-        hello = HelloFrame()
-        seen: set[int] = set()
-        at = 0
-        while at < len(triples):
-            parameter, at = decode_varint(triples, at)
-            octets, at = _decode_octets(triples, at)
-            if parameter in seen:
-                raise _bad_parameter(parameter, "given twice")
-            seen.add(parameter)
-            hello._set(parameter, octets)
-        return hello, end
-
-    def _set(self, parameter: int, octets: bytes) -> None:
-        match parameter:
-            case 0x01:
-                self.max_idle_timeout = _parameter_value(parameter, octets, 0, VARINT_MAX) * MILLISECOND
-            case 0x03:  # s18.2: below 1200 is invalid
-                self.max_datagram_size = _parameter_value(parameter, octets, 1200, VARINT_MAX)
-            case 0x04:
-                self.initial_max_data = _parameter_value(parameter, octets, 0, VARINT_MAX)
-            case 0x05:
-                self.initial_max_stream_data = _parameter_value(parameter, octets, 0, VARINT_MAX)
-            case 0x08:
-                self.initial_max_streams = _parameter_value(parameter, octets, 0, MAX_STREAM_COUNT)
-            case 0x0B:  # s18.2: 2**14 ms or more is invalid
-                self.max_ack_delay = _parameter_value(parameter, octets, 0, (1 << 14) * 1000 - 1) * MICROSECOND
-            case _:
-                pass
-
-
-def _parameter_value(parameter: int, octets: bytes, minimum: int, maximum: int) -> int:
-    value, end = decode_varint(octets, 0)
-    if end != len(octets):
-        raise _bad_parameter(parameter, "longer than its value")
-    if not minimum <= value <= maximum:
-        raise _bad_parameter(parameter, f"{value} is outside {minimum} to {maximum}")
-    return value
-
-
-def _bad_parameter(parameter: int, problem: str) -> PacketDecodeError:
-    return _refusal(f"transport parameter {parameter:#x}: {problem}", ErrorCode.TRANSPORT_PARAMETER_ERROR)
-
-
 @dataclass(slots=True)
 class ResetStreamFrame:
     """The sender gives up the stream, which ends at `final_size` for flow control (s19.4)."""
@@ -290,11 +185,11 @@ class ResetStreamFrame:
     final_size: int
 
     def encode(self) -> bytes:
-        return _encode_integers(self.frame_type, self.stream_id, self.error_code, self.final_size)
+        return encode_integers(self.frame_type, self.stream_id, self.error_code, self.final_size)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["ResetStreamFrame", int]:
-        stream_id, offset = _decode_stream_id(data, offset + 1)
+        stream_id, offset = decode_stream_id(data, offset + 1)
         error_code, offset = decode_varint(data, offset)
         final_size, offset = decode_varint(data, offset)
         return ResetStreamFrame(stream_id, error_code, final_size), offset
@@ -310,11 +205,11 @@ class StopSendingFrame:
     error_code: int
 
     def encode(self) -> bytes:
-        return _encode_integers(self.frame_type, self.stream_id, self.error_code)
+        return encode_integers(self.frame_type, self.stream_id, self.error_code)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["StopSendingFrame", int]:
-        stream_id, offset = _decode_stream_id(data, offset + 1)
+        stream_id, offset = decode_stream_id(data, offset + 1)
         error_code, offset = decode_varint(data, offset)
         return StopSendingFrame(stream_id, error_code), offset
 
@@ -328,7 +223,7 @@ class MaxDataFrame:
     maximum: int
 
     def encode(self) -> bytes:
-        return _encode_integers(self.frame_type, self.maximum)
+        return encode_integers(self.frame_type, self.maximum)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["MaxDataFrame", int]:
@@ -346,11 +241,11 @@ class MaxStreamDataFrame:
     maximum: int
 
     def encode(self) -> bytes:
-        return _encode_integers(self.frame_type, self.stream_id, self.maximum)
+        return encode_integers(self.frame_type, self.stream_id, self.maximum)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["MaxStreamDataFrame", int]:
-        stream_id, offset = _decode_stream_id(data, offset + 1)
+        stream_id, offset = decode_stream_id(data, offset + 1)
         maximum, offset = decode_varint(data, offset)
         return MaxStreamDataFrame(stream_id, maximum), offset
 
@@ -365,13 +260,13 @@ class MaxStreamsFrame:
 
     def encode(self) -> bytes:
         assert self.maximum <= MAX_STREAM_COUNT
-        return _encode_integers(self.frame_type, self.maximum)
+        return encode_integers(self.frame_type, self.maximum)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["MaxStreamsFrame", int]:
         maximum, offset = decode_varint(data, offset + 1)
         if maximum > MAX_STREAM_COUNT:
-            raise _refusal(f"{maximum} streams are more than there are IDs")
+            raise refusal(f"{maximum} streams are more than there are IDs")
         return MaxStreamsFrame(maximum), offset
 
 
@@ -384,7 +279,7 @@ class DataBlockedFrame:
     limit: int
 
     def encode(self) -> bytes:
-        return _encode_integers(self.frame_type, self.limit)
+        return encode_integers(self.frame_type, self.limit)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["DataBlockedFrame", int]:
@@ -402,11 +297,11 @@ class StreamDataBlockedFrame:
     limit: int
 
     def encode(self) -> bytes:
-        return _encode_integers(self.frame_type, self.stream_id, self.limit)
+        return encode_integers(self.frame_type, self.stream_id, self.limit)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["StreamDataBlockedFrame", int]:
-        stream_id, offset = _decode_stream_id(data, offset + 1)
+        stream_id, offset = decode_stream_id(data, offset + 1)
         limit, offset = decode_varint(data, offset)
         return StreamDataBlockedFrame(stream_id, limit), offset
 
@@ -421,13 +316,13 @@ class StreamsBlockedFrame:
 
     def encode(self) -> bytes:
         assert self.limit <= MAX_STREAM_COUNT
-        return _encode_integers(self.frame_type, self.limit)
+        return encode_integers(self.frame_type, self.limit)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["StreamsBlockedFrame", int]:
         limit, offset = decode_varint(data, offset + 1)
         if limit > MAX_STREAM_COUNT:
-            raise _refusal(f"{limit} streams are more than there are IDs")
+            raise refusal(f"{limit} streams are more than there are IDs")
         return StreamsBlockedFrame(limit), offset
 
 
@@ -445,13 +340,13 @@ class ConnectionCloseFrame:
         reason = self.reason.encode(errors="replace")
         if len(reason) > MAX_REASON_SIZE:
             reason = reason[:MAX_REASON_SIZE].decode(errors="ignore").encode()  # cut between characters
-        return _encode_integers(0x1C | self.is_application, self.error_code, len(reason)) + reason
+        return encode_integers(0x1C | self.is_application, self.error_code, len(reason)) + reason
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["ConnectionCloseFrame", int]:
         is_application = data[offset] == 0x1D
         error_code, offset = decode_varint(data, offset + 1)
-        reason, offset = _decode_octets(data, offset)
+        reason, offset = decode_octets(data, offset)
         return ConnectionCloseFrame(
             error_code, reason[:MAX_REASON_SIZE].decode(errors="replace"), is_application
         ), offset
@@ -500,7 +395,7 @@ def decode_frames(data: bytes, offset: int) -> list[Frame]:
     while offset < end:
         decoder = _DECODERS.get(data[offset])
         if decoder is None:
-            raise _refusal(f"unknown frame type {data[offset]:#04x}")
+            raise refusal(f"unknown frame type {data[offset]:#04x}")
         frame, offset = decoder(data, offset)
         frames.append(frame)
     return frames

@@ -1,0 +1,94 @@
+"""HELLO: the transport parameters each side declares once (RFC 9000 s7.4 and s18; it stands where CRYPTO was)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rudp_smtp.errors import PacketDecodeError
+from rudp_smtp.units import MICROSECOND, MILLISECOND
+from rudp_smtp.wire.error_codes import ErrorCode
+from rudp_smtp.wire.fields import MAX_STREAM_COUNT, decode_octets, refusal
+from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
+
+MIN_DATAGRAM_SIZE = 128  # departs from s18.2's 1200: no rule of ours needs it, and studies ask for small packets
+MAX_PARAMETERS = 64
+
+
+@dataclass(slots=True, kw_only=True)
+class HelloFrame:
+    """The sender's transport parameters (s18), once from each side: type, length, then (ID, length, value) triples.
+
+    IDs and defaults are the RFC's. Unknown IDs are skipped, so later versions can add some.
+    """
+
+    frame_type: ClassVar[int] = 0x06
+    is_ack_eliciting: ClassVar[bool] = True
+    max_idle_timeout: int = 0  # 0: none
+    max_datagram_size: int = 65_527
+    initial_max_data: int = 0
+    initial_max_stream_data: int = 0
+    initial_max_streams: int = 0
+    max_ack_delay: int = 25 * MILLISECOND
+
+    def encode(self) -> bytes:
+        # Rounded up: a short idle timeout must not become none, nor our ACKs be later than we promised.
+        parameters = (
+            (0x01, -(-self.max_idle_timeout // MILLISECOND)),
+            (0x03, self.max_datagram_size),
+            (0x04, self.initial_max_data),
+            (0x05, self.initial_max_stream_data),
+            (0x08, self.initial_max_streams),
+            (0x0B, -(-self.max_ack_delay // MICROSECOND)),
+        )
+        pieces = []
+        for parameter, value in parameters:
+            octets = encode_varint(value)
+            pieces += [encode_varint(parameter), encode_varint(len(octets)), octets]
+        triples = b"".join(pieces)
+        return b"\x06" + encode_varint(len(triples)) + triples
+
+    @staticmethod
+    def decode(data: bytes, offset: int) -> tuple["HelloFrame", int]:
+        triples, end = decode_octets(data, offset + 1)
+        hello = HelloFrame()
+        seen: set[int] = set()
+        at = 0
+        while at < len(triples):
+            parameter, at = decode_varint(triples, at)
+            octets, at = decode_octets(triples, at)
+            if parameter in seen:
+                raise _bad_parameter(parameter, "given twice")
+            seen.add(parameter)
+            if len(seen) > MAX_PARAMETERS:
+                raise _bad_parameter(parameter, f"more than {MAX_PARAMETERS} parameters")
+            hello._set(parameter, octets)
+        return hello, end
+
+    def _set(self, parameter: int, octets: bytes) -> None:
+        match parameter:
+            case 0x01:
+                self.max_idle_timeout = _parameter_value(parameter, octets, 0, VARINT_MAX) * MILLISECOND
+            case 0x03:
+                self.max_datagram_size = _parameter_value(parameter, octets, MIN_DATAGRAM_SIZE, VARINT_MAX)
+            case 0x04:
+                self.initial_max_data = _parameter_value(parameter, octets, 0, VARINT_MAX)
+            case 0x05:
+                self.initial_max_stream_data = _parameter_value(parameter, octets, 0, VARINT_MAX)
+            case 0x08:
+                self.initial_max_streams = _parameter_value(parameter, octets, 0, MAX_STREAM_COUNT)
+            case 0x0B:  # s18.2: 2**14 ms or more is invalid
+                self.max_ack_delay = _parameter_value(parameter, octets, 0, (1 << 14) * 1000 - 1) * MICROSECOND
+            case _:
+                pass
+
+
+def _parameter_value(parameter: int, octets: bytes, minimum: int, maximum: int) -> int:
+    value, end = decode_varint(octets, 0)
+    if end != len(octets):
+        raise _bad_parameter(parameter, "longer than its value")
+    if not minimum <= value <= maximum:
+        raise _bad_parameter(parameter, f"{value} is outside {minimum} to {maximum}")
+    return value
+
+
+def _bad_parameter(parameter: int, problem: str) -> PacketDecodeError:
+    return refusal(f"transport parameter {parameter:#x}: {problem}", ErrorCode.TRANSPORT_PARAMETER_ERROR)

@@ -49,6 +49,10 @@ class LivelockError(RudpError):
     """A node works without end at one instant of time: a defect of ours, named before it can hang."""
 
 
+class RunFailed(RudpError):
+    """A run of an experiment raised: a defect of ours. The message names the run; the first failure is the cause."""
+
+
 class ProtocolError(RudpError):
     """A rule of the protocol was broken; `error_code` is what the peer is told."""
 

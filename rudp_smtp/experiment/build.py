@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rudp_smtp.experiment.plan import Run
+from rudp_smtp.link.link import LinkStats
 from rudp_smtp.trace import Sink
 from rudp_smtp.workload import WorkloadReport
 
@@ -13,7 +14,8 @@ class LinkFacts:
     """One direction after a run: what was asked and what happened."""
 
     expected_loss: Fraction  # the loss model's own, for this many packets
-    stats: object  # link.link.LinkStats
+    packets_judged: int  # how many the loss model decided about: what the achieved loss is a share of
+    stats: LinkStats
 
 
 @dataclass(slots=True)

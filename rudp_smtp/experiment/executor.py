@@ -1,0 +1,93 @@
+"""`executor:` -> concurrent.futures.Executor. A worker never outlives the process that asked for it.
+
+Workers are spawned, not forked: a fork copies whatever state the parent is in, and is slower to be safe than to start.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from rudp_smtp.errors import ConfigError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def open_executor(name: str, workers: int | None = None) -> Executor:
+    """serial, local or local:N; `workers`, where given, overrides it with that many processes."""
+    kind, _, count = name.partition(":")
+    if workers is None and kind == "serial" and not count:
+        return Serial()
+    if kind not in ("serial", "local") or (count and not (count.isascii() and count.isdigit() and int(count))):
+        message = f"unknown executor {name!r}; expected serial, local, or local:N with N processes"
+        raise ConfigError(message, key="executor")
+    return Processes(workers or int(count or 0) or available_cores())
+
+
+def available_cores() -> int:
+    """Cores this process may use, which in a container or under taskset are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Serial(Executor):
+    """Runs each task here and now: for debugging and profiling."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        with _Carry(future):
+            future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class _Carry:
+    """Hands what a task raises to whoever asks for its result, as every executor does; Ctrl-C passes through."""
+
+    def __init__(self, future: Future[T]) -> None:
+        self._future = future
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._future.set_exception(error)
+        return True
+
+
+class Processes(ProcessPoolExecutor):
+    """Local processes on a lifeline: a pipe whose other end only we hold. It closes when we die, however we die."""
+
+    def __init__(self, workers: int) -> None:
+        context = get_context("spawn")
+        lifeline, self._held = context.Pipe(duplex=False)
+        super().__init__(workers, context, _start_worker, (lifeline,))
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Workers start here, with Ctrl-C blocked: one that has not yet learnt to ignore it must not meet it."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """With `cancel_futures` the runs under way are abandoned too: nobody waits for a long one after Ctrl-C."""
+        if cancel_futures:
+            self._held.close()
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
+
+def _start_worker(lifeline: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to every process; the parent decides
+    threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
+
+
+def _die_with(lifeline: Connection) -> None:
+    lifeline.poll(None)  # nothing is ever sent: it wakes at the end of file
+    os._exit(1)

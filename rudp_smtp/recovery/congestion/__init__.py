@@ -3,11 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.registry import Registry
+from rudp_smtp.units import SECOND
 
 PACING_GAIN_NUMERATOR, PACING_GAIN_DENOMINATOR = 5, 4  # N = 1.25, RFC 9002 section 7.7
+INITIAL_WINDOW_PACKETS, INITIAL_WINDOW_BYTES = 10, 14720  # RFC 9002 section 7.2
+MINIMUM_WINDOW_PACKETS = 2  # kMinimumWindow, RFC 9002 section 7.2
 
 
 @dataclass(slots=True)
@@ -33,8 +37,24 @@ class CongestionEvent:
     is_persistent: bool  # RFC 9002 s7.6, or a timer that declares loss expired
 
 
+def initial_window(max_datagram_size: int) -> int:
+    """Bytes that may leave before anything is known of the path."""
+    return min(
+        INITIAL_WINDOW_PACKETS * max_datagram_size,
+        max(MINIMUM_WINDOW_PACKETS * max_datagram_size, INITIAL_WINDOW_BYTES),
+    )
+
+
+def minimum_window(max_datagram_size: int) -> int:
+    """Bytes no loss reduces a window below."""
+    return MINIMUM_WINDOW_PACKETS * max_datagram_size
+
+
 class CongestionController(ABC):
     """Owns window and slow-start threshold, in bytes. Declares, does not store: each plug-in has its own fields."""
+
+    is_adaptive: ClassVar[bool] = True
+    """Whether the window answers to loss, as a shared path demands (RFC 9002 s7); contract tests hold it to that."""
 
     @property
     @abstractmethod
@@ -53,7 +73,7 @@ class CongestionController(ABC):
 
     def pacing_rate(self, smoothed_rtt: int) -> int | None:
         """Bytes per second to spread packets at; None means unpaced. Model-based controllers have their own."""
-        window = self.congestion_window * 1_000_000_000
+        window = self.congestion_window * SECOND
         return window * PACING_GAIN_NUMERATOR // (PACING_GAIN_DENOMINATOR * max(smoothed_rtt, 1))
 
 

@@ -13,7 +13,7 @@ from rudp_smtp.registry import Registry
 class LossVerdict:
     """What a detector concluded; `Recovery` acts on it."""
 
-    lost: list[SentPacket]  # ascending packet numbers
+    lost: list[SentPacket]  # ascending packet numbers, the first of `missing`: none is judged better than an older one
     loss_time: int | None  # when the next packet will be declared lost if still unacknowledged
 
 
@@ -23,6 +23,10 @@ class LossDetector(ABC):
     @abstractmethod
     def detect(self, missing: Sequence[SentPacket], largest_acked: int, rtt: RttEstimator, now: int) -> LossVerdict:
         """Judge `missing`: the outstanding packets sent before `largest_acked`, ascending by packet number."""
+
+    def trigger(self, packet: SentPacket, largest_acked: int) -> str:
+        """Which rule lost the packet, in qlog's words: asked only to make a fact."""
+        return "time_threshold"
 
 
 LOSS_DETECTORS: Registry[LossDetector] = Registry("loss_detection", __name__)

@@ -1,0 +1,67 @@
+"""NewReno: one datagram more per round trip, half the window at a loss (RFC 9002 section 7, appendix B)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rudp_smtp.recovery.congestion import (
+    CONTROLLERS,
+    CongestionController,
+    CongestionEvent,
+    Flight,
+    initial_window,
+    minimum_window,
+)
+from rudp_smtp.recovery.sent import SentPacket
+
+LOSS_REDUCTION_NUMERATOR, LOSS_REDUCTION_DENOMINATOR = 1, 2  # kLossReductionFactor, RFC 9002 appendix B.1
+
+
+@CONTROLLERS.register
+@dataclass(slots=True, kw_only=True)
+class NewReno(CongestionController):
+    max_datagram_size: int
+    _window: int = field(init=False)
+    _ssthresh: int | None = field(default=None, init=False)
+    _recovery_start_time: int = field(default=-1, init=False)
+    _acked_bytes: int = field(default=0, init=False)  # towards the next datagram of growth
+
+    def __post_init__(self) -> None:
+        self._window = initial_window(self.max_datagram_size)
+
+    @property
+    def congestion_window(self) -> int:
+        return self._window
+
+    @property
+    def ssthresh(self) -> int | None:
+        return self._ssthresh
+
+    def on_packets_acked(self, acked: Sequence[SentPacket], flight: Flight) -> None:
+        if flight.is_app_limited:
+            return
+        recovery_start_time = self._recovery_start_time
+        for packet in acked:
+            if packet.sent_time <= recovery_start_time:
+                continue  # no growth during recovery (RFC 9002 section 7.3.2)
+            if self._ssthresh is None or self._window < self._ssthresh:
+                self._window += packet.size
+                continue
+            # Appendix B.5 adds max_datagram_size * acked / window; saved up, so that nothing is lost to rounding.
+            self._acked_bytes += packet.size
+            if self._acked_bytes >= self._window:
+                self._acked_bytes -= self._window
+                self._window += self.max_datagram_size
+
+    def on_congestion_event(self, event: CongestionEvent) -> None:
+        window_min = minimum_window(self.max_datagram_size)
+        # RFC 5681 section 3.1: ssthresh is held while the same flight times out again.
+        is_repeated = event.is_persistent and self._window == window_min
+        if event.sent_time > self._recovery_start_time and not is_repeated:
+            self._recovery_start_time = event.now
+            reduced = self._window * LOSS_REDUCTION_NUMERATOR // LOSS_REDUCTION_DENOMINATOR
+            self._window = max(reduced, window_min)
+            self._ssthresh = self._window
+            self._acked_bytes = 0
+        if event.is_persistent:
+            self._window = window_min
+            self._recovery_start_time = -1  # appendix B.8: what is acknowledged from now on counts

@@ -1,0 +1,367 @@
+"""Recovery: when is a packet lost, when is silence too long, and how much may leave now (RFC 9002 appendix A).
+
+It asks the plug-ins and acts on what they say: they decide, Recovery keeps the books and emits the facts. Packets
+go in as they are sent, and come back out acknowledged, lost, or lost and acknowledged after all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rudp_smtp.recovery.congestion import CongestionController, CongestionEvent, Flight
+from rudp_smtp.recovery.loss_detection import LossDetector
+from rudp_smtp.recovery.pacing import Pacer
+from rudp_smtp.recovery.rtt import RttEstimator
+from rudp_smtp.recovery.sent import Ranges, SentPacket, SentPackets
+from rudp_smtp.recovery.timer import RtoEstimator
+from rudp_smtp.trace import MetricsUpdated, PacketAcked, PacketLost, Sink, SpuriousLoss
+from rudp_smtp.units import MILLISECOND
+
+GRANULARITY = MILLISECOND  # kGranularity, RFC 9002 section 6.1.2
+PERSISTENT_CONGESTION_THRESHOLD = 3  # kPersistentCongestionThreshold, RFC 9002 section 7.6.1
+LOSS_MEMORY_RTTS = 3  # ours: an acknowledgement later than this proves nothing about reordering
+PROBES_FIRST, PROBES_NEXT = 1, 2  # RFC 9002 section 6.2.4: one is a MUST, two survive another loss
+
+
+@dataclass(slots=True)
+class AckOutcome:
+    """What an acknowledgement changed. Each list ascending by packet number."""
+
+    acked: Sequence[SentPacket]
+    lost: Sequence[SentPacket]
+    spurious: Sequence[SentPacket]  # declared lost earlier, and acknowledged now
+
+
+@dataclass(slots=True)
+class TimeoutOutcome:
+    """What a time-out asks for: content to send again, and ack-eliciting packets to send whatever the window says."""
+
+    lost: Sequence[SentPacket]
+    probes: int
+
+
+class Recovery:
+    """Owns the sent packets, the round-trip estimate, the pacer and `pto_count`; the window is the controller's.
+
+    Whoever sends asks `send_allowance` only while something waits to be sent, and calls `on_data_exhausted` when
+    nothing more does though the allowance was not used up: that is how growth is withheld from a window that is not
+    filled (RFC 9002 section 7.8).
+    """
+
+    __slots__ = (
+        "_connection",
+        "_expiry_time",
+        "_first_sample_time",
+        "_host",
+        "_is_app_limited",
+        "_is_awaiting_handshake",
+        "_is_handshake_complete",
+        "_is_rate_stale",
+        "_last_event_time",
+        "_loss_detector",
+        "_loss_run",
+        "_loss_time",
+        "_max_ack_delay",
+        "_max_datagram_size",
+        "_pacer",
+        "_sink",
+        "_timeout",
+        "_timer",
+        "congestion",
+        "pto_count",
+        "rtt",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        *,
+        loss_detector: LossDetector,
+        timer: RtoEstimator,
+        congestion: CongestionController,
+        pacing: bool,
+        initial_rtt: int,
+        max_ack_delay: int,
+        max_datagram_size: int,
+        is_client: bool = False,
+        sink: Sink | None = None,
+        host: str = "",
+        connection: int = 0,
+    ) -> None:
+        self.rtt = RttEstimator(initial_rtt)
+        self.sent = SentPackets()
+        self.congestion = congestion
+        self.pto_count = 0
+        self._loss_detector = loss_detector
+        self._timer = timer
+        self._pacer = Pacer(max_datagram_size) if pacing else None
+        self._is_rate_stale = True
+        self._max_datagram_size = max_datagram_size
+        self._max_ack_delay = max_ack_delay
+        self._is_handshake_complete = False
+        self._is_awaiting_handshake = is_client  # RFC 9002 section 6.2.2.1: only a client can break the deadlock
+        self._is_app_limited = True
+        self._loss_time: int | None = None
+        self._timeout: int | None = None  # of the timer, from the last ack-eliciting packet; None: ask the plug-in
+        self._last_event_time: int | None = None  # when something was last sent or acknowledged
+        self._expiry_time = 0  # when the timer last expired: it starts again there, whether or not a probe was sent
+        self._first_sample_time: int | None = None
+        self._loss_run = LossRun()
+        self._sink = sink
+        self._host = host
+        self._connection = connection
+
+    # Inputs
+
+    def on_packet_sent(self, packet: SentPacket) -> None:
+        self.sent.on_packet_sent(packet)
+        self._last_event_time = packet.sent_time
+        if self._pacer is not None and packet.is_in_flight:
+            self._pacer.on_packet_sent(packet.size)
+
+    def on_ack_received(self, ranges: Ranges, ack_delay: int, now: int) -> AckOutcome:
+        """Take an ACK frame: half-open ranges, highest first. Raises RemoteProtocolError for a packet never sent."""
+        sent = self.sent
+        bytes_in_flight = sent.bytes_in_flight
+        largest_before = sent.largest_acked
+        if sent.recent_losses:
+            sent.forget_losses(now - LOSS_MEMORY_RTTS * self.rtt.smoothed_rtt)
+        acked, spurious = sent.on_ack_received(ranges)
+        if not acked and not spurious:
+            return AckOutcome((), (), ())
+        if sent.largest_acked > largest_before:
+            self._sample_rtt(acked, spurious, ack_delay, now)
+        if not self._is_awaiting_handshake:
+            self.pto_count = 0
+        self._timeout = None
+        self._last_event_time = now
+        lost: Sequence[SentPacket] = ()
+        self._loss_time = None
+        if sent.missing:
+            lost = self._detect_losses(now)
+        if acked:
+            self._report_acked(acked, bytes_in_flight, now)
+        self._is_rate_stale = True
+        if self._sink is not None:
+            self._emit_outcome(acked, lost, spurious, now)
+        return AckOutcome(acked, lost, spurious)
+
+    def on_timeout(self, now: int) -> TimeoutOutcome:
+        """Act on the deadline `next_timeout` gave, if it has come."""
+        deadline = self.next_timeout()
+        if deadline is None or deadline > now:
+            return TimeoutOutcome((), 0)
+        if self._loss_time is not None:
+            lost = self._detect_losses(now)
+            if self._sink is not None and lost:
+                self._emit_outcome((), lost, (), now)
+            return TimeoutOutcome(lost, 0)
+        self.pto_count += 1
+        self._timeout = None
+        self._expiry_time = now
+        if self._timer.declares_loss and self.sent.bytes_in_flight:
+            return TimeoutOutcome(self._lose_everything(now), 0)
+        return TimeoutOutcome((), PROBES_FIRST if self.pto_count == 1 else PROBES_NEXT)
+
+    def on_data_exhausted(self) -> None:
+        """Nothing waits to be sent, or the peer's credit is used up, while window and pacer would allow more."""
+        self._is_app_limited = True
+
+    def set_handshake_complete(self, max_ack_delay: int) -> None:
+        """From now on the peer delays acknowledgements as it said, and no probe is due while nothing is in flight."""
+        self._is_handshake_complete = True
+        self._is_awaiting_handshake = False
+        self._max_ack_delay = max_ack_delay
+        self._timeout = None
+
+    def discard_all(self) -> None:
+        """Give up everything outstanding: no acknowledgement, loss or time-out follows."""
+        self.sent.discard_all()
+        self._loss_time = None
+        self._is_awaiting_handshake = False
+
+    # Outputs
+
+    def next_timeout(self) -> int | None:
+        """When `on_timeout` is due: to declare a loss, or because the peer is silent (RFC 9002 appendix A.8)."""
+        if self._loss_time is not None:
+            return self._loss_time
+        sent = self.sent
+        if sent.ack_eliciting_in_flight:
+            started = sent.last_ack_eliciting_time
+        elif self._is_awaiting_handshake and self._last_event_time is not None:
+            started = self._last_event_time
+        else:
+            return None
+        if started < self._expiry_time:
+            started = self._expiry_time
+        timeout = self._timeout
+        if timeout is None:
+            timeout = self._timer.timeout(self.rtt, self._max_ack_delay, self.pto_count)
+            self._timeout = timeout
+        return started + timeout
+
+    def send_allowance(self, now: int) -> int:
+        """Octets that window and pacer let go now; 0 when that is less than a datagram. Probes need not ask."""
+        allowance = self.congestion.congestion_window - self.sent.bytes_in_flight
+        if allowance >= self._max_datagram_size and self._pacer is not None:
+            allowance = min(allowance, self._paced_allowance(self._pacer, now))
+        if allowance >= self._max_datagram_size:
+            return allowance
+        self._is_app_limited = False
+        return 0
+
+    def pacing_deadline(self, now: int) -> int | None:
+        """When the pacer will let go what the window already does; None when it does not hold anything back."""
+        if self._pacer is None:
+            return None
+        if self.congestion.congestion_window - self.sent.bytes_in_flight < self._max_datagram_size:
+            return None
+        if self._paced_allowance(self._pacer, now) >= self._max_datagram_size:
+            return None
+        return self._pacer.deadline(now)
+
+    # The steps of an acknowledgement
+
+    def _sample_rtt(
+        self, acked: Sequence[SentPacket], spurious: Sequence[SentPacket], ack_delay: int, now: int
+    ) -> None:
+        """RFC 9002 section 5.1: the largest must be newly acknowledged, and something that asked for it as well.
+
+        A packet declared lost too early counts: its number is its own, so the sample is not ambiguous.
+        """
+        largest = self.sent.largest_acked
+        if acked and acked[-1].packet_number == largest:
+            packet = acked[-1]
+        elif spurious and spurious[-1].packet_number == largest:
+            packet = spurious[-1]
+        else:
+            return
+        if not packet.is_ack_eliciting and not any(p.is_ack_eliciting for p in acked):
+            return
+        # RFC 9002 section 5.3: the delay is believed up to max_ack_delay once the handshake is complete.
+        if self._is_handshake_complete and ack_delay > self._max_ack_delay:
+            ack_delay = self._max_ack_delay
+        latest_rtt = now - packet.sent_time
+        self.rtt.on_sample(latest_rtt, ack_delay)
+        self._timer.on_rtt_sample(latest_rtt)
+        if self._first_sample_time is None:
+            self._first_sample_time = now
+
+    def _detect_losses(self, now: int) -> Sequence[SentPacket]:
+        sent = self.sent
+        verdict = self._loss_detector.detect(sent.missing, sent.largest_acked, self.rtt, now)
+        assert verdict.loss_time is None or verdict.loss_time > now
+        self._loss_time = verdict.loss_time
+        lost = verdict.lost
+        if lost:
+            sent.on_packets_lost(lost, now)
+            self._report_lost(lost, self._is_persistent(lost), now)
+        return lost
+
+    def _lose_everything(self, now: int) -> Sequence[SentPacket]:
+        """RFC 6298 section 5.4, RFC 5681 section 3.1: what is outstanding is sent again, from the smallest window."""
+        lost = self.sent.in_flight()
+        self.sent.on_packets_lost(lost, now)
+        self._report_lost(lost, True, now)
+        if self._sink is not None:
+            for packet in lost:
+                self._sink.emit(PacketLost(now, self._host, self._connection, packet.packet_number, "pto_expired"))
+            self._emit_metrics(self._sink, now)
+        return lost
+
+    def _is_persistent(self, lost: Sequence[SentPacket]) -> bool:
+        """RFC 9002 section 7.6: nothing sent over a long time came through, and the round trip was known before."""
+        if self._first_sample_time is None:
+            return False
+        rtt = self.rtt
+        # Section 7.6.1: as the probe time-out, whatever timer is in use, but never backed off.
+        duration = rtt.smoothed_rtt + max(4 * rtt.rttvar, GRANULARITY) + self._max_ack_delay
+        span = self._loss_run.extend(lost, self._first_sample_time)
+        return span > duration * PERSISTENT_CONGESTION_THRESHOLD
+
+    def _report_lost(self, lost: Sequence[SentPacket], is_persistent: bool, now: int) -> None:
+        self._is_rate_stale = True
+        event = CongestionEvent(
+            now=now,
+            sent_time=lost[-1].sent_time,
+            lost_bytes=sum(packet.size for packet in lost),
+            bytes_in_flight=self.sent.bytes_in_flight,
+            is_persistent=is_persistent,
+        )
+        self.congestion.on_congestion_event(event)
+
+    def _report_acked(self, acked: Sequence[SentPacket], bytes_in_flight: int, now: int) -> None:
+        """Tell the controller of the packets that were charged to its window; `bytes_in_flight` is of before."""
+        for packet in acked:
+            if not packet.is_in_flight:
+                acked = [packet for packet in acked if packet.is_in_flight]
+                break
+        if not acked:
+            return
+        rtt = self.rtt
+        congestion = self.congestion
+        # RFC 9002 section 7.8: a window with no room for a datagram was used, whatever the application wants now.
+        is_app_limited = (
+            self._is_app_limited and bytes_in_flight + self._max_datagram_size <= congestion.congestion_window
+        )
+        congestion.on_packets_acked(
+            acked, Flight(now, bytes_in_flight, rtt.smoothed_rtt, rtt.min_rtt, rtt.latest_rtt, is_app_limited)
+        )
+
+    def _paced_allowance(self, pacer: Pacer, now: int) -> int:
+        if self._is_rate_stale:
+            self._is_rate_stale = False
+            pacer.set_rate(self.congestion.pacing_rate(self.rtt.smoothed_rtt), now)
+        return pacer.allowance(now)
+
+    # Facts, built only when somebody listens
+
+    def _emit_outcome(
+        self, acked: Sequence[SentPacket], lost: Sequence[SentPacket], spurious: Sequence[SentPacket], now: int
+    ) -> None:
+        sink = self._sink
+        assert sink is not None
+        for packet in acked:
+            sink.emit(PacketAcked(now, self._host, self._connection, packet.packet_number))
+        for packet in spurious:
+            sink.emit(SpuriousLoss(now, self._host, self._connection, packet.packet_number))
+        for packet in lost:
+            trigger = self._loss_detector.trigger(packet, self.sent.largest_acked)
+            sink.emit(PacketLost(now, self._host, self._connection, packet.packet_number, trigger))
+        self._emit_metrics(sink, now)
+
+    def _emit_metrics(self, sink: Sink, now: int) -> None:
+        rtt = self.rtt
+        window, bytes_in_flight = self.congestion.congestion_window, self.sent.bytes_in_flight
+        sink.emit(
+            MetricsUpdated(now, self._host, self._connection, rtt.smoothed_rtt, rtt.min_rtt, window, bytes_in_flight)
+        )
+
+
+class LossRun:
+    """Owns the latest run of packets lost one after another: how long did nothing come through? (RFC 9002 s7.6.2)
+
+    Numbers must follow each other: a gap is a packet that came through, or may have. A packet that was not in flight
+    breaks a run too, which errs on the side of not collapsing the window.
+    """
+
+    __slots__ = ("_last_number", "_start_time")
+
+    def __init__(self) -> None:
+        self._start_time: int | None = None  # when the first ack-eliciting packet of the run was sent
+        self._last_number = -1
+
+    def extend(self, lost: Sequence[SentPacket], since: int) -> int:
+        """Go on with packets just declared lost, sent after `since`; the longest time between two ack-eliciting ones
+        of the run."""
+        span = 0
+        for packet in lost:
+            if packet.packet_number != self._last_number + 1:
+                self._start_time = None
+            self._last_number = packet.packet_number
+            if packet.sent_time <= since or not packet.is_ack_eliciting:
+                continue
+            if self._start_time is None:
+                self._start_time = packet.sent_time
+            span = max(span, packet.sent_time - self._start_time)
+        return span

@@ -1,0 +1,222 @@
+"""SentPackets: what is outstanding, and which of it an acknowledgement names (RFC 9002 appendix A.1, A.7).
+
+Packet numbers are contiguous, so an acknowledgement is worked off by counting, never by searching: the numbers
+between the old and the new largest acknowledged are walked once ever, each becoming acknowledged or missing; only
+the few missing ones are compared with later acknowledgements.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rudp_smtp.errors import ErrorCode, RemoteProtocolError
+
+LOSSES_KEPT = 1024  # packets declared lost that a late acknowledgement can still prove received
+UNCOUNTED_KEPT = 32  # outstanding packets that are not in flight: a pure receiver's acknowledgements are never acked
+
+Ranges = Sequence[tuple[int, int]]  # half-open, descending and disjoint, as an ACK frame has them
+
+
+@dataclass(slots=True)
+class SentPacket:
+    """One packet on its way. Left alone after it is built."""
+
+    packet_number: int
+    sent_time: int
+    size: int
+    is_ack_eliciting: bool
+    is_in_flight: bool
+    contents: object  # the sender's own note of what was in it, handed back when it is acked or lost
+    is_probe: bool = False
+
+
+class SentPackets:
+    """Owns the outstanding packets, `bytes_in_flight`, and a short memory of the packets declared lost.
+
+    `missing` are the outstanding packets in flight below `largest_acked`, ascending. A packet that is not in flight
+    (an acknowledgement alone) is never missed: it is not repaired (RFC 9000 section 13.3), only forgotten.
+    """
+
+    __slots__ = (
+        "_lost_times",
+        "_ranges",
+        "_uncounted",
+        "ack_eliciting_in_flight",
+        "bytes_in_flight",
+        "largest_acked",
+        "last_ack_eliciting_time",
+        "missing",
+        "next_packet_number",
+        "outstanding",
+        "recent_losses",
+    )
+
+    def __init__(self) -> None:
+        self.outstanding: dict[int, SentPacket] = {}
+        self.missing: list[SentPacket] = []
+        self.bytes_in_flight = 0
+        self.ack_eliciting_in_flight = 0  # packets
+        self.last_ack_eliciting_time = 0
+        self.next_packet_number = 0
+        self.largest_acked = -1
+        self._ranges: Ranges = ()  # the last acknowledgement's: what it repeats costs nothing
+        self._uncounted: deque[int] = deque()
+        self.recent_losses: list[SentPacket] = []  # ascending
+        self._lost_times: list[int] = []  # when each was declared lost
+
+    def on_packet_sent(self, packet: SentPacket) -> None:
+        """Take the next packet; its number is one above the last."""
+        number = packet.packet_number
+        assert number == self.next_packet_number
+        self.next_packet_number = number + 1
+        self.outstanding[number] = packet
+        if packet.is_in_flight:
+            self.bytes_in_flight += packet.size
+            if packet.is_ack_eliciting:
+                self.ack_eliciting_in_flight += 1
+                self.last_ack_eliciting_time = packet.sent_time
+            return
+        uncounted = self._uncounted
+        uncounted.append(number)
+        if len(uncounted) > UNCOUNTED_KEPT:
+            self.outstanding.pop(uncounted.popleft(), None)
+
+    def on_ack_received(self, ranges: Ranges) -> tuple[list[SentPacket], Sequence[SentPacket]]:
+        """The packets an acknowledgement names for the first time: the outstanding ones, and those already declared
+        lost, each ascending. Raises RemoteProtocolError for a packet never sent."""
+        first_start, first_stop = ranges[0]
+        if first_stop > self.next_packet_number:
+            raise RemoteProtocolError(
+                f"packet {first_stop - 1} was acknowledged before it was sent", error_code=ErrorCode.PROTOCOL_VIOLATION
+            )
+        acked: list[SentPacket] = []
+        spurious: Sequence[SentPacket] = ()
+        if self.missing or self.recent_losses:
+            acked, spurious = self._match_known(ranges)
+        next_number = self.largest_acked + 1
+        if first_stop > next_number:
+            if first_start <= next_number:
+                pop = self.outstanding.pop
+                for number in range(next_number, first_stop):
+                    packet = pop(number, None)
+                    if packet is not None:
+                        acked.append(packet)
+            else:
+                self._walk(ranges, next_number, acked)
+            self.largest_acked = first_stop - 1
+            self._ranges = ranges
+        for packet in acked:
+            if packet.is_in_flight:
+                self.bytes_in_flight -= packet.size
+                if packet.is_ack_eliciting:
+                    self.ack_eliciting_in_flight -= 1
+        return acked, spurious
+
+    def on_packets_lost(self, lost: Sequence[SentPacket], now: int) -> None:
+        """Take out packets declared lost: the first of the missing ones, or everything in flight; ascending."""
+        assert not self.missing or lost[0] is self.missing[0]
+        for packet in lost:
+            del self.outstanding[packet.packet_number]
+            self.bytes_in_flight -= packet.size
+            if packet.is_ack_eliciting:
+                self.ack_eliciting_in_flight -= 1
+        del self.missing[: len(lost)]
+        losses = self.recent_losses
+        losses.extend(lost)
+        self._lost_times.extend([now] * len(lost))
+        excess = len(losses) - LOSSES_KEPT
+        if excess > 0:
+            del losses[:excess]
+            del self._lost_times[:excess]
+
+    def in_flight(self) -> list[SentPacket]:
+        """Every packet in flight, ascending."""
+        return [packet for packet in self.outstanding.values() if packet.is_in_flight]
+
+    def forget_losses(self, before: int) -> None:
+        """Drop the memory of packets declared lost before this time: what is that late is lost."""
+        expired = bisect_left(self._lost_times, before)
+        if expired:
+            del self.recent_losses[:expired]
+            del self._lost_times[:expired]
+
+    def discard_all(self) -> None:
+        """Forget every outstanding packet; the largest numbers sent and acknowledged stay."""
+        self.outstanding.clear()
+        self.missing.clear()
+        self.recent_losses.clear()
+        self._lost_times.clear()
+        self._uncounted.clear()
+        self.bytes_in_flight = 0
+        self.ack_eliciting_in_flight = 0
+
+    def _walk(self, ranges: Ranges, next_number: int, acked: list[SentPacket]) -> None:
+        """Acknowledge or miss every packet from `next_number` to the largest of `ranges`, which leave gaps there."""
+        outstanding = self.outstanding
+        fresh = [(start, stop) for start, stop in ranges if stop > next_number]
+        for start, stop in reversed(fresh):
+            for number in range(next_number, start):
+                packet = outstanding.get(number)
+                if packet is None:
+                    continue
+                if packet.is_in_flight:
+                    self.missing.append(packet)
+                else:
+                    del outstanding[number]
+            for number in range(max(start, next_number), stop):
+                packet = outstanding.pop(number, None)
+                if packet is not None:
+                    acked.append(packet)
+            next_number = stop
+
+    def _match_known(self, ranges: Ranges) -> tuple[list[SentPacket], Sequence[SentPacket]]:
+        """Compare `ranges` with the packets missing and those declared lost, unless they say nothing new of them."""
+        is_repeated = self._is_repeated(ranges)
+        acked: list[SentPacket] = []
+        if self.missing and not is_repeated:
+            acked, self.missing = split_acked(self.missing, ranges)
+            for packet in acked:
+                del self.outstanding[packet.packet_number]
+        losses = self.recent_losses
+        if not losses or (is_repeated and losses[-1].packet_number < self.largest_acked):
+            return acked, ()
+        spurious, kept = split_acked(losses, ranges)
+        if spurious:
+            numbers = {packet.packet_number for packet in spurious}
+            times = zip(losses, self._lost_times, strict=True)
+            self._lost_times = [time for packet, time in times if packet.packet_number not in numbers]
+            self.recent_losses = kept
+        return acked, spurious
+
+    def _is_repeated(self, ranges: Ranges) -> bool:
+        """Whether `ranges` say of the packets up to `largest_acked` what the acknowledgement before said."""
+        known = self._ranges
+        if not known:
+            return False
+        if ranges[0][0] > self.largest_acked:
+            return ranges[1:] == known
+        return ranges[0][0] == known[0][0] and ranges[1:] == known[1:]
+
+
+def split_acked(packets: Sequence[SentPacket], ranges: Ranges) -> tuple[list[SentPacket], list[SentPacket]]:
+    """Part ascending `packets` into those inside `ranges` and the others: one merge, from the highest down."""
+    acked: list[SentPacket] = []
+    kept: list[SentPacket] = []
+    position = 0
+    last = len(ranges)
+    for index in range(len(packets) - 1, -1, -1):
+        packet = packets[index]
+        number = packet.packet_number
+        while position < last and ranges[position][0] > number:
+            position += 1
+        if position == last:
+            kept.extend(packets[index::-1])
+            break
+        if number < ranges[position][1]:
+            acked.append(packet)
+        else:
+            kept.append(packet)
+    acked.reverse()
+    kept.reverse()
+    return acked, kept

@@ -26,7 +26,7 @@ class DrawKey:
     def draw(self, index: int, attempt: int = 0) -> int:
         """A uniform integer in [0, 2**64)."""
         state = self._prefix.copy()
-        state.update(index.to_bytes(8, "big") if attempt == 0 else b"%d/%d" % (index, attempt))
+        state.update(index.to_bytes(8, "big") if attempt == 0 else b"\0%d/%d" % (index, attempt))
         return int.from_bytes(state.digest(), "big")
 
     def below(self, index: int, limit: int, attempt: int = 0) -> int:

@@ -22,7 +22,8 @@ Size = Annotated[int, "size"]  # bytes
 Rate = Annotated[int, "rate"]  # bits per second
 Probability = Annotated[int, "probability"]  # out of PROBABILITY_ONE
 
-_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z%/]*)")
+# Digits are counted, because the value is computed exactly: 1e999999999ms would fill the memory.
+_NUMBER = re.compile(r"([0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,3})?)\s*([A-Za-z%/]*)")
 _DURATIONS = {"ns": NANOSECOND, "us": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "min": 60 * SECOND}
 _SIZES = {
     "B": 1,

@@ -45,6 +45,14 @@ class DriverError(RudpError):
     """The world outside refused: a socket, a file, a process."""
 
 
+class MailboxError(DriverError):
+    """A message could not be made safe, and nothing of it was kept. `is_full`: for want of space."""
+
+    def __init__(self, message: str, *, is_full: bool = False) -> None:
+        super().__init__(message)
+        self.is_full = is_full
+
+
 class LivelockError(RudpError):
     """A node works without end at one instant of time: a defect of ours, named before it can hang."""
 

@@ -1,0 +1,56 @@
+"""Where accepted messages end up: the Mailbox protocol, a mailbox in memory, and the way from a server into one."""
+
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from rudp_smtp.errors import MailboxError
+from rudp_smtp.smtp.envelope import Envelope
+from rudp_smtp.smtp.events import MailReceived, SessionEnded
+from rudp_smtp.smtp.replies import Reply
+from rudp_smtp.smtp.server import Server
+
+
+class Mailbox(Protocol):
+    """Makes messages safe."""
+
+    def deliver(self, envelope: Envelope, now: int) -> None:
+        """Keep the message, as durably as this mailbox can, or raise MailboxError and keep nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredMail:
+    envelope: Envelope
+    arrived_at: int
+
+
+class MemoryMailbox:
+    """Keeps every message, exactly as received and in order of arrival."""
+
+    def __init__(self) -> None:
+        self.messages: list[DeliveredMail] = []
+
+    def deliver(self, envelope: Envelope, now: int) -> None:
+        self.messages.append(DeliveredMail(envelope, now))
+
+
+def deliver_received(server: Server, mailbox: Mailbox, now: int) -> SessionEnded | None:
+    """Drain a server's events into the mailbox, answering each message; the end of the session if it came."""
+    while (event := server.next_event()) is not None:
+        match event:
+            case MailReceived():
+                _deliver_one(server, mailbox, event.envelope, now)
+            case SessionEnded():
+                return event
+            case _:
+                assert_never(event)
+    return None
+
+
+def _deliver_one(server: Server, mailbox: Mailbox, envelope: Envelope, now: int) -> None:
+    try:
+        mailbox.deliver(envelope, now)
+    except MailboxError as error:
+        status = "4.3.1 Insufficient storage" if error.is_full else "4.3.0 The mailbox is out of order"
+        server.reject_mail(Reply(452 if error.is_full else 451, (status,)))
+    else:
+        server.accept_mail()

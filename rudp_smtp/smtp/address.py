@@ -1,0 +1,136 @@
+"""The strict address parser: RFC 5321 section 4.1.2 and its address literals, section 4.1.3. ASCII only.
+
+Nothing is repaired and nothing is cut off: text is an address as a whole or it raises.
+"""
+
+import re
+from dataclasses import dataclass
+
+from rudp_smtp.errors import SmtpSyntaxError
+
+LOCAL_PART_OCTETS = 64  # RFC 5321 section 4.5.3.1.1
+DOMAIN_OCTETS = 255  # section 4.5.3.1.2
+PATH_OCTETS = 256  # section 4.5.3.1.3, angle brackets included
+LABEL_OCTETS = 63  # RFC 1035 section 2.3.4
+IPV6_GROUPS = 8
+IPV6_GROUPS_BESIDE_GAP = 6  # RFC 5321 section 4.1.3: "::" stands for at least two groups
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+"
+_SUB_DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_DOMAIN_NAME = rf"{_SUB_DOMAIN}(?:\.{_SUB_DOMAIN})*"
+
+_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_QUOTED_STRING = re.compile(r'"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"')
+_DOMAIN = re.compile(_DOMAIN_NAME)
+_LITERAL = re.compile(r"\[([\x21-\x5a\x5e-\x7e]+)\]")
+_SOURCE_ROUTE = re.compile(rf"@{_DOMAIN_NAME}(?:,@{_DOMAIN_NAME})*:")
+_IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+_IPV6_GROUP = re.compile(r"[0-9A-Fa-f]{1,4}")
+_GENERAL = re.compile(r"(?:[A-Za-z0-9-]*[A-Za-z0-9]):[\x21-\x5a\x5e-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class MailAddress:
+    """A Mailbox of the grammar, spelled as it came: the local part with its quotes, a literal with its brackets."""
+
+    local_part: str
+    domain: str  # "" only for the bare <Postmaster> of RCPT
+
+    def __str__(self) -> str:
+        return f"{self.local_part}@{self.domain}" if self.domain else self.local_part
+
+    @property
+    def is_postmaster(self) -> bool:
+        return self.local_part.lower() == "postmaster"
+
+
+def parse_mailbox(text: str) -> MailAddress:
+    """Local-part "@" ( Domain / address-literal ), the whole text."""
+    local_part = _QUOTED_STRING.match(text) or _DOT_STRING.match(text)
+    if local_part is None:
+        raise SmtpSyntaxError("address without a valid local part")
+    if local_part.end() > LOCAL_PART_OCTETS:
+        raise SmtpSyntaxError(f"local part longer than {LOCAL_PART_OCTETS} octets")
+    if text[local_part.end() : local_part.end() + 1] != "@":
+        raise SmtpSyntaxError("address without an @ behind its local part")
+    domain = text[local_part.end() + 1 :]
+    check_domain(domain)
+    return MailAddress(local_part[0], domain)
+
+
+def check_domain(text: str) -> None:
+    """Raise unless the whole text is a Domain or an address-literal."""
+    if len(text) > DOMAIN_OCTETS:
+        raise SmtpSyntaxError(f"domain longer than {DOMAIN_OCTETS} octets")
+    if text.startswith("["):
+        literal = _LITERAL.fullmatch(text)
+        if literal is None or not _is_address_literal(literal[1]):
+            raise SmtpSyntaxError("malformed address literal")
+        return
+    if _DOMAIN.fullmatch(text) is None:
+        raise SmtpSyntaxError("malformed domain")
+    if any(len(label) > LABEL_OCTETS for label in text.split(".")):
+        raise SmtpSyntaxError(f"domain with a label longer than {LABEL_OCTETS} octets")
+
+
+def parse_reverse_path(text: str) -> str:
+    """The mailbox inside `<...>`, or "" for the null path `<>`."""
+    inside = _strip_brackets(text)
+    return str(parse_mailbox(_skip_source_route(inside))) if inside else ""
+
+
+def parse_forward_path(text: str) -> str:
+    """The mailbox inside `<...>`, or the bare `Postmaster` that only RCPT may name (RFC 5321 section 4.1.1.3)."""
+    inside = _strip_brackets(text)
+    if inside.lower() == "postmaster":
+        return inside
+    return str(parse_mailbox(_skip_source_route(inside)))
+
+
+def parse_recipient(text: str) -> MailAddress:
+    """A forward-path without brackets, as an Envelope holds it: a mailbox or a bare postmaster."""
+    return MailAddress(text, "") if text.lower() == "postmaster" else parse_mailbox(text)
+
+
+def _strip_brackets(text: str) -> str:
+    if len(text) > PATH_OCTETS:
+        raise SmtpSyntaxError(f"path longer than {PATH_OCTETS} octets")
+    if len(text) < len("<>") or text[0] != "<" or text[-1] != ">":
+        raise SmtpSyntaxError("path without its angle brackets")
+    return text[1:-1]
+
+
+def _skip_source_route(text: str) -> str:
+    """RFC 5321 appendix C: a source route must be accepted and should be ignored."""
+    route = _SOURCE_ROUTE.match(text)
+    return text[route.end() :] if route is not None else text
+
+
+def _is_address_literal(text: str) -> bool:
+    if text[:5].lower() == "ipv6:":
+        return _is_ipv6(text[5:])
+    return _is_ipv4(text) or _GENERAL.fullmatch(text) is not None
+
+
+def _is_ipv4(text: str) -> bool:
+    return _IPV4.fullmatch(text) is not None and all(int(number) <= 255 for number in text.split("."))
+
+
+def _is_ipv6(text: str) -> bool:
+    halves = text.split("::")
+    if len(halves) == 1:
+        return _ipv6_groups(text, may_end_in_ipv4=True) == IPV6_GROUPS
+    if len(halves) != 2:
+        return False
+    before, after = (_ipv6_groups(half, may_end_in_ipv4=i == 1) if half else 0 for i, half in enumerate(halves))
+    return before is not None and after is not None and before + after <= IPV6_GROUPS_BESIDE_GAP
+
+
+def _ipv6_groups(text: str, *, may_end_in_ipv4: bool) -> int | None:
+    """How many 16-bit groups the text spells, None if it does not."""
+    groups = text.split(":")
+    count = len(groups)
+    if may_end_in_ipv4 and _is_ipv4(groups[-1]):
+        groups.pop()
+        count += 1  # four octets are two groups
+    return count if all(_IPV6_GROUP.fullmatch(group) for group in groups) else None

@@ -1,0 +1,57 @@
+"""What the application is told, on either side."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from rudp_smtp.smtp.envelope import Envelope
+from rudp_smtp.smtp.replies import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class MailReceived:
+    """The end mark came. The client waits for `Server.accept_mail` or `Server.reject_mail`."""
+
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReady:
+    """The hello was accepted. `extensions`: keyword in capitals -> its parameters, nothing after HELO."""
+
+    domain: str
+    extensions: Mapping[str, str]
+
+
+class Outcome(Enum):
+    """What became of a message, for the recipient that fared best."""
+
+    ACCEPTED = auto()
+    DEFERRED = auto()  # 4yz: the same message may be accepted later
+    REFUSED = auto()  # 5yz, by the server or by us on its behalf: do not repeat it
+    UNSENT = auto()  # the session ended before the server had the whole message
+    UNCONFIRMED = auto()  # the session ended between the end mark and its reply (RFC 1047): it may have arrived
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """The end of a submitted message. Each recipient is in `accepted`, or in `refused` with the reply that decided."""
+
+    token: int
+    outcome: Outcome
+    accepted: tuple[str, ...]
+    refused: tuple[tuple[str, Reply], ...]
+    reply: Reply  # the one that decided on the message as a whole
+    is_local: bool = False  # `reply` is ours: no server said it
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """Nothing more will be received or sent. `is_clean`: by QUIT and its reply."""
+
+    reason: str
+    is_clean: bool
+
+
+ServerEvent = MailReceived | SessionEnded
+ClientEvent = SessionReady | DeliveryReport | SessionEnded

@@ -1,0 +1,142 @@
+"""Session states and the transition tables of both sides. A pair that is missing is out of order.
+
+The server's table says which command may come; the client's says what may be written next (RFC 2920 section 3.1):
+replies come back in the order of the commands, so what waits for one is a queue and no state.
+"""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Generic, TypeVar
+
+S = TypeVar("S", bound=Enum)
+I = TypeVar("I", bound=Enum)  # noqa: E741
+
+
+class Machine(Generic[S, I]):
+    """Holds one session's state. Nobody else assigns it."""
+
+    __slots__ = ("_state", "_transitions")
+
+    def __init__(self, initial: S, transitions: Mapping[tuple[S, I], S]) -> None:
+        self._state = initial
+        self._transitions = transitions
+
+    @property
+    def state(self) -> S:
+        return self._state
+
+    def allows(self, happening: I) -> bool:
+        return (self._state, happening) in self._transitions
+
+    def take(self, happening: I) -> None:
+        assert self.allows(happening), f"{happening} in {self._state}"
+        self._state = self._transitions[self._state, happening]
+
+
+class ServerState(Enum):
+    CONNECTED = auto()  # the greeting is on its way; who the client is, is not known yet
+    READY = auto()
+    MAIL_REFUSED = auto()  # what was pipelined behind the refused MAIL is out of order, and not the client's fault
+    MAIL = auto()  # reverse-path given
+    RCPT = auto()  # and at least one forward-path
+    DATA = auto()  # what comes is mail data
+    DELIVERING = auto()  # the application decides; nothing is read
+    CLOSED = auto()
+
+
+class ServerInput(Enum):
+    HELLO = auto()
+    MAIL = auto()
+    REFUSE_MAIL = auto()
+    RCPT = auto()
+    DATA = auto()
+    RSET = auto()
+    HAND_OVER = auto()  # end mark of an acceptable message
+    REFUSE_DATA = auto()  # end mark of one that is not
+    ANSWER = auto()
+    CLOSE = auto()  # QUIT, 421, or the end of the stream
+
+
+SERVER_TRANSITIONS: dict[tuple[ServerState, ServerInput], ServerState] = {
+    (ServerState.CONNECTED, ServerInput.HELLO): ServerState.READY,
+    (ServerState.CONNECTED, ServerInput.RSET): ServerState.CONNECTED,
+    (ServerState.CONNECTED, ServerInput.CLOSE): ServerState.CLOSED,
+    (ServerState.READY, ServerInput.HELLO): ServerState.READY,
+    (ServerState.READY, ServerInput.MAIL): ServerState.MAIL,
+    (ServerState.READY, ServerInput.REFUSE_MAIL): ServerState.MAIL_REFUSED,
+    (ServerState.READY, ServerInput.RSET): ServerState.READY,
+    (ServerState.READY, ServerInput.CLOSE): ServerState.CLOSED,
+    (ServerState.MAIL_REFUSED, ServerInput.HELLO): ServerState.READY,
+    (ServerState.MAIL_REFUSED, ServerInput.MAIL): ServerState.MAIL,
+    (ServerState.MAIL_REFUSED, ServerInput.REFUSE_MAIL): ServerState.MAIL_REFUSED,
+    (ServerState.MAIL_REFUSED, ServerInput.RSET): ServerState.READY,
+    (ServerState.MAIL_REFUSED, ServerInput.CLOSE): ServerState.CLOSED,
+    (ServerState.MAIL, ServerInput.HELLO): ServerState.READY,
+    (ServerState.MAIL, ServerInput.RCPT): ServerState.RCPT,
+    (ServerState.MAIL, ServerInput.RSET): ServerState.READY,
+    (ServerState.MAIL, ServerInput.CLOSE): ServerState.CLOSED,
+    (ServerState.RCPT, ServerInput.HELLO): ServerState.READY,
+    (ServerState.RCPT, ServerInput.RCPT): ServerState.RCPT,
+    (ServerState.RCPT, ServerInput.DATA): ServerState.DATA,
+    (ServerState.RCPT, ServerInput.RSET): ServerState.READY,
+    (ServerState.RCPT, ServerInput.CLOSE): ServerState.CLOSED,
+    (ServerState.DATA, ServerInput.HAND_OVER): ServerState.DELIVERING,
+    (ServerState.DATA, ServerInput.REFUSE_DATA): ServerState.READY,
+    (ServerState.DATA, ServerInput.CLOSE): ServerState.CLOSED,
+    (ServerState.DELIVERING, ServerInput.ANSWER): ServerState.READY,
+}
+
+
+class ClientState(Enum):
+    GREETING = auto()  # nothing may be written before the server's 220
+    EHLO = auto()
+    HELO = auto()  # EHLO was not understood
+    READY = auto()
+    ENVELOPE = auto()  # MAIL is written; RCPT and DATA may be
+    DATA = auto()  # DATA is written: only its reply says what may follow
+    ABANDONED = auto()  # a transaction was given up at the server's end too late to forget it: RSET first
+    QUITTING = auto()
+    CLOSED = auto()
+
+
+class ClientInput(Enum):
+    GREETED = auto()
+    HELLO_ACCEPTED = auto()
+    HELLO_REFUSED = auto()
+    MAIL = auto()
+    MAIL_REFUSED = auto()
+    DATA = auto()
+    TEXT = auto()  # 354 came, the mail data and its end mark are written
+    ABANDON = auto()
+    RSET = auto()
+    QUIT = auto()
+    CLOSE = auto()
+
+
+CLIENT_TRANSITIONS: dict[tuple[ClientState, ClientInput], ClientState] = {
+    (ClientState.GREETING, ClientInput.GREETED): ClientState.EHLO,
+    (ClientState.GREETING, ClientInput.QUIT): ClientState.QUITTING,
+    (ClientState.GREETING, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.EHLO, ClientInput.HELLO_ACCEPTED): ClientState.READY,
+    (ClientState.EHLO, ClientInput.HELLO_REFUSED): ClientState.HELO,
+    (ClientState.EHLO, ClientInput.QUIT): ClientState.QUITTING,
+    (ClientState.EHLO, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.HELO, ClientInput.HELLO_ACCEPTED): ClientState.READY,
+    (ClientState.HELO, ClientInput.QUIT): ClientState.QUITTING,
+    (ClientState.HELO, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.READY, ClientInput.MAIL): ClientState.ENVELOPE,
+    (ClientState.READY, ClientInput.QUIT): ClientState.QUITTING,
+    (ClientState.READY, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.ENVELOPE, ClientInput.MAIL_REFUSED): ClientState.READY,
+    (ClientState.ENVELOPE, ClientInput.DATA): ClientState.DATA,
+    (ClientState.ENVELOPE, ClientInput.ABANDON): ClientState.ABANDONED,
+    (ClientState.ENVELOPE, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.DATA, ClientInput.MAIL_REFUSED): ClientState.READY,
+    (ClientState.DATA, ClientInput.TEXT): ClientState.READY,
+    (ClientState.DATA, ClientInput.ABANDON): ClientState.ABANDONED,
+    (ClientState.DATA, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.ABANDONED, ClientInput.RSET): ClientState.READY,
+    (ClientState.ABANDONED, ClientInput.QUIT): ClientState.QUITTING,
+    (ClientState.ABANDONED, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.QUITTING, ClientInput.CLOSE): ClientState.CLOSED,
+}

@@ -1,0 +1,3 @@
+"""No plug-in: shared by the flowers."""
+
+RED = "red"

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from rudp_smtp.units import MICROSECOND
 from rudp_smtp.wire.fields import MAX_STREAM_COUNT, decode_octets, decode_stream_id, encode_integers, refusal
-from rudp_smtp.wire.hello import HelloFrame
+from rudp_smtp.wire.hello import HelloFrame as HelloFrame  # so that this module has every frame
 from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
 
 MAX_ACK_RANGES = 256

@@ -35,6 +35,8 @@ The frames, each after its type octet (`v` is a variable-length integer, RFC 900
      +1   FIN                  the data is the stream's last
      +2   LEN                  after the offset, length 2: other frames may follow
      +4   OFF64                the offset is 8 wide
+
+An ACK's first and range count packets less one, a gap the missing packets between two ranges less one (s19.3.1).
 """
 
 from dataclasses import dataclass

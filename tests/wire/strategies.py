@@ -14,6 +14,7 @@ from rudp_smtp.wire.frames import (
     ConnectionCloseFrame,
     DataBlockedFrame,
     Frame,
+    HelloFrame,
     MaxDataFrame,
     MaxStreamDataFrame,
     MaxStreamsFrame,
@@ -25,7 +26,7 @@ from rudp_smtp.wire.frames import (
     StreamFrame,
     StreamsBlockedFrame,
 )
-from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE, HelloFrame
+from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
 from rudp_smtp.wire.packet import INITIAL, ONE_RTT, Packet
 from rudp_smtp.wire.varint import VARINT_MAX
 

@@ -12,6 +12,7 @@ from rudp_smtp.wire.frames import (
     AckFrame,
     ConnectionCloseFrame,
     Frame,
+    HelloFrame,
     MaxStreamsFrame,
     PaddingFrame,
     PingFrame,
@@ -19,7 +20,7 @@ from rudp_smtp.wire.frames import (
     decode_frames,
     stream_frame_overhead,
 )
-from rudp_smtp.wire.hello import MAX_PARAMETERS, HelloFrame
+from rudp_smtp.wire.hello import MAX_PARAMETERS
 from rudp_smtp.wire.varint import VARINT_MAX, encode_varint
 from tests.wire.strategies import frames, stream_frames
 

@@ -12,6 +12,7 @@ from rudp_smtp.wire.frames import (
     ConnectionCloseFrame,
     DataBlockedFrame,
     Frame,
+    HelloFrame,
     MaxDataFrame,
     MaxStreamDataFrame,
     MaxStreamsFrame,
@@ -23,7 +24,6 @@ from rudp_smtp.wire.frames import (
     StreamFrame,
     StreamsBlockedFrame,
 )
-from rudp_smtp.wire.hello import HelloFrame
 from rudp_smtp.wire.packet import (
     INITIAL,
     INITIAL_HEADER_SIZE,

@@ -1,0 +1,104 @@
+"""WorkloadNode: what all workloads share. An endpoint plus a role: datagrams and time in, events to the role."""
+
+from hashlib import shake_128
+from typing import Protocol
+
+from rudp_smtp.draws import DrawKey
+from rudp_smtp.transport import Address, Closed, Endpoint, Event, Transport
+from rudp_smtp.workload import Application
+
+SERVER = "server"  # the address every workload's client connects to
+
+PATTERN_PERIOD = 65_521  # prime: octets that went astray by a packet or a power of two do not match
+
+
+class Role(Protocol):
+    """What one host does with its connections. It commands them; the node drains what comes of it."""
+
+    is_done: bool  # read after every event, so it is kept and not computed
+    wake_at: int | None  # when `on_wake` is wanted; the role clears or moves it there
+
+    def start(self, now: int) -> None: ...
+
+    def on_event(self, connection: Transport, event: Event, now: int) -> None: ...
+
+    def on_wake(self, now: int) -> None: ...
+
+
+class WorkloadNode(Application):
+    """Owns the order: input to the endpoint, its events to the role, until there are none."""
+
+    __slots__ = ("_endpoint", "_is_started", "_role")
+
+    def __init__(self, endpoint: Endpoint, role: Role) -> None:
+        self._endpoint = endpoint
+        self._role = role
+        self._is_started = False
+
+    def receive_datagram(self, data: bytes, remote: Address, now: int) -> None:
+        endpoint = self._endpoint
+        endpoint.receive_datagram(data, remote, now)
+        while (happened := endpoint.next_event()) is not None:
+            self._role.on_event(happened[0], happened[1], now)
+
+    def handle_timeout(self, now: int) -> None:
+        endpoint, role = self._endpoint, self._role
+        if not self._is_started:
+            self._is_started = True
+            role.start(now)
+        deadline = endpoint.next_timeout()
+        if deadline is not None and deadline <= now:
+            endpoint.handle_timeout(now)
+        while (happened := endpoint.next_event()) is not None:
+            role.on_event(happened[0], happened[1], now)
+        if role.wake_at is None or role.wake_at > now:
+            return
+        role.on_wake(now)
+        while (happened := endpoint.next_event()) is not None:
+            role.on_event(happened[0], happened[1], now)
+
+    def next_datagram(self, now: int) -> tuple[bytes, Address] | None:
+        return self._endpoint.next_datagram(now)
+
+    def next_timeout(self) -> int | None:
+        if not self._is_started:
+            return 0
+        deadline, wake_at = self._endpoint.next_timeout(), self._role.wake_at
+        if wake_at is None or (deadline is not None and deadline < wake_at):
+            return deadline
+        return wake_at
+
+    @property
+    def done(self) -> bool:
+        return self._role.is_done
+
+
+class Pattern:
+    """Octets that are known by their position, so that a stream can be made and checked without being kept."""
+
+    __slots__ = ("_octets",)
+
+    def __init__(self, draws: DrawKey) -> None:
+        period = shake_128(draws.draw(0).to_bytes(8, "big")).digest(PATTERN_PERIOD)
+        self._octets = period + period  # so that a piece never has to be put together
+
+    def piece(self, offset: int, count: int) -> bytes:
+        """The `count` octets from `offset` on, a period at most."""
+        assert count <= PATTERN_PERIOD
+        start = offset % PATTERN_PERIOD
+        return self._octets[start : start + count]
+
+    def matches(self, offset: int, data: bytes) -> bool:
+        """Say whether these are the octets from `offset` on."""
+        start = offset % PATTERN_PERIOD
+        if len(data) <= PATTERN_PERIOD:
+            return self._octets[start : start + len(data)] == data
+        return self.matches(offset, data[:PATTERN_PERIOD]) and self.matches(
+            offset + PATTERN_PERIOD, data[PATTERN_PERIOD:]
+        )
+
+
+def describe_end(end: Closed) -> str:
+    """Why a connection is over, for a row."""
+    detail = end.reason or (f"error {end.error_code}" if end.error_code else "")
+    return f"connection closed: {end.cause}" + (f" ({detail})" if detail else "")

@@ -126,7 +126,7 @@ class Registry(Generic[T]):
         given = dict(spec.parameters)
         described: dict[str, object] = {self.selector: spec.name}
         for parameter, signature in self.parameters(spec.name).items():
-            described[parameter] = _describe(given.get(parameter, signature.default), hints[parameter])
+            described[parameter] = describe_value(given.get(parameter, signature.default), hints[parameter])
         return described
 
     def build(self, spec: Spec, **context: object) -> T:
@@ -170,14 +170,14 @@ def _convert(value: object, hint: object, key: str) -> object:
     raise ConfigError(f"{value!r} is not of type {getattr(hint, '__name__', hint)}", key=key)
 
 
-def _describe(value: object, hint: object) -> object:
+def describe_value(value: object, hint: object) -> object:
     """Turn an inside value back into what a scenario says."""
     if value is None:
         return None
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         (hint,) = (option for option in get_args(hint) if option is not type(None))
-        return _describe(value, hint)
+        return describe_value(value, hint)
     if origin is Annotated:
         unit = get_args(hint)[1]
         if isinstance(unit, Registry):
@@ -186,6 +186,6 @@ def _describe(value: object, hint: object) -> object:
         assert isinstance(value, int), f"{value!r} is no {unit}"
         return PRINTERS[unit](value)
     if isinstance(value, tuple):
-        return [_describe(item, get_args(hint)[0]) for item in value]
+        return [describe_value(item, get_args(hint)[0]) for item in value]
     assert isinstance(value, bool | int | float | str), f"{value!r} cannot be told in a scenario"
     return value

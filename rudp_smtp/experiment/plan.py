@@ -1,16 +1,30 @@
 """Scenario -> list[Run]: the grid of `vary` times the replications, each with its key (DETERMINISM rule 6)."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 
-from rudp_smtp.experiment.scenario import Configuration, Scenario
+from rudp_smtp.draws import DRAW_SCHEME, DrawKey
+from rudp_smtp.experiment.scenario import Configuration, Scenario, canonical
+
+MODEL_VERSION = 1
+"""Part of every run's key. Whoever changes what a run does, be it by one packet or one nanosecond, adds one; stored
+runs are then run again, and the golden digests in tests/golden are made anew in the same commit."""
+
+SEED_BITS = 53  # what every reader of a CSV keeps exactly
 
 Parameter = str | int | float
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run, ready to be sent to a worker. Neither `index` nor the scenario's name is part of `key`: the same
-    experiment under another name or in another grid is the same run."""
+    """One run, ready to be sent to a worker.
+
+    `key` is of what the run does: the resolved configuration, the seed, the versions. The scenario's name, the place
+    in the plan, the replication's number and how the keys were written are not in it, so the same run under another
+    name or in another grid is not run again.
+    """
 
     index: int  # its place in the plan: the order of rows
     cell: tuple[tuple[str, str], ...]  # varied keys in the file's order, printed values
@@ -22,9 +36,46 @@ class Run:
 
     def parameters(self) -> dict[str, Parameter]:
         """Every parameter as a dotted column (network.forward.delay.time -> "20ms"), sorted; absent stages omitted."""
-        raise NotImplementedError
+        return dict(_flatten("", json.loads(self.document)))
 
 
 def plan(scenario: Scenario) -> list[Run]:
     """Every run in a fixed order: the grid in the file's order (last key fastest), then replications."""
-    raise NotImplementedError
+    seeds = replication_seeds(scenario.seed, scenario.replications)
+    runs: list[Run] = []
+    for cell in scenario.cells:
+        resolved = json.loads(cell.document)
+        for replication, seed in enumerate(seeds):
+            key = run_key(resolved, scenario.driver, seed)
+            runs.append(Run(len(runs), cell.parameters, replication, seed, cell.configuration, cell.document, key))
+    return runs
+
+
+def replication_seeds(seed: int, replications: int) -> list[int]:
+    """One seed per replication, the same in every cell. More replications leave the earlier seeds as they are."""
+    draws = DrawKey(seed, "replication")
+    return [draws.draw(replication) >> (64 - SEED_BITS) for replication in range(replications)]
+
+
+def run_key(resolved: dict[str, object], driver: str, seed: int) -> str:
+    """The name of a run's result: equal keys, equal rows."""
+    identity = {
+        "scenario": resolved,
+        "driver": driver,
+        "seed": seed,
+        "model_version": MODEL_VERSION,
+        "draw_scheme": DRAW_SCHEME,
+    }
+    return sha256(canonical(identity).encode()).hexdigest()
+
+
+def _flatten(prefix: str, value: object) -> Iterator[tuple[str, Parameter]]:
+    if isinstance(value, dict):
+        for key in sorted(value):
+            yield from _flatten(f"{prefix}.{key}" if prefix else key, value[key])
+    elif isinstance(value, list):
+        yield prefix, " ".join(str(item) for _, item in (pair for entry in value for pair in _flatten(prefix, entry)))
+    elif isinstance(value, bool):
+        yield prefix, str(value).lower()
+    elif isinstance(value, str | int | float):
+        yield prefix, value

@@ -1,0 +1,284 @@
+"""The fixed part of a scenario file: which keys there are, read by pydantic from the very dataclasses they end in.
+
+A frozen dataclass whose annotations wear units (`units`) or name a folder of plug-ins (`registry`) is all that a
+section needs: `read` makes the value, `describe` says it again with every default and unit written out.
+"""
+
+import re
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from rudp_smtp.errors import ConfigError
+from rudp_smtp.experiment.document import KeyPath, Problems, Tree, steps, unknown_key
+from rudp_smtp.experiment.scenario import Configuration, Limits
+from rudp_smtp.link.config import LinkConfig, RateConfig
+from rudp_smtp.registry import Registry, Spec, describe_value, nearest
+from rudp_smtp.transport import TRANSPORTS
+from rudp_smtp.units import PARSERS
+from rudp_smtp.workload import WORKLOADS
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXECUTOR = re.compile(r"serial|local(:[1-9][0-9]{0,3})?")
+_SHORTHAND: dict[type, str] = {RateConfig: "value"}  # `rate: 20mbit` is {value: 20mbit}
+MAX_SEED = 2**63 - 1
+MAX_REPLICATIONS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Both directions; `both` has been written out by then."""
+
+    forward: LinkConfig
+    reverse: LinkConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The baseline's varied keys with a value each, and the metric."""
+
+    baseline: dict[str, object]
+    metric: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What holds for every run of the scenario."""
+
+    schema: Literal[1]
+    name: str
+    description: str = ""
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 1
+    replications: Annotated[int, Field(ge=1, le=MAX_REPLICATIONS)] = 30
+    driver: Literal["sim"] = "sim"
+    vary: dict[str, list[object]] | None = None
+    compare: Comparison | None = None
+    executor: str = "local"
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"{self.name!r} names no folder of results; expected letters, digits, '.', '_' and '-'", key="name"
+            )
+        if not _EXECUTOR.fullmatch(self.executor):
+            raise ConfigError(
+                f"unknown executor {self.executor!r}; expected serial, local, or local:N for N processes",
+                key="executor",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What a run runs; any key below may be varied."""
+
+    network: Network
+    transport: Annotated[Spec, TRANSPORTS]
+    workload: Annotated[Spec, WORKLOADS]
+    limits: Limits = field(default_factory=Limits)
+
+
+HEADER_KEYS = tuple(item.name for item in fields(Header))
+BODY_KEYS = tuple(item.name for item in fields(Body))
+
+
+def read(cls: type[T], tree: Tree, problems: Problems) -> T | None:
+    """The mapping in `tree` as a `cls`, or None with what is wrong added to `problems`."""
+    try:
+        section: T = _adapter(cls).validate_python(tree.value)  # type: ignore[arg-type] # a class is hashable
+        return section
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            path, text = _explain(details, cls)
+            problems.add(tree.locate(path), text)
+        return None
+
+
+def read_header(tree: Tree, problems: Problems) -> Header | None:
+    """The part that is not varied; keys that are nowhere in a scenario are found here."""
+    assert isinstance(tree.value, dict)
+    known = (*HEADER_KEYS, *BODY_KEYS)
+    for key in tree.value:
+        if key not in known:
+            problems.add(tree.locate((key,)), unknown_key(key, known))
+    return read(Header, _only(tree, HEADER_KEYS), problems)
+
+
+def read_configuration(tree: Tree, problems: Problems) -> tuple[Configuration, dict[str, object]] | None:
+    """One cell of the grid: what it runs, and the same as a scenario says it."""
+    _hoist_where(tree, problems)
+    body = read(Body, _only(tree, BODY_KEYS), problems)
+    if body is None:
+        return None
+    network = body.network
+    document = describe(body)
+    for link in ("forward", "reverse"):
+        _sink_where(document, link)
+    return Configuration(network.forward, network.reverse, body.transport, body.workload, body.limits), document
+
+
+def _only(tree: Tree, keys: tuple[str, ...]) -> Tree:
+    assert isinstance(tree.value, dict)
+    return Tree({key: value for key, value in tree.value.items() if key in keys}, tree.places)
+
+
+def describe(value: object) -> dict[str, object]:
+    """A section the way a scenario says it, everything explicit: two that mean the same are equal."""
+    assert is_dataclass(value)
+    hints = get_type_hints(type(value), include_extras=True)
+    described: dict[str, object] = {}
+    for item in fields(value):
+        given, hint = getattr(value, item.name), hints[item.name]
+        is_section = is_dataclass(given) and not isinstance(given, Spec)
+        described[item.name] = describe(given) if is_section else describe_value(given, hint)
+    return described
+
+
+def _hoist_where(tree: Tree, problems: Problems) -> None:
+    """A file says `where` inside the loss it belongs to; LinkConfig keeps it beside the model it knows nothing of."""
+    for direction in ("forward", "reverse"):
+        link = ("network", direction)
+        if tree.get(*link, "where") is not None:
+            text = "'where' belongs to the loss; expected loss: {model: NAME, where: egress}"
+            problems.add(tree.locate((*link, "where")), text)
+        where = tree.subtree(*link, "loss", "where")
+        if where.value is not None:
+            tree.remove((*link, "loss", "where"))
+            tree.assign((*link, "where"), where, where.places[()])
+
+
+def _sink_where(document: dict[str, object], direction: str) -> None:
+    network = document["network"]
+    assert isinstance(network, dict)
+    link = network[direction]
+    where = link.pop("where")
+    if link["loss"] is not None:
+        link["loss"]["where"] = where
+
+
+@cache
+def _adapter(cls: Hashable) -> TypeAdapter[Any]:
+    assert isinstance(cls, type)
+    return TypeAdapter(_section(cls))
+
+
+def _section(cls: type) -> Any:
+    """A dataclass as pydantic obeys it: no unknown keys, no coercion, and the class's own last word."""
+    hints = get_type_hints(cls, include_extras=True)
+    keys = {
+        # An alias, because a field may not be called `schema`; None is never used: the class fills its own defaults.
+        f"{item.name}_": (_translate(hints[item.name]), Field(... if _is_needed(item) else None, alias=item.name))
+        for item in fields(cls)
+    }
+    config = ConfigDict(extra="forbid", strict=True)
+    model: type[BaseModel] = create_model(cls.__name__, __config__=config, **keys)  # type: ignore[call-overload]
+
+    def make(section: BaseModel) -> object:
+        return cls(**{name.removesuffix("_"): getattr(section, name) for name in section.model_fields_set})
+
+    def expand(value: object) -> object:
+        is_bare = cls in _SHORTHAND and value is not None and not isinstance(value, Mapping | list)
+        return {_SHORTHAND[cls]: value} if is_bare else value
+
+    return Annotated[model, BeforeValidator(expand), AfterValidator(_refusing(make))]
+
+
+def _is_needed(item: Any) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+def _translate(hint: Any) -> Any:
+    """An annotation of ours as one of pydantic's."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return Union[tuple(_translate(option) for option in get_args(hint))]  # noqa: UP007 (made of a tuple)
+    if origin is Annotated:
+        mark = get_args(hint)[1]
+        if isinstance(mark, Registry):
+            return Annotated[Spec, PlainValidator(_refusing(mark.spec))]
+        return Annotated[int, PlainValidator(_refusing(PARSERS[mark]))] if isinstance(mark, str) else hint
+    return _section(hint) if isinstance(hint, type) and is_dataclass(hint) else hint
+
+
+def _refusing(convert: Callable[[Any], object]) -> Callable[[object], object]:
+    """Let pydantic collect our refusals with its own."""
+
+    def validate(value: object) -> object:
+        try:
+            return convert(value)
+        except ConfigError as error:
+            raise PydanticCustomError("refused", "{text}", {"text": error.message, "key": error.key}) from None
+
+    return validate
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list of values",
+    "dict_type": "a mapping of keys",
+}
+
+
+def _explain(error: ErrorDetails, cls: type) -> tuple[KeyPath, str]:
+    """Where, and one of our sentences: what is wrong, what was expected, the nearest name."""
+    path, kind, given, context = error["loc"], error["type"], error["input"], error.get("ctx", {})
+    if kind == "refused":
+        return (*path, *steps(context["key"])), context["text"]
+    if kind == "missing":
+        return path[:-1], f"needs the key {path[-1]!r}"
+    if kind == "extra_forbidden":
+        return path, unknown_key(str(path[-1]), tuple(_keys(_hint_at(cls, path[:-1]))))
+    hint = _hint_at(cls, path)
+    if kind == "model_type":
+        return path, f"{tell(given)} is not a mapping; expected the keys {', '.join(_keys(hint))}"
+    if kind == "literal_error":
+        return path, f"{path[-1]} {tell(given)} does not exist; {nearest(str(given), tuple(map(str, get_args(hint))))}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
+        return path, f"{tell(given)} is out of range; expected {bound}"
+    if kind in _EXPECTED:
+        return path, f"expected {_EXPECTED[kind]}, got {tell(given)}"
+    return path, f"{tell(given)}: {error['msg']}"
+
+
+def tell(value: object) -> str:
+    """A value in an error message, short."""
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping | list):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
+    return repr(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _keys(hint: Any) -> list[str]:
+    """A section's keys as a file gives them."""
+    return [item.name for item in fields(hint) if item.name != "where"]
+
+
+def _hint_at(cls: type, path: KeyPath) -> Any:
+    """The bare type that a path through sections leads to."""
+    hint: Any = cls
+    for step in path:
+        hint = get_type_hints(hint)[str(step)] if is_dataclass(hint) else None
+        if get_origin(hint) in (Union, UnionType):
+            hint = next(option for option in get_args(hint) if option is not type(None))
+    return hint

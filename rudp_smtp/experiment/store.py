@@ -1,16 +1,16 @@
 """One atomic file per finished run, named by the run's key: what is there is not run again.
 
 A file appears whole or not at all (temporary, fsync, rename, fsync of the folder), so killing the process at any
-moment loses no finished run. What is read back is believed only if its format (the columns it fills), its key and its digest are right.
+moment loses no finished run. What is read back is believed only if its format (the columns it fills), its key and its
+digest are right.
 """
 
 import json
-import os
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
-from rudp_smtp.errors import ConfigError, DriverError
+from rudp_smtp.experiment.files import write_atomic
 from rudp_smtp.experiment.records import Record, columns
 
 VERSION = 1
@@ -52,52 +52,14 @@ class Store:
         return self._folder / f"{key}.json"
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the results folder and its `runs`, and prove that files can be written, before any run starts."""
-    probe = folder / "runs" / f".probe.{os.getpid()}.tmp"
-    try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        message = f"cannot write to the output folder {folder}: {reason}; expected a folder that can be written"
-        raise ConfigError(message, key="output") from error
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` so that a reader, or the next start after a crash, sees the old or the new whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except FileNotFoundError:
-        if not path.exists():  # another process stored the same run meanwhile and tidied our temporary away
-            raise DriverError(f"cannot write {path}: the folder is gone") from None
-    except OSError as error:
-        raise DriverError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _unlink(paths: Iterable[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
 
 
 def _canonical(document: object) -> str:
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
 def _digest(body: object) -> str:
-    return sha256(_canonical(body).encode("utf-8", "surrogatepass")).hexdigest()
+    return sha256(_canonical(body).encode()).hexdigest()

@@ -1,0 +1,313 @@
+"""CSV -> figure. Nothing here simulates: a figure can be redrawn from a results folder alone, to the same bytes.
+
+Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; line styles and markers tell them apart
+in grey.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from rudp_smtp.experiment.files import write_atomic
+from rudp_smtp.ranges import RangeSet
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_STYLES = ("-", "--", "-.", ":")
+BLUE, VERMILION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#666666"
+
+SINGLE_RUNS_POINTS_MAX = 20_000  # above, single runs are not drawn: they would be a grey area of many megabytes
+PACKETS_MAX = 1_200  # of a longer transfer its beginning is drawn
+
+Row = Mapping[str, str]
+
+
+def draw_figures(folder: Path) -> list[Path]:
+    """Draw every figure of a results folder, as SVG and PNG; their paths."""
+    scenario = json.loads((folder / "manifest.json").read_bytes())["scenario"]
+    varied = list(scenario["vary"])
+    with _style():
+        figures = {
+            "latency_ecdf": draw_latencies(_read(folder / "messages.csv"), varied, scenario["name"]),
+            "time_sequence": draw_time_sequence(_read(folder / "trace.csv"), scenario["name"]),
+        }
+        return [path for name, figure in figures.items() for path in _save(figure, folder / name)]
+
+
+def _style() -> AbstractContextManager[None]:
+    """For print: small, few lines, nothing of the reader's own settings but the fonts; and the same SVG every time."""
+    return rc_context(
+        {
+            "font.size": 10,
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.labelsize": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#e4e4e4",
+            "grid.linewidth": 0.7,
+            "legend.fontsize": 9,
+            "legend.frameon": False,
+            "lines.solid_capstyle": "butt",
+            "savefig.dpi": 200,
+            "svg.hashsalt": "rudp-smtp",
+        }
+    )
+
+
+def _read(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _save(figure: Figure, path: Path) -> list[Path]:
+    FigureCanvasAgg(figure)
+    formats: tuple[tuple[str, dict[str, str | None]], ...] = (("svg", {"Date": None}), ("png", {"Software": None}))
+    paths = []
+    for suffix, metadata in formats:
+        image = io.BytesIO()
+        figure.savefig(image, format=suffix, metadata=metadata)
+        paths.append(path.with_suffix(f".{suffix}"))
+        write_atomic(paths[-1], image.getvalue())
+    return paths
+
+
+# Latency: what share of the messages was answered within a time.
+
+
+@dataclass(slots=True)
+class _Curve:
+    """One cell's messages, run by run."""
+
+    label: str
+    runs: dict[str, list[float]] = field(default_factory=dict)
+    messages: int = 0
+
+    def add(self, row: Row) -> None:
+        run = self.runs.setdefault(row["replication"], [])
+        self.messages += 1
+        if row["latency_ms"]:
+            run.append(float(row["latency_ms"]))
+
+    def pooled(self) -> list[float]:
+        return sorted(latency for run in self.runs.values() for latency in run)
+
+
+def draw_latencies(rows: Sequence[Row], varied: Sequence[str], name: str) -> Figure:
+    """One curve for each cell over the messages of all its runs, and each run by itself, faintly.
+
+    A message without an answer stays in the denominator: its curve ends below 100 %.
+    """
+    curves: dict[tuple[str, ...], _Curve] = {}
+    for row in rows:
+        if row["status"] != "refused":
+            cell = tuple(row[key] for key in varied)
+            curves.setdefault(cell, _Curve(", ".join(cell))).add(row)
+    with_single_runs = len(rows) <= SINGLE_RUNS_POINTS_MAX and any(len(curve.runs) > 1 for curve in curves.values())
+    figure = Figure(figsize=(6.8, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for place, curve in enumerate(curves.values()):
+        _draw_curve(axes, curve, place, with_single_runs)
+    axes.set_title(f"{name}: latency of messages")
+    axes.set_xlabel("time from hand-over to the final reply (ms)")
+    axes.set_ylabel("messages answered within that time")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(0, 1.03)
+    _scale_time(axes, [latency for curve in curves.values() for latency in curve.pooled()])
+    if curves:
+        columns = 1 if len(curves) <= 8 else 2
+        axes.legend(title=_legend_title(varied), loc="lower right", ncols=columns)
+    _note(axes, "thick: the messages of all runs; thin: each run" if with_single_runs else "the messages of all runs")
+    return figure
+
+
+def _draw_curve(axes: Axes, curve: _Curve, place: int, with_single_runs: bool) -> None:
+    colour = COLOURS[place % len(COLOURS)]
+    style = LINE_STYLES[(place + place // len(COLOURS)) % len(LINE_STYLES)]
+    if with_single_runs:
+        for latencies in curve.runs.values():
+            size = curve.messages / len(curve.runs)
+            axes.plot(*_steps(sorted(latencies), size), color=colour, linewidth=0.5, alpha=0.25)
+    count = f"{len(curve.runs)} runs, n = {curve.messages}"
+    label = f"{curve.label} ({count})" if curve.label else count
+    axes.plot(
+        *_steps(curve.pooled(), curve.messages), color=colour, linestyle=style, label=label, linewidth=2, zorder=3
+    )
+
+
+def _steps(ordered: Sequence[float], size: float) -> tuple[list[float], list[float]]:
+    """The corners of an empirical distribution over `size` messages, of which these were answered."""
+    times = [time for time in ordered for _ in range(2)]
+    heights = [height / size for place in range(len(ordered)) for height in (place, place + 1)]
+    return times, heights
+
+
+def _scale_time(axes: Axes, latencies: Sequence[float]) -> None:
+    """From zero where the values are of one size; logarithmic where they are not."""
+    shortest, longest = min(latencies, default=0.0), max(latencies, default=0.0)
+    if shortest > 0 and longest > 30 * shortest:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    elif longest > 0:
+        axes.set_xlim(0, longest * 1.03)
+
+
+def _plain(value: float, place: int | None) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+
+
+def _legend_title(varied: Sequence[str]) -> str | None:
+    """The varied keys without the words they all begin with."""
+    short = [key.split(".", 1)[-1] for key in varied]
+    return ", ".join(short) or None
+
+
+def _note(axes: Axes, text: str) -> None:
+    axes.text(1.0, 1.015, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=GREY)
+
+
+# Time sequence: where in its stream each packet of a run stood, and what became of it.
+
+
+@dataclass(slots=True)
+class _Sent:
+    """One packet that carried octets of the stream."""
+
+    time: float
+    ranges: list[tuple[int, int]]
+    is_retransmission: bool
+    is_lost: bool = False
+
+    def middle(self) -> float:
+        return sum(start + stop for start, stop in self.ranges) / (2 * len(self.ranges))
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How one kind of packet is shown."""
+
+    label: str
+    colour: str
+    marker: str
+    size: float
+    fill: str
+
+    def draw(self, axes: Axes, packets: Sequence[_Sent]) -> None:
+        axes.plot(
+            [packet.time for packet in packets],
+            [packet.middle() / 1000 for packet in packets],
+            label=f"{self.label} ({len(packets)})",
+            linestyle="none",
+            color=self.colour,
+            marker=self.marker,
+            markersize=self.size,
+            markerfacecolor=self.fill,
+            zorder=3,
+        )
+
+
+FIRST = _Mark("first transmission", BLUE, ".", 3, BLUE)
+AGAIN = _Mark("retransmission", GREEN, "^", 5, "none")
+LOST = _Mark("lost on the way", VERMILION, "x", 5, VERMILION)
+
+
+@dataclass(slots=True)
+class _Transfer:
+    """The stream that carried most: its packets, and how far it was acknowledged when."""
+
+    host: str = ""
+    connection: str = ""
+    stream: int = 0
+    packets: dict[str, _Sent] = field(default_factory=dict)
+    acknowledged: list[tuple[float, int]] = field(default_factory=list)
+
+
+def draw_time_sequence(rows: Sequence[Row], name: str) -> Figure:
+    """Packets, losses, retransmissions and acknowledgements of the busiest stream of one run."""
+    transfer = _read_transfer(rows)
+    packets = list(transfer.packets.values())
+    drawn = packets[:PACKETS_MAX]
+    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(f"{name}: one run, packet by packet")
+    axes.set_xlabel("virtual time (ms)")
+    axes.set_ylabel("offset in the stream (kB)")
+    if not drawn:
+        axes.text(0.5, 0.5, "no stream octets were sent", transform=axes.transAxes, ha="center", color=GREY)
+        return figure
+    end = drawn[-1].time
+    acknowledged = [step for step in transfer.acknowledged if len(drawn) == len(packets) or step[0] <= end]
+    times, offsets = [time for time, _ in acknowledged], [offset / 1000 for _, offset in acknowledged]
+    axes.step(times, offsets, where="post", color=BLACK, linewidth=1.0, label="acknowledged without a gap", zorder=2)
+    for mark, marked in (
+        (FIRST, [packet for packet in drawn if not packet.is_retransmission]),
+        (AGAIN, [packet for packet in drawn if packet.is_retransmission]),
+        (LOST, [packet for packet in drawn if packet.is_lost]),
+    ):
+        mark.draw(axes, marked)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper left", markerscale=1.3)
+    part = (
+        f"the first {len(drawn)} of {len(packets)} packets" if len(drawn) < len(packets) else f"{len(packets)} packets"
+    )
+    seed = rows[0]["seed"]
+    _note(axes, f"seed {seed}; {transfer.host}, connection {transfer.connection}, stream {transfer.stream}; {part}")
+    return figure
+
+
+def _read_transfer(rows: Sequence[Row]) -> _Transfer:
+    transfer = _busiest(rows)
+    link = {"client": "forward", "server": "reverse"}.get(transfer.host, "")
+    lost_places = {int(row["index"]) for row in rows if row["link"] == link and row["fate"] in ("lost", "queue_full")}
+    place = -1  # of the packet among all that the host sent, which is its index on the link
+    acked = RangeSet()
+    for row in rows:
+        if row["host"] != transfer.host:
+            continue
+        place += row["event"] == "packet_sent"
+        if row["connection"] != transfer.connection:
+            continue
+        if row["event"] == "packet_sent":
+            ranges = [(start, stop) for stream, start, stop in _ranges(row) if stream == transfer.stream]
+            if ranges:
+                packet = _Sent(float(row["time_ms"]), ranges, row["is_retransmission"] == "true", place in lost_places)
+                transfer.packets[row["packet_number"]] = packet
+        elif row["event"] == "packet_acked" and row["packet_number"] in transfer.packets:
+            for start, stop in transfer.packets[row["packet_number"]].ranges:
+                acked.add(start, stop)
+            first = next(iter(acked), (1, 0))
+            transfer.acknowledged.append((float(row["time_ms"]), first[1] if first[0] == 0 else 0))
+    return transfer
+
+
+def _busiest(rows: Iterable[Row]) -> _Transfer:
+    carried: dict[tuple[str, str, int], int] = {}
+    for row in rows:
+        if row["event"] == "packet_sent":
+            for stream, start, stop in _ranges(row):
+                key = (row["host"], row["connection"], stream)
+                carried[key] = carried.get(key, 0) + stop - start
+    return _Transfer(*max(carried, key=lambda key: carried[key])) if carried else _Transfer()
+
+
+def _ranges(row: Row) -> list[tuple[int, int, int]]:
+    """stream:start-stop stream:start-stop ..."""
+    ranges = []
+    for text in row["streams"].split():
+        stream, _, offsets = text.partition(":")
+        start, _, stop = offsets.partition("-")
+        ranges.append((int(stream), int(start), int(stop)))
+    return ranges

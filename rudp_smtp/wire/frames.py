@@ -13,19 +13,36 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
-from typing import ClassVar
+from typing import Final
 
 from rudp_smtp.units import MICROSECOND
 from rudp_smtp.wire.fields import MAX_STREAM_COUNT, decode_octets, decode_stream_id, encode_integers, refusal
+from rudp_smtp.wire.hello import HELLO
 from rudp_smtp.wire.hello import HelloFrame as HelloFrame  # so that this module has every frame
 from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
+
+# Frame types: no class attributes, because mypyc takes those for fields.
+PADDING: Final = 0x00
+PING: Final = 0x01
+ACK: Final = 0x02
+RESET_STREAM: Final = 0x04
+STOP_SENDING: Final = 0x05
+STREAM: Final = 0x08  # and the three flags below
+MAX_DATA: Final = 0x10
+MAX_STREAM_DATA: Final = 0x11
+MAX_STREAMS: Final = 0x12
+DATA_BLOCKED: Final = 0x14
+STREAM_DATA_BLOCKED: Final = 0x15
+STREAMS_BLOCKED: Final = 0x16
+CONNECTION_CLOSE: Final = 0x1C
+CONNECTION_CLOSE_APPLICATION: Final = 0x1D
 
 MAX_ACK_RANGES = 256
 MAX_REASON_SIZE = 256  # octets of UTF-8; what is longer is cut, on either side
 
-_FIN = 0x01
-_LEN = 0x02
-_OFF64 = 0x04
+_FIN: Final = 0x01
+_LEN: Final = 0x02
+_OFF64: Final = 0x04
 _STREAM = Struct(">BII")
 _STREAM_LEN = Struct(">BIIH")
 _STREAM_OFF64 = Struct(">BIQ")
@@ -46,8 +63,6 @@ class StreamFrame:
     Without LEN the data runs to the end of the packet.
     """
 
-    frame_type: ClassVar[int] = 0x08
-    is_ack_eliciting: ClassVar[bool] = True
     stream_id: int
     offset: int
     data: bytes
@@ -58,12 +73,12 @@ class StreamFrame:
         offset = self.offset
         if offset <= 0xFFFF_FFFF:
             if has_length:
-                return _STREAM_LEN.pack(0x08 | _LEN | self.is_fin, self.stream_id, offset, len(self.data))
-            return _STREAM.pack(0x08 | self.is_fin, self.stream_id, offset)
+                return _STREAM_LEN.pack(STREAM | _LEN | self.is_fin, self.stream_id, offset, len(self.data))
+            return _STREAM.pack(STREAM | self.is_fin, self.stream_id, offset)
         assert offset + len(self.data) <= VARINT_MAX
         if has_length:
-            return _STREAM_OFF64_LEN.pack(0x08 | _OFF64 | _LEN | self.is_fin, self.stream_id, offset, len(self.data))
-        return _STREAM_OFF64.pack(0x08 | _OFF64 | self.is_fin, self.stream_id, offset)
+            return _STREAM_OFF64_LEN.pack(STREAM | _OFF64 | _LEN | self.is_fin, self.stream_id, offset, len(self.data))
+        return _STREAM_OFF64.pack(STREAM | _OFF64 | self.is_fin, self.stream_id, offset)
 
     def encode(self, has_length: bool = True) -> bytes:
         """Without its length it must be the packet's last frame."""
@@ -94,8 +109,6 @@ class StreamFrame:
 class AckFrame:
     """Packets received (s19.3): half-open ranges of packet numbers, highest first, a gap between any two."""
 
-    frame_type: ClassVar[int] = 0x02
-    is_ack_eliciting: ClassVar[bool] = False
     ranges: list[tuple[int, int]]
     ack_delay: int  # between the arrival of the largest packet and this acknowledgement
 
@@ -104,7 +117,7 @@ class AckFrame:
         assert 1 <= len(ranges) <= MAX_ACK_RANGES
         start, stop = ranges[0]
         pieces = [
-            b"\x02",
+            encode_varint(ACK),
             encode_varint(stop - 1),
             encode_varint(self.ack_delay // MICROSECOND),
             encode_varint(len(ranges) - 1),
@@ -144,8 +157,6 @@ class AckFrame:
 class PaddingFrame:
     """`length` zero octets (s19.1); a run of them is decoded as one frame."""
 
-    frame_type: ClassVar[int] = 0x00
-    is_ack_eliciting: ClassVar[bool] = False
     length: int
 
     def encode(self) -> bytes:
@@ -163,11 +174,8 @@ class PaddingFrame:
 class PingFrame:
     """Asks for an acknowledgement, no more (s19.2)."""
 
-    frame_type: ClassVar[int] = 0x01
-    is_ack_eliciting: ClassVar[bool] = True
-
     def encode(self) -> bytes:
-        return b"\x01"
+        return encode_varint(PING)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["PingFrame", int]:
@@ -178,14 +186,12 @@ class PingFrame:
 class ResetStreamFrame:
     """The sender gives up the stream, which ends at `final_size` for flow control (s19.4)."""
 
-    frame_type: ClassVar[int] = 0x04
-    is_ack_eliciting: ClassVar[bool] = True
     stream_id: int
     error_code: int
     final_size: int
 
     def encode(self) -> bytes:
-        return encode_integers(self.frame_type, self.stream_id, self.error_code, self.final_size)
+        return encode_integers(RESET_STREAM, self.stream_id, self.error_code, self.final_size)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["ResetStreamFrame", int]:
@@ -199,13 +205,11 @@ class ResetStreamFrame:
 class StopSendingFrame:
     """The receiver no longer reads the stream (s19.5)."""
 
-    frame_type: ClassVar[int] = 0x05
-    is_ack_eliciting: ClassVar[bool] = True
     stream_id: int
     error_code: int
 
     def encode(self) -> bytes:
-        return encode_integers(self.frame_type, self.stream_id, self.error_code)
+        return encode_integers(STOP_SENDING, self.stream_id, self.error_code)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["StopSendingFrame", int]:
@@ -218,12 +222,10 @@ class StopSendingFrame:
 class MaxDataFrame:
     """Connection credit: octets of all streams together (s19.9)."""
 
-    frame_type: ClassVar[int] = 0x10
-    is_ack_eliciting: ClassVar[bool] = True
     maximum: int
 
     def encode(self) -> bytes:
-        return encode_integers(self.frame_type, self.maximum)
+        return encode_integers(MAX_DATA, self.maximum)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["MaxDataFrame", int]:
@@ -235,13 +237,11 @@ class MaxDataFrame:
 class MaxStreamDataFrame:
     """Credit of one stream (s19.10)."""
 
-    frame_type: ClassVar[int] = 0x11
-    is_ack_eliciting: ClassVar[bool] = True
     stream_id: int
     maximum: int
 
     def encode(self) -> bytes:
-        return encode_integers(self.frame_type, self.stream_id, self.maximum)
+        return encode_integers(MAX_STREAM_DATA, self.stream_id, self.maximum)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["MaxStreamDataFrame", int]:
@@ -254,13 +254,11 @@ class MaxStreamDataFrame:
 class MaxStreamsFrame:
     """How many streams the peer may have opened, past ones counted (s19.11)."""
 
-    frame_type: ClassVar[int] = 0x12
-    is_ack_eliciting: ClassVar[bool] = True
     maximum: int
 
     def encode(self) -> bytes:
         assert self.maximum <= MAX_STREAM_COUNT
-        return encode_integers(self.frame_type, self.maximum)
+        return encode_integers(MAX_STREAMS, self.maximum)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["MaxStreamsFrame", int]:
@@ -274,12 +272,10 @@ class MaxStreamsFrame:
 class DataBlockedFrame:
     """The sender has data but no connection credit beyond `limit` (s19.12)."""
 
-    frame_type: ClassVar[int] = 0x14
-    is_ack_eliciting: ClassVar[bool] = True
     limit: int
 
     def encode(self) -> bytes:
-        return encode_integers(self.frame_type, self.limit)
+        return encode_integers(DATA_BLOCKED, self.limit)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["DataBlockedFrame", int]:
@@ -291,13 +287,11 @@ class DataBlockedFrame:
 class StreamDataBlockedFrame:
     """The sender has data but no credit on this stream beyond `limit` (s19.13)."""
 
-    frame_type: ClassVar[int] = 0x15
-    is_ack_eliciting: ClassVar[bool] = True
     stream_id: int
     limit: int
 
     def encode(self) -> bytes:
-        return encode_integers(self.frame_type, self.stream_id, self.limit)
+        return encode_integers(STREAM_DATA_BLOCKED, self.stream_id, self.limit)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["StreamDataBlockedFrame", int]:
@@ -310,13 +304,11 @@ class StreamDataBlockedFrame:
 class StreamsBlockedFrame:
     """The sender would open a stream beyond `limit` (s19.14)."""
 
-    frame_type: ClassVar[int] = 0x16
-    is_ack_eliciting: ClassVar[bool] = True
     limit: int
 
     def encode(self) -> bytes:
         assert self.limit <= MAX_STREAM_COUNT
-        return encode_integers(self.frame_type, self.limit)
+        return encode_integers(STREAMS_BLOCKED, self.limit)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["StreamsBlockedFrame", int]:
@@ -330,8 +322,6 @@ class StreamsBlockedFrame:
 class ConnectionCloseFrame:
     """The connection is over (s19.19): type 0x1c by the transport's decision, 0x1d by the application's."""
 
-    frame_type: ClassVar[int] = 0x1C
-    is_ack_eliciting: ClassVar[bool] = False
     error_code: int
     reason: str
     is_application: bool
@@ -340,11 +330,12 @@ class ConnectionCloseFrame:
         reason = self.reason.encode(errors="replace")
         if len(reason) > MAX_REASON_SIZE:
             reason = reason[:MAX_REASON_SIZE].decode(errors="ignore").encode()  # cut between characters
-        return encode_integers(0x1C | self.is_application, self.error_code, len(reason)) + reason
+        frame_type = CONNECTION_CLOSE_APPLICATION if self.is_application else CONNECTION_CLOSE
+        return encode_integers(frame_type, self.error_code, len(reason)) + reason
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["ConnectionCloseFrame", int]:
-        is_application = data[offset] == 0x1D
+        is_application = data[offset] == CONNECTION_CLOSE_APPLICATION
         error_code, offset = decode_varint(data, offset + 1)
         reason, offset = decode_octets(data, offset)
         return ConnectionCloseFrame(
@@ -370,22 +361,33 @@ Frame = (
 )
 
 _DECODERS: dict[int, Callable[[bytes, int], tuple[Frame, int]]] = {
-    **{StreamFrame.frame_type | flags: StreamFrame.decode for flags in range(8)},
-    AckFrame.frame_type: AckFrame.decode,
-    PaddingFrame.frame_type: PaddingFrame.decode,
-    PingFrame.frame_type: PingFrame.decode,
-    HelloFrame.frame_type: HelloFrame.decode,
-    ResetStreamFrame.frame_type: ResetStreamFrame.decode,
-    StopSendingFrame.frame_type: StopSendingFrame.decode,
-    MaxDataFrame.frame_type: MaxDataFrame.decode,
-    MaxStreamDataFrame.frame_type: MaxStreamDataFrame.decode,
-    MaxStreamsFrame.frame_type: MaxStreamsFrame.decode,
-    DataBlockedFrame.frame_type: DataBlockedFrame.decode,
-    StreamDataBlockedFrame.frame_type: StreamDataBlockedFrame.decode,
-    StreamsBlockedFrame.frame_type: StreamsBlockedFrame.decode,
-    ConnectionCloseFrame.frame_type: ConnectionCloseFrame.decode,
-    ConnectionCloseFrame.frame_type | 1: ConnectionCloseFrame.decode,
+    **{STREAM | flags: StreamFrame.decode for flags in range(8)},
+    ACK: AckFrame.decode,
+    PADDING: PaddingFrame.decode,
+    PING: PingFrame.decode,
+    HELLO: HelloFrame.decode,
+    RESET_STREAM: ResetStreamFrame.decode,
+    STOP_SENDING: StopSendingFrame.decode,
+    MAX_DATA: MaxDataFrame.decode,
+    MAX_STREAM_DATA: MaxStreamDataFrame.decode,
+    MAX_STREAMS: MaxStreamsFrame.decode,
+    DATA_BLOCKED: DataBlockedFrame.decode,
+    STREAM_DATA_BLOCKED: StreamDataBlockedFrame.decode,
+    STREAMS_BLOCKED: StreamsBlockedFrame.decode,
+    CONNECTION_CLOSE: ConnectionCloseFrame.decode,
+    CONNECTION_CLOSE_APPLICATION: ConnectionCloseFrame.decode,
 }
+
+
+_NOT_ACK_ELICITING = (AckFrame, PaddingFrame, ConnectionCloseFrame)
+
+
+def is_ack_eliciting(frames: list[Frame]) -> bool:
+    """Say whether a packet of these frames asks to be acknowledged (RFC 9002 s2)."""
+    for frame in frames:  # noqa: SIM110 - no generator on the hot path
+        if not isinstance(frame, _NOT_ACK_ELICITING):
+            return True
+    return False
 
 
 def decode_frames(data: bytes, offset: int) -> list[Frame]:

@@ -1,13 +1,15 @@
 """HELLO: the transport parameters each side declares once (RFC 9000 s7.4 and s18; it stands where CRYPTO was)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Final
 
 from rudp_smtp.errors import PacketDecodeError
 from rudp_smtp.units import MICROSECOND, MILLISECOND
 from rudp_smtp.wire.error_codes import ErrorCode
 from rudp_smtp.wire.fields import MAX_STREAM_COUNT, decode_octets, refusal
 from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
+
+HELLO: Final = 0x06  # frame type
 
 MIN_DATAGRAM_SIZE = 128  # departs from s18.2's 1200: no rule of ours needs it, and studies ask for small packets
 MAX_PARAMETERS = 64
@@ -20,8 +22,6 @@ class HelloFrame:
     IDs and defaults are the RFC's. Unknown IDs are skipped, so later versions can add some.
     """
 
-    frame_type: ClassVar[int] = 0x06
-    is_ack_eliciting: ClassVar[bool] = True
     max_idle_timeout: int = 0  # 0: none
     max_datagram_size: int = 65_527
     initial_max_data: int = 0
@@ -44,7 +44,7 @@ class HelloFrame:
             octets = encode_varint(value)
             pieces += [encode_varint(parameter), encode_varint(len(octets)), octets]
         triples = b"".join(pieces)
-        return b"\x06" + encode_varint(len(triples)) + triples
+        return encode_varint(HELLO) + encode_varint(len(triples)) + triples
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["HelloFrame", int]:

@@ -41,16 +41,17 @@ An ACK's first and range count packets less one, a gap the missing packets betwe
 
 from dataclasses import dataclass
 from struct import Struct
+from typing import Final
 from zlib import crc32
 
 from rudp_smtp.errors import PacketDecodeError
 from rudp_smtp.wire.error_codes import ErrorCode
-from rudp_smtp.wire.frames import Frame, StreamFrame, decode_frames
+from rudp_smtp.wire.frames import STREAM, Frame, StreamFrame, decode_frames
 from rudp_smtp.wire.varint import VARINT_MAX
 
 VERSION = 0x5255_4401  # "RUD", 1
-INITIAL = 0x50
-ONE_RTT = 0x51
+INITIAL: Final = 0x50
+ONE_RTT: Final = 0x51
 
 INITIAL_HEADER_SIZE = 29
 SHORT_HEADER_SIZE = 17
@@ -117,7 +118,7 @@ def encode_stream_packet(
         return seal([header, preceding, frame.encode_header(has_length=False), frame.data])
     body = (
         _SHORT_AND_STREAM_HEADER.pack(
-            ONE_RTT, destination_connection_id, packet_number, 0x08 | frame.is_fin, frame.stream_id, frame.offset
+            ONE_RTT, destination_connection_id, packet_number, STREAM | frame.is_fin, frame.stream_id, frame.offset
         )
         + frame.data
     )

@@ -18,6 +18,7 @@ from rudp_smtp.wire.frames import (
     PingFrame,
     StreamFrame,
     decode_frames,
+    is_ack_eliciting,
     stream_frame_overhead,
 )
 from rudp_smtp.wire.hello import MAX_PARAMETERS
@@ -49,6 +50,14 @@ def test_stream_overhead_is_what_encoding_adds(frame: StreamFrame) -> None:
 @given(stream_frames)
 def test_a_stream_frame_without_length_runs_to_the_end(frame: StreamFrame) -> None:
     assert decode_frames(frame.encode(has_length=False), 0) == [frame]
+
+
+@given(frames)
+def test_all_frames_but_three_ask_for_an_acknowledgement(frame: Frame) -> None:
+    silent = (AckFrame, PaddingFrame, ConnectionCloseFrame)
+    assert is_ack_eliciting([frame]) == (type(frame) not in silent)
+    assert is_ack_eliciting([AckFrame([(0, 1)], 0), PaddingFrame(1), frame]) == (type(frame) not in silent)
+    assert is_ack_eliciting([frame, PingFrame()])
 
 
 def test_the_common_stream_header_takes_nine_octets() -> None:

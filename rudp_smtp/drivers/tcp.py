@@ -1,0 +1,117 @@
+"""A sans-IO session over TCP: asyncio streams, a listener and a caller. It knows octets and time, not SMTP.
+
+The order is the pump's: input, let the application react, drain the output, wait. While the application takes its time
+nothing is read, so the peer feels it as back-pressure.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from rudp_smtp.errors import DriverError
+from rudp_smtp.units import SECOND
+
+READ_OCTETS = 256 * 1024
+
+
+class Session(Protocol):
+    """One side of a dialogue over an ordered byte stream, such as `smtp.Server` or `smtp.Client`."""
+
+    def receive_data(self, data: bytes) -> None: ...
+
+    def receive_eof(self) -> None: ...
+
+    def data_to_send(self) -> bytes: ...
+
+    @property
+    def done(self) -> bool: ...
+
+
+React = Callable[[], Awaitable[None]]  # the application looks at its session's events and answers them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a peer may take, in ns. Running out of it ends the session as if the peer had closed."""
+
+    idle: int = 300 * SECOND  # RFC 5321 section 4.5.3.2.7: at least 5 minutes for the next command
+    total: int = 3600 * SECOND  # so that one octet every 299 s does not hold a session for ever
+
+
+async def start_server(
+    answer: Callable[[], tuple[Session, React]],
+    host: str,
+    port: int,
+    *,
+    patience: Patience | None = None,
+    sessions_max: int = 1000,
+) -> asyncio.Server:
+    """Listen, and hold one session per connection; above `sessions_max` a caller waits for its greeting."""
+    slots = asyncio.Semaphore(sessions_max)
+
+    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with slots:
+            session, react = answer()
+            await _converse(session, react, (reader, writer), patience or Patience())
+
+    try:
+        return await asyncio.start_server(on_connection, host, port, limit=READ_OCTETS)
+    except OSError as error:
+        raise DriverError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+
+
+async def deliver(session: Session, react: React, host: str, port: int, *, patience: Patience | None = None) -> None:
+    """Call a server and stay until the session is over."""
+    patience = patience or Patience()
+    try:
+        async with asyncio.timeout(patience.idle / SECOND):
+            stream = await asyncio.open_connection(host, port, limit=READ_OCTETS)
+    except OSError as error:  # TimeoutError is one
+        raise DriverError(f"cannot connect to {host} port {port}: {error.strerror or error}") from error
+    await _converse(session, react, stream, patience)
+
+
+async def _converse(
+    session: Session, react: React, stream: tuple[asyncio.StreamReader, asyncio.StreamWriter], patience: Patience
+) -> None:
+    reader, writer = stream
+    try:
+        async with asyncio.timeout(patience.total / SECOND):
+            await react()
+            while await _flush(session, writer, patience):
+                await _fill(session, reader, patience)
+                await react()
+    except (ConnectionError, TimeoutError):
+        session.receive_eof()
+        await react()
+    finally:
+        await _hang_up(writer)
+
+
+async def _fill(session: Session, reader: asyncio.StreamReader, patience: Patience) -> None:
+    """Wait for something to come and hand it over."""
+    async with asyncio.timeout(patience.idle / SECOND):
+        data = await reader.read(READ_OCTETS)
+    if data:
+        session.receive_data(data)
+    else:
+        session.receive_eof()
+
+
+async def _flush(session: Session, writer: asyncio.StreamWriter, patience: Patience) -> bool:
+    """Write what the session has to say; whether it goes on."""
+    data = session.data_to_send()
+    if data:
+        async with asyncio.timeout(patience.idle / SECOND):
+            writer.write(data)
+            await writer.drain()
+    return not session.done
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except ConnectionError:
+        return  # the peer was faster

@@ -1,4 +1,4 @@
-"""What frames are made of besides plain integers: stream IDs and counted octets; and how a frame is refused."""
+"""What frames are made of besides plain integers: stream IDs and counts, counted octets; and how a frame is refused."""
 
 from rudp_smtp.errors import PacketDecodeError
 from rudp_smtp.wire.error_codes import ErrorCode
@@ -21,6 +21,13 @@ def decode_stream_id(data: bytes, offset: int) -> tuple[int, int]:
     if stream_id > MAX_STREAM_ID:
         raise refusal(f"stream ID {stream_id} does not fit 32 bits")
     return stream_id, offset
+
+
+def decode_stream_count(data: bytes, offset: int) -> tuple[int, int]:
+    count, offset = decode_varint(data, offset)
+    if count > MAX_STREAM_COUNT:
+        raise refusal(f"{count} streams are more than there are IDs")
+    return count, offset
 
 
 def decode_octets(data: bytes, offset: int) -> tuple[bytes, int]:

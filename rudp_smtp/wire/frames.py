@@ -16,7 +16,14 @@ from struct import Struct
 from typing import Final
 
 from rudp_smtp.units import MICROSECOND
-from rudp_smtp.wire.fields import MAX_STREAM_COUNT, decode_octets, decode_stream_id, encode_integers, refusal
+from rudp_smtp.wire.fields import (
+    MAX_STREAM_COUNT,
+    decode_octets,
+    decode_stream_count,
+    decode_stream_id,
+    encode_integers,
+    refusal,
+)
 from rudp_smtp.wire.hello import HELLO
 from rudp_smtp.wire.hello import HelloFrame as HelloFrame  # so that this module has every frame
 from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
@@ -262,9 +269,7 @@ class MaxStreamsFrame:
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["MaxStreamsFrame", int]:
-        maximum, offset = decode_varint(data, offset + 1)
-        if maximum > MAX_STREAM_COUNT:
-            raise refusal(f"{maximum} streams are more than there are IDs")
+        maximum, offset = decode_stream_count(data, offset + 1)
         return MaxStreamsFrame(maximum), offset
 
 
@@ -312,9 +317,7 @@ class StreamsBlockedFrame:
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["StreamsBlockedFrame", int]:
-        limit, offset = decode_varint(data, offset + 1)
-        if limit > MAX_STREAM_COUNT:
-            raise refusal(f"{limit} streams are more than there are IDs")
+        limit, offset = decode_stream_count(data, offset + 1)
         return StreamsBlockedFrame(limit), offset
 
 
@@ -338,9 +341,8 @@ class ConnectionCloseFrame:
         is_application = data[offset] == CONNECTION_CLOSE_APPLICATION
         error_code, offset = decode_varint(data, offset + 1)
         reason, offset = decode_octets(data, offset)
-        return ConnectionCloseFrame(
-            error_code, reason[:MAX_REASON_SIZE].decode(errors="replace"), is_application
-        ), offset
+        text = reason[:MAX_REASON_SIZE].decode(errors="replace")
+        return ConnectionCloseFrame(error_code, text, is_application), offset
 
 
 Frame = (
@@ -377,7 +379,6 @@ _DECODERS: dict[int, Callable[[bytes, int], tuple[Frame, int]]] = {
     CONNECTION_CLOSE: ConnectionCloseFrame.decode,
     CONNECTION_CLOSE_APPLICATION: ConnectionCloseFrame.decode,
 }
-
 
 _NOT_ACK_ELICITING = (AckFrame, PaddingFrame, ConnectionCloseFrame)
 

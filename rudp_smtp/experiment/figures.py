@@ -7,12 +7,12 @@ in grey.
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -43,28 +43,32 @@ def draw_figures(folder: Path) -> list[Path]:
         return [path for name, figure in figures.items() for path in _save(figure, folder / name)]
 
 
-def _style() -> AbstractContextManager[None]:
-    """For print: small, few lines, nothing of the reader's own settings but the fonts; and the same SVG every time."""
-    return rc_context(
-        {
-            "font.size": 10,
-            "axes.titlesize": 11,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.labelsize": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#e4e4e4",
-            "grid.linewidth": 0.7,
-            "legend.fontsize": 9,
-            "legend.frameon": False,
-            "lines.solid_capstyle": "butt",
-            "savefig.dpi": 200,
-            "svg.hashsalt": "rudp-smtp",
-        }
-    )
+@contextmanager
+def _style() -> Iterator[None]:
+    """For print: few lines, nothing of the reader's own settings, and the same SVG every time."""
+    with rc_context():
+        rcdefaults()
+        rcParams.update(
+            {
+                "font.size": 10,
+                "axes.titlesize": 11,
+                "axes.titleweight": "bold",
+                "axes.titlelocation": "left",
+                "axes.labelsize": 10,
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.grid": True,
+                "axes.axisbelow": True,
+                "grid.color": "#e4e4e4",
+                "grid.linewidth": 0.7,
+                "legend.fontsize": 9,
+                "legend.frameon": False,
+                "lines.solid_capstyle": "butt",
+                "savefig.dpi": 200,
+                "svg.hashsalt": "rudp-smtp",
+            }
+        )
+        yield
 
 
 def _read(path: Path) -> list[Row]:

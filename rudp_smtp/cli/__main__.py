@@ -1,0 +1,26 @@
+"""The `rudp-smtp` command: arguments and exit codes; each command has a module of its own."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rudp_smtp import __version__
+from rudp_smtp.experiment import __main__ as experiment
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="rudp-smtp", description="Mail over reliable UDP, simulated and measured.")
+    parser.add_argument("--version", action="version", version=f"rudp_smtp {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    command = commands.add_parser(
+        "experiment", help="run a scenario and measure it", description=experiment.DESCRIPTION
+    )
+    experiment.configure(command)
+    command.set_defaults(run=experiment.run)
+    options = parser.parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

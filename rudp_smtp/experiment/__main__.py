@@ -1,0 +1,178 @@
+"""Arguments and exit codes: python -m rudp_smtp.experiment configs/loss10.yaml.
+
+Exit status: 0 everything was delivered, 1 it ran but something was not, 2 bad input, 130 interrupted. Only argparse is
+imported at once: `--help` must not wait for numpy.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rudp_smtp import __version__
+from rudp_smtp.errors import ConfigError, DriverError, RunFailed
+
+if TYPE_CHECKING:
+    from rudp_smtp.experiment.plan import Run
+    from rudp_smtp.experiment.runner import Runner
+    from rudp_smtp.experiment.scenario import Scenario
+    from rudp_smtp.experiment.tables import Results
+
+OK, INCOMPLETE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+DESCRIPTION = """Run a scenario: every cell of its grid times its replications, spread over the cores. Finished runs are
+kept, so the same command goes on after an interruption. Writes CSV tables, a manifest and figures."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m rudp_smtp.experiment", description=DESCRIPTION)
+    configure(parser)
+    return run(parser.parse_args(arguments))
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that `run` obeys."""
+    add = parser.add_argument
+    add("scenario", type=Path, help="the scenario file, such as configs/loss10.yaml")
+    add("--fresh", action="store_true", help="forget the stored runs of this plan and run them again")
+    add("--replications", metavar="N", help="runs for each cell, instead of the scenario's number")
+    add("--seed", metavar="N", help="instead of the scenario's seed")
+    add("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="change any dotted key")
+    add("--output", metavar="DIR", type=Path, help="where to write (default: results/NAME)")
+    add("--workers", metavar="N", type=_positive, help="processes (default: the scenario's executor)")
+    add("--list", action="store_true", dest="only_list", help="print what would run, and stop")
+    add("--version", action="version", version=f"rudp_smtp {__version__}")
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the arguments say; the exit status."""
+    command = _Command(options)
+    try:
+        return command.list_runs() if options.only_list else command.run()
+    except ConfigError as error:
+        place = f"{error.key}: " if error.key and error.key not in error.message else ""
+        print(f"{place}{error.message}", file=sys.stderr)
+        return BAD_INPUT
+    except DriverError as error:
+        print(error, file=sys.stderr)
+        return INCOMPLETE
+    except RunFailed as error:
+        command.tell_failure(error)
+        return INCOMPLETE
+    except KeyboardInterrupt:
+        command.tell_interruption()
+        return INTERRUPTED
+
+
+class _Command:
+    """One invocation."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._runner: Runner | None = None
+        self._folder = Path()
+
+    def list_runs(self) -> int:
+        from rich.console import Console
+
+        from rudp_smtp.experiment.console import PLAIN_WIDTH, listing
+        from rudp_smtp.experiment.store import Store
+
+        scenario, runs = self._plan()
+        store = Store(self._folder / "runs")
+        cells: dict[str, list[bool]] = {}
+        for planned in runs:
+            cell = ", ".join(f"{key}={value}" for key, value in planned.cell) or scenario.name
+            cells.setdefault(cell, []).append(store.load(planned.key) is not None)
+        console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        rows = [(cell, len(stored), sum(stored)) for cell, stored in cells.items()]
+        console.print(listing([*rows, ("all", len(runs), sum(row[2] for row in rows))], self._folder))
+        return OK
+
+    def run(self) -> int:
+        from rich.console import Console
+
+        from rudp_smtp.experiment.console import progress_reports
+        from rudp_smtp.experiment.executor import open_executor
+        from rudp_smtp.experiment.files import prepare_folder
+        from rudp_smtp.experiment.runner import Runner
+        from rudp_smtp.experiment.store import Store
+        from rudp_smtp.experiment.tables import Results
+
+        scenario, runs = self._plan()
+        prepare_folder(self._folder)
+        store = Store(self._folder / "runs")
+        if self._options.fresh:
+            store.discard(planned.key for planned in runs)
+        with progress_reports(Console(stderr=True)) as report:
+            self._runner = Runner(store, report=report)
+            workers = self._options.workers
+            records = self._runner.run(runs, lambda: open_executor(scenario.executor, workers))
+        return self._finish(Results(scenario, runs, records))
+
+    def _plan(self) -> tuple["Scenario", list["Run"]]:
+        from rudp_smtp.experiment.plan import plan
+        from rudp_smtp.experiment.scenario import load_scenario
+
+        options = self._options
+        settings = [_setting(text) for text in options.settings]
+        settings += [(key, value) for key in ("replications", "seed") if (value := getattr(options, key)) is not None]
+        scenario = load_scenario(options.scenario, settings)
+        self._folder = options.output if options.output is not None else Path("results") / scenario.name
+        return scenario, plan(scenario)
+
+    def _finish(self, results: "Results") -> int:
+        from rich.console import Console
+
+        from rudp_smtp.experiment.console import PLAIN_WIDTH, problems, summary_table
+        from rudp_smtp.experiment.figures import draw_figures
+        from rudp_smtp.experiment.tables import Invocation, write_tables
+        from rudp_smtp.experiment.trace_table import write_trace
+
+        assert self._runner is not None
+        progress = self._runner.progress
+        invocation = Invocation(sys.argv[1:], progress.reused, progress.seconds)
+        paths = write_tables(self._folder, results, invocation)
+        paths += [write_trace(self._folder, results.runs[0]), *draw_figures(self._folder)]
+        console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+        console.print(summary_table(results))
+        print(f"in {self._folder}: {', '.join(path.name for path in paths)}")
+        incomplete = problems(results)
+        for line in incomplete:
+            print(f"not everything was delivered: {line}", file=sys.stderr)
+        return INCOMPLETE if incomplete else OK
+
+    def tell_interruption(self) -> None:
+        if self._runner is None:
+            print("interrupted before the first run", file=sys.stderr)
+            return
+        progress = self._runner.progress
+        again = "the same command without --fresh" if self._options.fresh else "the same command"
+        done = f"{progress.done} of {progress.total} runs are finished and kept in {self._folder / 'runs'}"
+        print(f"interrupted: {done}; {again} goes on from there", file=sys.stderr)
+
+    def tell_failure(self, error: RunFailed) -> None:
+        import traceback
+
+        assert self._runner is not None
+        assert error.__cause__ is not None
+        traceback.print_exception(error.__cause__)
+        print(f"{error}; {self._runner.progress.done} finished runs are kept", file=sys.stderr)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
+    return key, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

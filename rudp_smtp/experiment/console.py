@@ -1,0 +1,155 @@
+"""What a person reads: progress while runs finish, a short table when all have, and what did not go well."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from rudp_smtp.experiment.records import Record
+from rudp_smtp.experiment.runner import Progress, Report, describe
+from rudp_smtp.experiment.statistics import MEDIAN, P95, P99, Number, nearest_rank
+from rudp_smtp.experiment.tables import Cell, Results
+
+PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
+PLAIN_WIDTH = 160
+PROBLEMS_MAX = 10
+
+_HEADINGS = (
+    "runs", "delivered", "intact", "dupl.", "latency p50", "p95", "p99 (ms)", "goodput (Mbit/s)", "sent again",
+    "loss", "asked",
+)  # fmt: skip
+
+
+@contextmanager
+def progress_reports(console: Console) -> Iterator[Report]:
+    """A bar on a terminal; elsewhere a line every few seconds."""
+    if not console.is_terminal:
+        yield _PlainLines(console).report
+        return
+    columns = (BarColumn(bar_width=40), TextColumn("{task.description}"))
+    with Bar(*columns, console=console, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(progress: Progress) -> None:
+            bar.update(task, completed=progress.done, total=progress.total, description=_describe(progress))
+            bar.refresh()
+
+        yield report
+
+
+class _PlainLines:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = 0.0
+
+    def report(self, progress: Progress) -> None:
+        if progress.seconds - self._last >= PLAIN_EVERY:
+            self._last = progress.seconds
+            self._console.print(_describe(progress), highlight=False)
+
+
+def _describe(progress: Progress) -> str:
+    left = progress.seconds_left
+    time_left = f", {_duration(left)} left" if left is not None and progress.done < progress.total else ""
+    return f"{progress.done}/{progress.total} runs, {progress.rate:.1f} runs/s{time_left}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def summary_table(results: Results) -> Table:
+    """A row for each cell: delivery first, then what it cost."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for axis in results.scenario.axes:
+        table.add_column(axis.key, overflow="fold")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for cell, records in results.by_cell().items():
+        table.add_row(*_values(cell), *_cells(records))
+    return table
+
+
+def _values(cell: Cell) -> list[str]:
+    return [value for _, value in cell]
+
+
+def _cells(records: Sequence[Record]) -> list[str]:
+    messages = _total(records, "messages_count")
+    wanted = [row for record in records for row in record.messages if row.status != "refused"]
+    latencies = [math.inf if row.latency_ms is None else row.latency_ms for row in wanted]
+    links = [row for record in records for row in record.links]
+    judged = sum(row.judged_count for row in links)
+    return [
+        str(len(records)),
+        f"{_total(records, 'delivered_count')}/{messages}",
+        str(_total(records, "intact_count")),
+        str(_total(records, "duplicated_count")),
+        *(_number(nearest_rank(latencies, share), 1, 1) for share in (MEDIAN, P95, P99)),
+        _number(_median(records, "goodput_bps"), 1e6, 2),
+        _percent(_median(records, "retransmit_ratio")),
+        _percent(sum(row.lost_count for row in links) / judged if judged else None),
+        _percent(sum(row.asked_loss_ratio * row.judged_count for row in links) / judged if judged else None),
+    ]
+
+
+def _total(records: Sequence[Record], metric: str) -> Number:
+    return sum(record.metrics[metric] or 0 for record in records)
+
+
+def _median(records: Sequence[Record], metric: str) -> Number | None:
+    values = [record.metrics[metric] for record in records]
+    return nearest_rank([value for value in values if value is not None], Fraction(MEDIAN))
+
+
+def _number(value: Number | None, scale: float, digits: int) -> str:
+    return "-" if value is None or math.isinf(value) else f"{value / scale:,.{digits}f}"
+
+
+def _percent(value: Number | None) -> str:
+    return "-" if value is None else f"{value * 100:.2f} %"
+
+
+def problems(results: Results) -> list[str]:
+    """What keeps the exit status from 0: a line for each run that did not deliver everything."""
+    lines = []
+    for run, record in zip(results.runs, results.records, strict=True):
+        faults = _faults(record)
+        if faults:
+            lines.append(f"{describe(run)}: {', '.join(faults)}")
+    if len(lines) > PROBLEMS_MAX:
+        more = f"and {len(lines) - PROBLEMS_MAX} more runs: see runs.csv and messages.csv"
+        lines = [*lines[:PROBLEMS_MAX], more]
+    return lines
+
+
+def _faults(record: Record) -> list[str]:
+    faults = [f"stopped by {record.stop}"] if record.is_censored else []
+    total = len(record.messages)
+    pending = sum(row.status == "pending" for row in record.messages)
+    damaged = sum(row.status == "delivered" and not row.is_intact for row in record.messages)
+    refused = [row for row in record.messages if row.status == "refused"]
+    faults += [f"{pending} of {total} messages undelivered"] if pending else []
+    faults += [f"{damaged} of {total} messages damaged"] if damaged else []
+    if refused:
+        faults.append(f"{len(refused)} of {total} messages refused (first: {refused[0].name}: {refused[0].reply})")
+    return faults
+
+
+def listing(results_of: Sequence[tuple[str, int, int]], folder: Path) -> Table:
+    """What would run: (cell, replications, how many of them are stored)."""
+    table = Table(box=None, pad_edge=False, header_style="bold", caption=f"output: {folder}", caption_justify="left")
+    table.add_column("cell", overflow="fold")
+    table.add_column("runs", justify="right")
+    table.add_column("stored", justify="right")
+    for cell, replications, stored in results_of:
+        table.add_row(cell, str(replications), str(stored))
+    return table

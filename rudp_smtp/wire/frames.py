@@ -65,10 +65,7 @@ def stream_frame_overhead(offset: int, has_length: bool) -> int:
 
 @dataclass(slots=True)
 class StreamFrame:
-    """Stream octets from `offset` on (s19.8): type, stream ID (4), offset (4, or 8 with OFF64), length (2, with LEN).
-
-    Without LEN the data runs to the end of the packet.
-    """
+    """Stream octets from `offset` on (s19.8): type, stream ID 4, offset 4 (8 with OFF64), length 2 (with LEN)."""
 
     stream_id: int
     offset: int
@@ -95,18 +92,15 @@ class StreamFrame:
     def decode(data: bytes, offset: int) -> tuple["StreamFrame", int]:
         flags = data[offset]
         end = len(data)
-        start = offset + (13 if flags & _OFF64 else 9)
+        start = offset + (13 if flags & _OFF64 else 9) + (2 if flags & _LEN else 0)
         if start > end:
             raise refusal("STREAM header runs past the end")
         _, stream_id, stream_offset = (_STREAM_OFF64 if flags & _OFF64 else _STREAM).unpack_from(data, offset)
         if flags & _LEN:
-            if start + 2 > end:
-                raise refusal("STREAM header runs past the end")
-            size: int = _U16.unpack_from(data, start)[0]
-            start += 2
-            if start + size > end:
+            stop: int = start + _U16.unpack_from(data, start - 2)[0]
+            if stop > end:
                 raise refusal("STREAM data runs past the end")
-            end = start + size
+            end = stop
         if stream_offset + (end - start) > VARINT_MAX:
             raise refusal("STREAM data beyond offset 2**62 - 1")
         return StreamFrame(stream_id, stream_offset, data[start:end], flags & _FIN != 0), end

@@ -1,0 +1,113 @@
+"""Mail over one stream per connection: N messages over S sessions, from hand-over to the mailbox (RFC 5321).
+
+`sender` is the client host, `receiver` the server host. What the mailbox got is compared octet for octet with what had
+to be sent.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from rudp_smtp.draws import DrawKey
+from rudp_smtp.errors import ConfigError
+from rudp_smtp.mail.corpus import load_corpus
+from rudp_smtp.mail.generator import generate_message
+from rudp_smtp.mail.mailbox import MemoryMailbox
+from rudp_smtp.mail.message import Message, Refused, prepare
+from rudp_smtp.mail.size import MESSAGE_SIZES
+from rudp_smtp.registry import Spec
+from rudp_smtp.smtp import Envelope
+from rudp_smtp.transport import Endpoint
+from rudp_smtp.units import Duration
+from rudp_smtp.workload import WORKLOADS, Delivery, Stage, Workload, WorkloadReport
+from rudp_smtp.workload.node import WorkloadNode
+from rudp_smtp.workload.smtp.receiver import MailReceiver, match_copies
+from rudp_smtp.workload.smtp.sender import Mail, MailSender, Session
+
+MESSAGES_GENERATED = 20
+SIZE_GENERATED = Spec("constant", (("size", 16 << 10),))
+
+
+@dataclass(slots=True)
+class SmtpStage(Stage):
+    endpoints: tuple[Endpoint, Endpoint]
+    mailbox: MemoryMailbox
+    rows: list[Delivery]  # of every message, the refused ones too
+    mails: list[Mail]  # of those that were sent
+    notes: list[str] = field(default_factory=list)
+
+
+@WORKLOADS.register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Smtp(Workload):
+    """`messages`: how many; of a corpus all if not said, and from its beginning again if there are fewer.
+
+    `size` is of generated messages. Message k is handed over at k times `interval`, to session k modulo `sessions`.
+    """
+
+    messages: int | None = None
+    size: Annotated[Spec, MESSAGE_SIZES] = SIZE_GENERATED
+    corpus: str | None = None
+    sessions: int = 1
+    pipelining: bool = True
+    interval: Duration = 0
+
+    @staticmethod
+    def check(messages: int | None = None, sessions: int = 1, corpus: str | None = None, **others: object) -> None:
+        if messages is not None and messages < 1:
+            raise ConfigError(f"{messages} is not a number of messages; expected at least 1", key="messages")
+        if sessions < 1:
+            raise ConfigError(f"{sessions} is not a number of sessions; expected at least 1", key="sessions")
+        if corpus is not None:
+            try:
+                load_corpus(corpus)
+            except ConfigError as error:
+                raise ConfigError(error.message, key="corpus") from error
+
+    def stage(self, client: Endpoint, server: Endpoint, draws: DrawKey) -> SmtpStage:
+        sessions = [Session(ordinal, client, pipelining=self.pipelining) for ordinal in range(self.sessions)]
+        rows: list[Delivery] = []
+        mails: list[Mail] = []
+        changes: dict[str, int] = {}
+        for index, message in enumerate(self._messages(draws)):
+            row = Delivery(index, message.name, len(message.octets), index % self.sessions)
+            rows.append(row)
+            prepared = prepare(message)
+            if isinstance(prepared, Refused):
+                row.status, row.reply = "refused", f"not sent: {prepared.reason}"
+                continue
+            row.size = len(prepared.data)
+            envelope = Envelope(message.reverse_path, message.forward_paths, prepared.data)
+            mails.append(Mail(envelope, index * self.interval, row))
+            sessions[row.session].add(mails[-1])
+            for change in prepared.changes:
+                changes[change] = changes.get(change, 0) + 1
+        receiver = MailReceiver()
+        return SmtpStage(
+            client=WorkloadNode(client, MailSender(sessions)),
+            server=WorkloadNode(server, receiver),
+            endpoints=(client, server),
+            mailbox=receiver.mailbox,
+            rows=rows,
+            mails=mails,
+            notes=[f"before sending, in {count} of {len(rows)} messages: {what}" for what, count in changes.items()],
+        )
+
+    def report(self, stage: Stage) -> WorkloadReport:
+        """A row per message. Over when the last message has its final reply."""
+        assert isinstance(stage, SmtpStage)
+        strays = match_copies(stage.mails, stage.mailbox.messages)
+        notes = [*stage.notes, *([f"{strays} copies in the mailbox are of no session here"] if strays else [])]
+        client, server = (endpoint.total_stats() for endpoint in stage.endpoints)
+        is_over = all(row.status != "pending" for row in stage.rows)
+        finished_at = max((row.completed_at or 0 for row in stage.rows), default=0) if is_over else None
+        return WorkloadReport(stage.rows, client, server, finished_at=finished_at, notes=notes)
+
+    def _messages(self, draws: DrawKey) -> list[Message]:
+        if self.corpus is not None:
+            found = load_corpus(self.corpus)
+            return [found[index % len(found)] for index in range(self.messages or len(found))]
+        sizes, size_draws, mail_draws = MESSAGE_SIZES.build(self.size), draws.derive("size"), draws.derive("mail")
+        return [
+            generate_message(index, mail_draws, sizes.octets(index, size_draws))
+            for index in range(self.messages or MESSAGES_GENERATED)
+        ]

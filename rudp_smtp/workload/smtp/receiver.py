@@ -1,0 +1,108 @@
+"""The server host: an SMTP session for every stream that is opened, one mailbox for all; and whose copy is whose."""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from rudp_smtp.mail.mailbox import DeliveredMail, MemoryMailbox, deliver_received
+from rudp_smtp.smtp import Envelope, Server
+from rudp_smtp.transport import (
+    Closed,
+    Established,
+    Event,
+    StreamData,
+    StreamOpened,
+    StreamReset,
+    StreamStopped,
+    StreamWritable,
+    Transport,
+)
+from rudp_smtp.workload import Delivery
+from rudp_smtp.workload.smtp.sender import Mail, client_domain
+
+SERVER_DOMAIN = "server.example"
+
+
+class MailReceiver:
+    """The server host: an SMTP session for every stream that is opened, one mailbox for all."""
+
+    def __init__(self) -> None:
+        self.is_done = True  # it only serves
+        self.wake_at: int | None = None
+        self.mailbox = MemoryMailbox()
+        self._sessions: dict[Transport, dict[int, Server]] = {}
+
+    def start(self, now: int) -> None:
+        return
+
+    def on_event(self, connection: Transport, event: Event, now: int) -> None:
+        match event:
+            case StreamOpened(stream_id):
+                server = Server(domain=SERVER_DOMAIN, accepts=_accept_everyone)
+                self._sessions.setdefault(connection, {})[stream_id] = server
+                self._answer(connection, stream_id, server, now)
+            case StreamData(stream_id, octets, is_fin):
+                session = self._sessions.get(connection, {}).get(stream_id)
+                if session is None:  # it ended; what comes behind QUIT is nothing to us
+                    return
+                session.receive_data(octets)
+                if is_fin:
+                    session.receive_eof()
+                self._answer(connection, stream_id, session, now)
+            case StreamReset(stream_id) | StreamStopped(stream_id):
+                if self._sessions.get(connection, {}).pop(stream_id, None) is not None:
+                    connection.reset_stream(stream_id, 0)
+            case Closed():
+                self._sessions.pop(connection, None)
+            case Established() | StreamWritable():
+                pass
+            case _:
+                assert_never(event)
+
+    def on_wake(self, now: int) -> None:
+        self.wake_at = None
+
+    def _answer(self, connection: Transport, stream_id: int, server: Server, now: int) -> None:
+        end = deliver_received(server, self.mailbox, now)
+        octets = server.data_to_send()
+        if octets or end is not None:
+            connection.send(stream_id, octets, end is not None)
+        if end is not None:
+            del self._sessions[connection][stream_id]
+
+
+def _accept_everyone(forward_path: str) -> None:
+    """Every recipient of a workload is local here."""
+
+
+def match_copies(mails: Sequence[Mail], delivered: Sequence[DeliveredMail]) -> int:
+    """Fill in each row's copies; how many copies nobody sent.
+
+    A session has one message under way at a time, so of equal messages a copy is the first's that had no final reply
+    when it arrived; and a copy that equals none of its session's messages is a damaged one of the message under way.
+    """
+    by_session: dict[str, list[Mail]] = {}
+    by_envelope: dict[tuple[str, Envelope], list[Mail]] = {}
+    for mail in mails:
+        domain = client_domain(mail.row.session)
+        by_session.setdefault(domain, []).append(mail)
+        by_envelope.setdefault((domain, mail.envelope), []).append(mail)
+        mail.row.copies, mail.row.delivered_at, mail.row.is_intact = 0, None, False
+    strays = 0
+    for copy in delivered:
+        domain = copy.envelope.client_domain
+        equals = by_envelope.get((domain, copy.envelope), [])
+        row = _under_way(equals or by_session.get(domain, []), copy.arrived_at)
+        if row is None:
+            strays += 1
+            continue
+        row.is_intact = bool(equals) and (row.is_intact or row.copies == 0)
+        row.delivered_at = copy.arrived_at if row.delivered_at is None else row.delivered_at
+        row.copies += 1
+    return strays
+
+
+def _under_way(mails: Sequence[Mail], now: int) -> Delivery | None:
+    for mail in mails:
+        if mail.row.completed_at is None or mail.row.completed_at >= now:
+            return mail.row
+    return mails[-1].row if mails else None

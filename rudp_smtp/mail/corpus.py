@@ -132,6 +132,6 @@ def _paths(value: str) -> Iterator[str]:
                 yield path or f"<{bare.strip()}>"
             bare, path = "", ""
         elif token.startswith("<"):
-            path = path or token
+            path += token  # a second one makes it no address
         else:
             bare += token

@@ -167,7 +167,7 @@ class Simulator:
     def _settle(self, host: _Host, deadline: int | None, now: int) -> None:
         """After an input: note whether the node is done, and arm its timer."""
         is_done = host.node.done
-        if is_done is not host.is_done:
+        if is_done != host.is_done:
             host.is_done = is_done
             self._unfinished += -1 if is_done else 1
         self._arm(host, deadline, now)

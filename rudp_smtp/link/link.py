@@ -86,7 +86,7 @@ class Link:
         self._is_loss_late = config.where == "egress"
         # A chain walks each index once, so the copies' fates come from a chain of their own.
         self._copy_loss = _loss_model(config) if self._is_loss_late and config.duplicate else None
-        self._is_meddling = bool(config.duplicate or config.corrupt or config.reorder)
+        self._is_impaired = bool(config.duplicate or config.corrupt or config.reorder)
         self._gap_left = config.reorder.gap - 1 if config.reorder else 0
 
         self._queue = QUEUE_DISCIPLINES.build(config.queue)
@@ -121,15 +121,15 @@ class Link:
         if is_lost and not self._is_loss_late:
             self._lose(packet, now)
             return
-        if not self._is_meddling:
+        if not self._is_impaired:
             self._admit(packet, now)
             return
         is_candidate = self._gap_left == 0
         copy = self._duplicate(packet)
-        self._meddle(packet, is_candidate)
+        self._impair(packet, is_candidate)
         self._admit(packet, now)
         if copy is not None:
-            self._meddle(copy, is_candidate)
+            self._impair(copy, is_candidate)
             self._admit(copy, now)
 
     def next_datagram(self, now: int) -> bytes | None:
@@ -191,7 +191,7 @@ class Link:
             self._tell(packet, packet.enqueued, "duplicated")
         return QueuedPacket(index, 1, packet.data, packet.size, packet.enqueued, is_lost)
 
-    def _meddle(self, packet: QueuedPacket, is_candidate: bool) -> None:
+    def _impair(self, packet: QueuedPacket, is_candidate: bool) -> None:
         draws = self._draws[packet.copy]
         corrupt, reorder = self.config.corrupt, self.config.reorder
         if corrupt is not None and packet.data and draws.corrupt.happens(packet.index, corrupt.probability):

@@ -92,6 +92,14 @@ def test_many_datagrams_at_one_instant_do_not_pass_the_event_limit() -> None:
     assert simulate(client, Echo(), LinkConfig(), events=10).events == 10
 
 
+def test_nothing_is_handed_over_once_all_are_done() -> None:
+    doubling = LinkConfig(duplicate=PROBABILITY_ONE)
+    client = Caller(calls=1, patience=SECOND)
+    result = simulate(client, Echo(), doubling)
+    assert client.transcript == ["0 timeout", "0 server: call 1"]
+    assert result == SimulationResult(now=0, events=4, packets=3, stop="done")
+
+
 def test_hosts_that_answer_each_other_at_once_forever_end_by_the_event_limit() -> None:
     client = Echo()
     client.is_done, client.deadline = False, 0

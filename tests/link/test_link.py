@@ -44,6 +44,14 @@ def test_nothing_arrives_before_its_delay() -> None:
 def test_serialisation_is_right_to_the_nanosecond_and_rounding_never_adds_up() -> None:
     traffic = carried(LinkConfig(rate=RateConfig(value=3_000_000)), [0] * 1000)
     assert traffic.times() == [(k + 1) * 800 * SECOND // 3_000_000 for k in range(1000)]
+    # The same where each packet comes at the nanosecond the one before it is out.
+    just_in_time = carried(LinkConfig(rate=RateConfig(value=3_000_000)), [0, *traffic.times()[:-1]])
+    assert just_in_time.times() == traffic.times()
+
+
+def test_an_idle_transmitter_owes_nothing_from_before() -> None:
+    traffic = carried(LinkConfig(rate=RateConfig(value=3_000_000)), [0, MILLISECOND, 2 * MILLISECOND])
+    assert traffic.times() == [266_666, 1_266_666, 2_266_666]
 
 
 def test_an_idle_transmitter_starts_at_once() -> None:
@@ -73,10 +81,10 @@ def test_droptail_holds_its_limit_besides_the_packet_being_sent() -> None:
 
 
 def test_droptail_has_room_again_the_moment_a_packet_is_taken_out() -> None:
-    one_short = carried(LinkConfig(rate=MEGABIT, queue=queue(packets=1)), [0, 0, 800 * MICROSECOND - 1])
-    assert one_short.fates("queue_full") == [2]
-    in_time = carried(LinkConfig(rate=MEGABIT, queue=queue(packets=1)), [0, 0, 800 * MICROSECOND])
-    assert in_time.numbers() == [0, 1, 2]
+    for delay in (0, SECOND):  # arrivals remind the link of the time, or do not
+        config = LinkConfig(rate=MEGABIT, queue=queue(packets=1), delay=DelayConfig(time=delay))
+        assert carried(config, [0, 0, 800 * MICROSECOND - 1]).fates("queue_full") == [2]
+        assert carried(config, [0, 0, 800 * MICROSECOND]).numbers() == [0, 1, 2]
 
 
 def test_the_transmitter_is_accounted_for() -> None:
@@ -142,6 +150,15 @@ def test_a_copy_has_a_fate_of_its_own() -> None:
     both = len(numbers) - len(set(numbers))
     assert is_binomial(both, 4000, 0.25)
     assert is_binomial(traffic.link.stats.packets_corrupted, 8000, 0.5)
+
+
+def test_a_copy_is_corrupted_or_not_by_itself() -> None:
+    config = LinkConfig(duplicate=PROBABILITY_ONE, corrupt=CorruptConfig(probability=HALF))
+    sent = [datagram(number) for number in range(2000)]
+    arrived = [data for _, data in carried(config, range(2000)).arrivals]
+    pairs = list(zip(sent, arrived[::2], arrived[1::2], strict=True))
+    assert is_binomial(sum(a == b == c for a, b, c in pairs), 2000, 0.25)
+    assert is_binomial(sum(b != a != c for a, b, c in pairs), 2000, 0.25)
 
 
 # Corruption
@@ -238,6 +255,14 @@ def test_the_gap_leaves_packets_alone_and_then_chance_decides() -> None:
     assert displaced[0] >= 4
     assert min(steps) == 5
     assert is_binomial(sum(step == 5 for step in steps), len(steps), 0.5)
+
+
+def test_copies_do_not_count_as_packets_of_the_gap() -> None:
+    reorder = ReorderConfig(probability=HALF, gap=3, hold=MILLISECOND)
+    alone = carried(LinkConfig(reorder=reorder), range(300)).fates("reordered")
+    doubled = carried(LinkConfig(reorder=reorder, duplicate=PROBABILITY_ONE), range(300)).fates("reordered")
+    assert set(alone) < set(doubled)
+    assert {index + step for index in alone for step in (1, 2)}.isdisjoint(doubled)
 
 
 def test_reordering_comes_as_often_as_asked() -> None:

@@ -98,7 +98,7 @@ class Registry(Generic[T]):
             )
         name = value[self.selector]
         if name not in self.names():
-            here = f"{key}.{self.selector}" if len(value) > 1 else key
+            here = key if is_bare else f"{key}.{self.selector}"
             raise ConfigError(f"unknown {self.kind} {name!r}; {nearest(name, self.names())}", key=here)
         known = self.parameters(name)
         hints = get_type_hints(self.load(name).__init__, include_extras=True)

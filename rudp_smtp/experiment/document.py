@@ -73,6 +73,12 @@ class Tree:
         depth = len(path)
         return Tree(self.get(*path), {key[depth:]: place for key, place in self.places.items() if key[:depth] == path})
 
+    def only(self, keys: tuple[str, ...]) -> "Tree":
+        """The same mapping with none but these keys."""
+        assert isinstance(self.value, dict)
+        value = {key: value for key, value in self.value.items() if key in keys}
+        return Tree(value, {path: place for path, place in self.places.items() if not path or path[0] in keys})
+
     def locate(self, path: KeyPath) -> Place:
         """Where `path` was written; for what is missing, where its parent was, with the rest of the key."""
         for depth in range(len(path), -1, -1):

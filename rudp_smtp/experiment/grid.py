@@ -1,24 +1,26 @@
 """`vary` -> the cells of the grid, each checked and printed. A dotted key is obeyed on the file's own data, so a cell
 means exactly what a file with that value written in would mean."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import product
 from math import prod
 from pathlib import Path
 
+from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.document import KeyPath, Place, Problems, Tree, concrete, dotted, expand_both, steps
 from rudp_smtp.experiment.metrics import METRICS
 from rudp_smtp.experiment.scenario import Axis, Cell, Compare, canonical
 from rudp_smtp.experiment.schema import BODY_KEYS, Comparison, read_configuration, tell
+from rudp_smtp.mail.corpus import load_corpus
 from rudp_smtp.registry import nearest
 
 MAX_CELLS = 10_000
 MAX_PROBLEMS = 50  # a grid that is wrong in this many ways need not be walked to its end
 
-# Keys that name a file or a folder, relative to the scenario's own folder.
-_PATH_KEYS: tuple[tuple[str, ...], ...] = (("workload", "corpus"),)
+# Keys that name a file or a folder, relative to the scenario's own folder, and who will read it.
+_PATH_KEYS: dict[tuple[str, ...], Callable[[str], object]] = {("workload", "corpus"): load_corpus}
 _SELECTORS = ("model", "name", "discipline")
 
 
@@ -86,7 +88,7 @@ def _read_vary(tree: Tree, problems: Problems) -> list[_Varied]:
         elif values == []:
             problems.add(place, "an empty list leaves no run; expected at least one value")
         elif isinstance(values, list):
-            varied.append(_Varied(key, place, paths, _axis_values(tree, key, len(values))))
+            varied.append(_Varied(key, place, paths, _axis_values(tree.subtree("vary", key))))
     for index, axis in enumerate(varied):
         for earlier in varied[:index]:
             if any(before[: len(path)] == path for path in axis.paths for before in earlier.paths):
@@ -94,16 +96,15 @@ def _read_vary(tree: Tree, problems: Problems) -> list[_Varied]:
     return varied
 
 
-def _axis_values(tree: Tree, key: str, count: int) -> list[Tree]:
-    """The values, each knowing that it is one of an axis."""
-    values = []
-    for index in range(count):
-        value = tree.subtree("vary", key, index)
-        axis = dotted(("vary", key))
-        value.places = {
-            path: Place(place.source, place.line, place.key, place.folder, axis) for path, place in value.places.items()
-        }
-        values.append(value)
+def _axis_values(axis: Tree) -> list[Tree]:
+    """The values in a list, each knowing that it is one of an axis."""
+    assert isinstance(axis.value, list)
+    key = axis.places[()].key
+    values = [Tree(value, {}) for value in axis.value]
+    for path, place in axis.places.items():
+        if path:
+            assert isinstance(path[0], int)
+            values[path[0]].places[path[1:]] = Place(place.source, place.line, place.key, place.folder, key)
     return values
 
 
@@ -111,7 +112,7 @@ class _CellReader:
     """Reads the cells of one scenario; owns what it has met on the way: corpus digests, cells."""
 
     def __init__(self, tree: Tree, problems: Problems) -> None:
-        self._tree = tree
+        self._tree = tree.only(BODY_KEYS)
         self._problems = problems
         self._digests: dict[Path, str] = {}
         self._documents: set[str] = set()
@@ -143,17 +144,21 @@ class _CellReader:
         return Cell(parameters, configuration, text)
 
     def _find_paths(self, tree: Tree) -> dict[tuple[str, ...], Path]:
-        """Turn the paths in a scenario into paths of this machine; what does not exist is a problem."""
+        """Turn the paths in a scenario into paths of this machine; what cannot be read is a problem."""
         found: dict[tuple[str, ...], Path] = {}
-        for key in _PATH_KEYS:
+        for key, load in _PATH_KEYS.items():
             given = tree.get(*key)
             if not isinstance(given, str):
                 continue
             place = tree.locate(key)
             target = (place.folder / given).resolve()
-            if not target.exists():
-                text = f"{given!r} does not exist; expected a file or folder, as seen from {place.folder.as_posix()}/"
-                self._problems.add(place, text)
+            try:
+                if target not in self._digests:
+                    load(str(target))
+                    self._digests[target] = digest(target)
+            except ConfigError as error:
+                seen_from = "" if Path(given).is_absolute() else f" (as seen from {place.folder.as_posix()}/)"
+                self._problems.add(place, error.message.replace(repr(str(target)), repr(given)) + seen_from)
                 continue
             found[key] = target
             tree.assign(key, Tree(str(target), {(): place}), place)
@@ -161,8 +166,6 @@ class _CellReader:
 
     def _name_content(self, document: dict[str, object], path: tuple[str, ...], target: Path) -> None:
         """In rows and keys a path is its last name and what is in it, so they are the same on every machine."""
-        if target not in self._digests:
-            self._digests[target] = digest(target)
         section = _lookup(document, path[:-1])
         assert isinstance(section, dict)
         section[path[-1]] = target.name
@@ -171,13 +174,17 @@ class _CellReader:
 
 def digest(target: Path) -> str:
     """sha256 over a file, or over the names and contents of all files in a folder."""
-    if target.is_file():
-        return sha256(target.read_bytes()).hexdigest()
-    total = sha256()
-    for name, file in sorted((file.relative_to(target).as_posix(), file) for file in target.rglob("*")):
-        if file.is_file():
-            total.update(f"{sha256(file.read_bytes()).hexdigest()} {name}\n".encode())
-    return total.hexdigest()
+    files = [target] if target.is_file() else [file for file in target.rglob("*") if file.is_file()]
+    try:
+        lines = [f"{sha256(file.read_bytes()).hexdigest()} {_name(file, target)}\n" for file in files]
+    except OSError as error:
+        raise ConfigError(f"{error.filename!r} cannot be read: {error.strerror}") from error
+    return sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def _name(file: Path, target: Path) -> str:
+    """A file's name below the target, also where the name is not UTF-8."""
+    return ascii(file.relative_to(target).as_posix())
 
 
 def _lookup(document: object, path: KeyPath) -> object:

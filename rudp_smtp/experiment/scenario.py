@@ -169,7 +169,8 @@ def _read_file(path: Path, problems: Problems) -> Tree:
         raise ConfigError(f"{top.source}: longer than {MAX_FILE_BYTES} bytes; expected a scenario")
     tree = _Reader(top, problems).read(text)
     if not isinstance(tree.value, dict):
-        what = "the file is empty" if tree.value is None else f"a {type(tree.value).__name__} is no scenario"
+        kind = "a list" if isinstance(tree.value, list) else "a single value"
+        what = "the file is empty" if tree.value is None else f"{kind} is no scenario"
         raise ConfigError(f"{tree.places[()]}: {what}; expected a mapping of keys: schema, name, network, ...")
     problems.raise_any()
     return tree

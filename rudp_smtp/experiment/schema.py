@@ -117,13 +117,13 @@ def read_header(tree: Tree, problems: Problems) -> Header | None:
     for key in tree.value:
         if key not in known:
             problems.add(tree.locate((key,)), unknown_key(key, known))
-    return read(Header, _only(tree, HEADER_KEYS), problems)
+    return read(Header, tree.only(HEADER_KEYS), problems)
 
 
 def read_configuration(tree: Tree, problems: Problems) -> tuple[Configuration, dict[str, object]] | None:
     """One cell of the grid: what it runs, and the same as a scenario says it."""
     _hoist_where(tree, problems)
-    body = read(Body, _only(tree, BODY_KEYS), problems)
+    body = read(Body, tree.only(BODY_KEYS), problems)
     if body is None:
         return None
     network = body.network
@@ -131,11 +131,6 @@ def read_configuration(tree: Tree, problems: Problems) -> tuple[Configuration, d
     for link in ("forward", "reverse"):
         _sink_where(document, link)
     return Configuration(network.forward, network.reverse, body.transport, body.workload, body.limits), document
-
-
-def _only(tree: Tree, keys: tuple[str, ...]) -> Tree:
-    assert isinstance(tree.value, dict)
-    return Tree({key: value for key, value in tree.value.items() if key in keys}, tree.places)
 
 
 def describe(value: object) -> dict[str, object]:

@@ -4,6 +4,7 @@ Workers are spawned, not forked: a fork copies whatever state the parent is in, 
 """
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -21,13 +22,13 @@ T = TypeVar("T")
 
 def open_executor(name: str, workers: int | None = None) -> Executor:
     """serial, local or local:N; `workers`, where given, overrides it with that many processes."""
-    kind, _, count = name.partition(":")
-    if workers is None and kind == "serial" and not count:
-        return Serial()
-    if kind not in ("serial", "local") or (count and not (count.isascii() and count.isdigit() and int(count))):
+    named = re.fullmatch(r"(serial)|local(?::([1-9][0-9]*))?", name)
+    if named is None:
         message = f"unknown executor {name!r}; expected serial, local, or local:N with N processes"
         raise ConfigError(message, key="executor")
-    return Processes(workers or int(count or 0) or available_cores())
+    if workers is None and named.group(1):
+        return Serial()
+    return Processes(workers or int(named.group(2) or 0) or available_cores())
 
 
 def available_cores() -> int:

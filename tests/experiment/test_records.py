@@ -1,0 +1,104 @@
+"""A record survives JSON, and every metric keeps the contract of its folder."""
+
+import json
+import math
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+
+from rudp_smtp.errors import ConfigError
+from rudp_smtp.experiment.metrics import METRICS, UNITS
+from rudp_smtp.experiment.records import Record, columns, record
+from tests.experiment import invented
+
+RUN = invented.runs()[0]
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_metric_ends_in_its_unit_and_is_a_function_of_its_file_s_name(name: str) -> None:
+    assert name.rsplit("_", 1)[-1] in UNITS
+    assert METRICS.load(name).__name__ == name
+    assert import_module(f"rudp_smtp.experiment.metrics.{name}").__doc__
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_metric_of_an_empty_run_is_finite_or_none(name: str) -> None:
+    value = METRICS.load(name)(invented.empty_facts(RUN))
+    assert value is None or math.isfinite(value)
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_metric_counts_in_whole_numbers_and_rounds_the_rest_once(name: str) -> None:
+    value = METRICS.load(name)(invented.facts(RUN))
+    assert value is not None
+    if name.endswith(("_count", "_bytes", "_bps")):
+        assert type(value) is int
+    else:
+        assert type(value) is float
+        assert value == round(value, 6)
+
+
+def test_an_unknown_metric_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'goodput_bps'"):
+        METRICS.load("goodput_bits")
+
+
+def test_a_record_is_the_same_after_json() -> None:
+    original = record(invented.facts(RUN))
+    assert Record.from_document(json.loads(json.dumps(original.document()))) == original
+    assert not original.is_censored
+    assert record(invented.empty_facts(RUN)).is_censored
+
+
+def test_columns_name_every_field_of_every_row() -> None:
+    assert {"MessageRow.latency_ms", "LinkRow.achieved_loss_ratio", "goodput_bps"} <= set(columns())
+
+
+def test_a_message_row_measures_from_hand_over_to_reply_and_to_mailbox() -> None:
+    row = record(invented.facts(RUN)).messages[1]
+    assert row.submitted_ms == 1.0
+    assert row.completed_ms is not None
+    assert row.latency_ms == row.completed_ms - 1.0
+    assert row.mailbox_latency_ms == row.latency_ms - 20.0
+
+
+def test_a_link_row_certifies_what_was_asked() -> None:
+    link = record(invented.facts(RUN)).links[0]
+    assert link.direction == "forward"
+    assert (link.asked_loss_ratio, link.achieved_loss_ratio) == (0.1, link.lost_count / 100)
+    assert link.achieved_loss_low_ratio is not None
+    assert link.achieved_loss_high_ratio is not None
+    assert link.achieved_loss_low_ratio <= link.lost_count / 100 <= link.achieved_loss_high_ratio
+    assert (link.asked_delay_ms, link.achieved_delay_ms) == (20.0, 20.0)
+    assert (link.asked_rate_bps, link.achieved_rate_bps) == (20_000_000, 20_000_000)
+
+
+def test_a_message_without_an_answer_is_later_than_any_other() -> None:
+    facts = invented.facts(RUN)
+    facts.report.deliveries[0].completed_at = None
+    facts.report.deliveries[0].status = "pending"
+    assert METRICS.load("latency_median_ms")(facts) is not None
+    assert METRICS.load("latency_p99_ms")(facts) is None
+    facts.report.deliveries[0].status = "refused"
+    assert METRICS.load("latency_p99_ms")(facts) is not None
+
+
+def test_copies_and_damage_are_counted() -> None:
+    facts = invented.facts(RUN)
+    facts.report.deliveries[0].copies = 3
+    facts.report.deliveries[1].is_intact = False
+    row = record(facts)
+    assert row.metrics["duplicated_count"] == 2
+    assert row.metrics["delivered_count"] == 5
+    assert row.metrics["intact_count"] == 4
+
+
+def test_goodput_counts_intact_octets_over_the_work_and_over_the_run_where_it_never_ended() -> None:
+    facts = invented.facts(RUN)
+    facts.report.finished_at = 400_000_000
+    assert METRICS.load("goodput_bps")(facts) == 5 * 16_384 * 8 * 10 // 4
+    facts = replace(facts, stop="time_limit", end=800_000_000)
+    facts.report.finished_at = None
+    assert METRICS.load("goodput_bps")(facts) == 5 * 16_384 * 8 * 10 // 8
+    assert METRICS.load("completion_ms")(facts) is None

@@ -1,0 +1,51 @@
+"""Two hosts, two links and virtual time: a workload from its first packet to its report."""
+
+from dataclasses import dataclass
+
+from rudp_smtp.draws import DrawKey
+from rudp_smtp.drivers.sim import SimulationResult, Simulator
+from rudp_smtp.link.config import DelayConfig, LinkConfig, RateConfig
+from rudp_smtp.link.link import Link
+from rudp_smtp.registry import Spec
+from rudp_smtp.transport import TRANSPORTS
+from rudp_smtp.units import MILLISECOND, SECOND
+from rudp_smtp.workload import Delivery, Workload, WorkloadReport
+
+DELAY = DelayConfig(time=20 * MILLISECOND)
+LOSSLESS = LinkConfig(delay=DELAY)
+REFERENCE = LinkConfig(delay=DELAY, rate=RateConfig(value=20_000_000))  # TRANSPORT.md section 2, no queue limit
+BUDGET = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    report: WorkloadReport
+    result: SimulationResult
+
+    @property
+    def rows(self) -> list[Delivery]:
+        return self.report.deliveries
+
+
+def play(
+    workload: Workload,
+    forward: LinkConfig = LOSSLESS,
+    reverse: LinkConfig | None = None,
+    *,
+    seed: int = 1,
+    until: int = 300 * SECOND,
+    transport: Spec | None = None,
+) -> Outcome:
+    draws = DrawKey(seed)
+    plugin = TRANSPORTS.build(transport or Spec("rudp"))
+    client, server = (
+        plugin.endpoint(host=host, accepts=host == "server", draws=draws.derive("transport", host), sink=None)
+        for host in ("client", "server")
+    )
+    stage = workload.stage(client, server, draws.derive("workload"))
+    links = {
+        ("client", "server"): Link(forward, name="forward", draws=draws.derive("link")),
+        ("server", "client"): Link(reverse or forward, name="reverse", draws=draws.derive("link")),
+    }
+    result = Simulator({"client": stage.client, "server": stage.server}, dict(links)).run(until, BUDGET)
+    return Outcome(workload.report(stage), result)

@@ -7,6 +7,7 @@ nothing but the facts, so a stored run can be trusted.
 import pkgutil
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cached_property
 from importlib import import_module
 from typing import TypeAlias, overload
 
@@ -24,9 +25,13 @@ UNITS = ("ms", "bps", "bytes", "count", "ratio")  # the last word of a metric's 
 class Metrics:
     """The folder, by name. A metric is a function, so nothing is registered: the file says it all."""
 
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
     def names(self) -> tuple[str, ...]:
         """Every column there is, in the order of the tables."""
-        return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+        return self._names
 
     def load(self, name: str) -> Metric:
         if name not in self.names():

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from rudp_smtp.errors import SmtpSyntaxError
@@ -43,7 +43,7 @@ class MailFrom:
     reverse_path: str
     size: int | None = None
     body: BodyType | None = None
-    parameters: tuple[tuple[str, str], ...] = ()  # as received, keywords in capitals; not written
+    parameters: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # as received, keywords in capitals
 
     def encode(self) -> bytes:
         size = "" if self.size is None else f" SIZE={self.size}"

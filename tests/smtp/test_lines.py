@@ -1,0 +1,168 @@
+"""CRLF framing, the end mark, transparency, and what mail data may hold."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rudp_smtp.errors import LocalProtocolError
+from rudp_smtp.smtp.lines import Defect, LineBuffer, ReceivedText, encode_text, first_defect, stuff, unstuff
+from tests.smtp.dialogue import cut
+
+PIECES = st.sampled_from([b"\r\n", b".", b"\r", b"\n", b"..", b"a", b"text", b"\r\n.\r\n", b"\r\n.", b".\r\n", b"\0"])
+HOSTILE = st.lists(PIECES, max_size=40).map(b"".join)
+SIZES = st.lists(st.integers(1, 7), min_size=1, max_size=8)
+TEXT = st.lists(st.sampled_from([b"", b".", b"..", b"...", b".a", b"a", b"a.", b"\r.", b"\n."]), max_size=30).map(
+    lambda lines: b"".join(line + b"\r\n" for line in lines)
+)
+
+
+def read_lines(chunks: list[bytes], limit: int) -> list[bytes]:
+    buffer = LineBuffer()
+    lines = []
+    for chunk in chunks:
+        buffer.append(chunk)
+        while (line := buffer.next_line(limit)) is not None:
+            lines.append(line)
+    return lines
+
+
+def read_texts(chunks: list[bytes], limit: int = 1000) -> tuple[list[ReceivedText], int]:
+    """Messages one behind the other, and how many octets were left over."""
+    buffer = LineBuffer()
+    buffer.begin_text()
+    texts = []
+    for chunk in chunks:
+        buffer.append(chunk)
+        while (text := buffer.next_text(limit)) is not None:
+            texts.append(text)
+            buffer.begin_text()
+    return texts, len(buffer)
+
+
+def test_a_line_ends_at_crlf_and_at_nothing_else() -> None:
+    assert read_lines([b"one\r\ntw\ro\r\nth\nree\r\n\r\nrest\r"], 100) == [b"one", b"tw\ro", b"th\nree", b""]
+
+
+def test_a_line_over_the_limit_is_cut_to_one_octet_more_and_the_next_one_is_whole() -> None:
+    assert read_lines([b"x" * 500 + b"\r\nnext\r\n"], 10) == [b"x" * 11, b"next"]
+    assert read_lines([b"x" * 10 + b"\r\n"], 10) == [b"x" * 10]
+
+
+@given(HOSTILE, SIZES, st.integers(1, 9))
+def test_lines_do_not_depend_on_where_the_stream_is_cut(data: bytes, sizes: list[int], limit: int) -> None:
+    assert read_lines(cut(data, sizes), limit) == read_lines([data], limit)
+    assert read_lines([data], limit) == [line[: limit + 1] for line in data.split(b"\r\n")[:-1]]
+
+
+@given(HOSTILE, SIZES)
+def test_mail_data_does_not_depend_on_where_the_stream_is_cut(data: bytes, sizes: list[int]) -> None:
+    assert read_texts(cut(data, sizes)) == read_texts([data])
+
+
+@given(HOSTILE, SIZES, st.integers(0, 20))
+def test_mail_data_over_the_limit_is_swallowed_wherever_the_stream_is_cut(
+    data: bytes, sizes: list[int], limit: int
+) -> None:
+    texts, rest = read_texts(cut(data, sizes))
+    limited, limited_rest = read_texts(cut(data, sizes), limit)
+    too_big = ReceivedText(b"", is_too_big=True)
+    assert limited == [too_big if len(text.octets) > limit else text for text in texts]
+    assert limited_rest <= rest
+
+
+def test_what_is_swallowed_is_not_kept() -> None:
+    buffer = LineBuffer()
+    buffer.begin_text()
+    for _ in range(1000):
+        buffer.append(b"x" * 98 + b"\r\n")
+        assert buffer.next_text(1000) is None
+        assert len(buffer) < 1600
+    buffer.append(b".\r\n")
+    assert buffer.next_text(1000) == ReceivedText(b"", is_too_big=True)
+
+
+@given(TEXT)
+def test_unstuffing_undoes_stuffing(text: bytes) -> None:
+    assert unstuff(stuff(text)) == text
+    assert b"\r\n.\r\n" not in b"\r\n" + stuff(text)
+
+
+@given(TEXT, SIZES)
+def test_mail_data_arrives_as_it_was_sent(text: bytes, sizes: list[int]) -> None:
+    assert read_texts(cut(encode_text(text), sizes)) == ([ReceivedText(text, is_too_big=False)], 0)
+
+
+def test_a_dot_that_opens_the_first_line_is_stuffed() -> None:
+    assert encode_text(b".\r\n") == b"..\r\n.\r\n"
+    assert encode_text(b"") == b".\r\n"
+
+
+def test_text_without_a_last_line_end_is_not_sent() -> None:
+    with pytest.raises(LocalProtocolError, match="does not end in CRLF"):
+        encode_text(b"half a line")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        b"\n.\n", b"\r.\r", b"\n.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r.\r\n", b"\r\n.\r\r\n", b"\n\n.\r\n",
+        b"\r\n.\0\r\n", b"\r\r\n.\r", b"\n.\r", b"\r\n\0.\r\n", b"\r\n. \r\n", b"\r\n.\n\r\n", b"\r\n..\r\n",
+    ],
+)  # fmt: skip
+def test_a_smuggled_end_mark_ends_nothing(mark: bytes) -> None:
+    stream = b"Subject: one" + mark + b"MAIL FROM:<evil@example.com>\r\n"
+    for chunks in ([stream], cut(stream, [1]), cut(stream, [3])):
+        assert read_texts(chunks)[0] == []
+    (text,), _ = read_texts([stream + b".\r\nQUIT\r\n"])
+    assert b"MAIL FROM" in text.octets
+
+
+def test_a_line_split_at_the_length_limit_makes_no_end_mark() -> None:
+    line = b"x" * 998 + b".\r\n"
+    (text,), rest = read_texts([line + b"." * 1001 + b"\r\n" + b".\r\nNOOP\r\n"], limit=10_000)
+    assert text.octets == line + b"." * 1000 + b"\r\n"
+    assert rest == len(b"NOOP\r\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "defect"),
+    [
+        (b"", None),
+        (b"fine\r\n\r\n", None),
+        (b"\xff eight bits\r\n", None),
+        (b"x" * 998 + b"\r\n", None),
+        (b"x" * 999 + b"\r\n", Defect(1, "more than 1000 octets")),
+        (b"ok\r\n" * 300 + b"x" * 2000 + b"\r\n", Defect(301, "more than 1000 octets")),
+        (b"ok\r\nb\nc\r\n", Defect(2, "bare LF")),
+        (b"\nok\r\n", Defect(1, "bare LF")),
+        (b"ok\r\n\r\r\n", Defect(2, "bare CR")),
+        (b"ok\r\nok\r\na\0b\r\n", Defect(3, "NUL")),
+        (b"a\rb\nc\r\n", Defect(1, "bare CR")),
+        (b"\n\r\r\n", Defect(1, "bare LF")),
+        (b"a\nb\r\n" + b"x" * 999 + b"\r\n", Defect(1, "bare LF")),
+        (b"x" * 999 + b"\r\na\nb\r\n", Defect(1, "more than 1000 octets")),
+    ],
+)
+def test_the_first_defect_of_mail_data_is_named_with_its_line(text: bytes, defect: Defect | None) -> None:
+    assert first_defect(text) == defect
+
+
+def test_stray_octets_may_be_allowed_but_long_lines_are_not() -> None:
+    assert first_defect(b"a\nb\0\r\n", is_stray_allowed=True) is None
+    assert first_defect(b"a\nb\r\n", line_octets=4, is_stray_allowed=True) == Defect(1, "more than 4 octets")
+
+
+@given(HOSTILE, st.integers(2, 12))
+def test_the_bulk_search_for_defects_agrees_with_reading_line_by_line(data: bytes, limit: int) -> None:
+    text = data + b"\r\n"
+    lines = text.split(b"\r\n")[:-1]
+    is_bad = [len(line) + 2 > limit or any(octet in line for octet in (b"\r", b"\n", b"\0")) for line in lines]
+    defect = first_defect(text, line_octets=limit)
+    assert (defect.line if defect else None) == (is_bad.index(True) + 1 if any(is_bad) else None)
+
+
+def test_a_megabyte_octet_by_octet_takes_no_longer_at_its_end_than_at_its_beginning() -> None:
+    # Each search starts where the last one stopped: a quadratic search of this many octets would take minutes.
+    text = (b".a line that opens with a dot\r\n" + b"x" * 200 + b"\r\n") * 1_000
+    (received,), rest = read_texts(cut(encode_text(text), [1]), limit=len(text))
+    assert (received.octets, rest) == (text, 0)

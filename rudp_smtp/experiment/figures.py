@@ -120,20 +120,22 @@ def draw_latencies(rows: Sequence[Row], varied: Sequence[str], name: str) -> Fig
             cell = tuple(row[key] for key in varied)
             curves.setdefault(cell, _Curve(", ".join(cell))).add(row)
     with_single_runs = len(rows) <= SINGLE_RUNS_POINTS_MAX and any(len(curve.runs) > 1 for curve in curves.values())
-    figure = Figure(figsize=(6.8, 4.2), layout="constrained")
+    columns = 2 if len(curves) <= 4 else 3
+    figure = Figure(figsize=(6.8, 4.4 + 0.2 * (len(curves) // columns)), layout="constrained")
     axes = figure.add_subplot()
-    for place, curve in enumerate(curves.values()):
-        _draw_curve(axes, curve, place, with_single_runs)
-    axes.set_title(f"{name}: latency of messages")
     axes.set_xlabel("time from hand-over to the final reply (ms)")
     axes.set_ylabel("messages answered within that time")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.03)
     _scale_time(axes, [latency for curve in curves.values() for latency in curve.pooled()])
-    if curves:
-        columns = 1 if len(curves) <= 8 else 2
-        axes.legend(title=_legend_title(varied), loc="lower right", ncols=columns)
-    _note(axes, "thick: the messages of all runs; thin: each run" if with_single_runs else "the messages of all runs")
+    for place, curve in enumerate(curves.values()):
+        _draw_curve(axes, curve, place, with_single_runs)
+    if varied and curves:
+        figure.legend(title=_legend_title(varied), loc="outside lower center", ncols=columns)
+    sizes = " or ".join(
+        dict.fromkeys(f"{len(curve.runs)} runs, {curve.messages} messages" for curve in curves.values())
+    )
+    _head(axes, f"{name}: latency of messages", f"each curve: {sizes}" + ("; thin: single runs" * with_single_runs))
     return figure
 
 
@@ -144,11 +146,10 @@ def _draw_curve(axes: Axes, curve: _Curve, place: int, with_single_runs: bool) -
         for latencies in curve.runs.values():
             size = curve.messages / len(curve.runs)
             axes.plot(*_steps(sorted(latencies), size), color=colour, linewidth=0.5, alpha=0.25)
-    count = f"{len(curve.runs)} runs, n = {curve.messages}"
-    label = f"{curve.label} ({count})" if curve.label else count
-    axes.plot(
-        *_steps(curve.pooled(), curve.messages), color=colour, linestyle=style, label=label, linewidth=2, zorder=3
-    )
+    times, heights = _steps(curve.pooled(), curve.messages)
+    if heights and heights[-1] < 1:  # some were never answered: the curve goes on at its height
+        times, heights = [*times, axes.get_xlim()[1]], [*heights, heights[-1]]
+    axes.plot(times, heights, color=colour, linestyle=style, label=curve.label, linewidth=2, zorder=3)
 
 
 def _steps(ordered: Sequence[float], size: float) -> tuple[list[float], list[float]]:
@@ -161,9 +162,10 @@ def _steps(ordered: Sequence[float], size: float) -> tuple[list[float], list[flo
 def _scale_time(axes: Axes, latencies: Sequence[float]) -> None:
     """From zero where the values are of one size; logarithmic where they are not."""
     shortest, longest = min(latencies, default=0.0), max(latencies, default=0.0)
-    if shortest > 0 and longest > 30 * shortest:
+    if 0 < shortest < longest / 30:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+        axes.set_xlim(shortest / 1.1, longest * 1.1)
     elif longest > 0:
         axes.set_xlim(0, longest * 1.03)
 
@@ -178,8 +180,9 @@ def _legend_title(varied: Sequence[str]) -> str | None:
     return ", ".join(short) or None
 
 
-def _note(axes: Axes, text: str) -> None:
-    axes.text(1.0, 1.015, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=GREY)
+def _head(axes: Axes, title: str, note: str) -> None:
+    axes.set_title(title, pad=18)
+    axes.text(0, 1.015, note, transform=axes.transAxes, va="bottom", fontsize=8.5, color=GREY)
 
 
 # Time sequence: where in its stream each packet of a run stood, and what became of it.
@@ -227,6 +230,15 @@ AGAIN = _Mark("retransmission", GREEN, "^", 5, "none")
 LOST = _Mark("lost on the way", VERMILION, "x", 5, VERMILION)
 
 
+@dataclass(frozen=True, slots=True)
+class _Acked:
+    """The news of one packet's arrival, and up to where all had arrived then."""
+
+    time: float
+    middle: float
+    without_gap: int
+
+
 @dataclass(slots=True)
 class _Transfer:
     """The stream that carried most: its packets, and how far it was acknowledged when."""
@@ -235,7 +247,7 @@ class _Transfer:
     connection: str = ""
     stream: int = 0
     packets: dict[str, _Sent] = field(default_factory=dict)
-    acknowledged: list[tuple[float, int]] = field(default_factory=list)
+    acknowledged: list[_Acked] = field(default_factory=list)
 
 
 def draw_time_sequence(rows: Sequence[Row], name: str) -> Figure:
@@ -245,16 +257,18 @@ def draw_time_sequence(rows: Sequence[Row], name: str) -> Figure:
     drawn = packets[:PACKETS_MAX]
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(f"{name}: one run, packet by packet")
+    title = f"{name}: one run, packet by packet"
     axes.set_xlabel("virtual time (ms)")
     axes.set_ylabel("offset in the stream (kB)")
     if not drawn:
-        axes.text(0.5, 0.5, "no stream octets were sent", transform=axes.transAxes, ha="center", color=GREY)
+        _head(axes, title, "no stream octets were sent")
         return figure
     end = drawn[-1].time
-    acknowledged = [step for step in transfer.acknowledged if len(drawn) == len(packets) or step[0] <= end]
-    times, offsets = [time for time, _ in acknowledged], [offset / 1000 for _, offset in acknowledged]
-    axes.step(times, offsets, where="post", color=BLACK, linewidth=1.0, label="acknowledged without a gap", zorder=2)
+    acked = [step for step in transfer.acknowledged if len(drawn) == len(packets) or step.time <= end]
+    times = [step.time for step in acked]
+    axes.plot(times, [step.middle / 1000 for step in acked], "_", color=GREY, markersize=4, label="acknowledgement")
+    offsets = [step.without_gap / 1000 for step in acked]
+    axes.step(times, offsets, where="post", color=BLACK, linewidth=1.0, label="all acknowledged below", zorder=2)
     for mark, marked in (
         (FIRST, [packet for packet in drawn if not packet.is_retransmission]),
         (AGAIN, [packet for packet in drawn if packet.is_retransmission]),
@@ -263,12 +277,12 @@ def draw_time_sequence(rows: Sequence[Row], name: str) -> Figure:
         mark.draw(axes, marked)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper left", markerscale=1.3)
+    figure.legend(loc="outside lower center", ncols=3, markerscale=1.3)
     part = (
         f"the first {len(drawn)} of {len(packets)} packets" if len(drawn) < len(packets) else f"{len(packets)} packets"
     )
-    seed = rows[0]["seed"]
-    _note(axes, f"seed {seed}; {transfer.host}, connection {transfer.connection}, stream {transfer.stream}; {part}")
+    place = f"{transfer.host}, connection {transfer.connection}, stream {transfer.stream}"
+    _head(axes, title, f"seed {rows[0]['seed']}; sent by {place}: {part}")
     return figure
 
 
@@ -293,7 +307,9 @@ def _read_transfer(rows: Sequence[Row]) -> _Transfer:
             for start, stop in transfer.packets[row["packet_number"]].ranges:
                 acked.add(start, stop)
             first = next(iter(acked), (1, 0))
-            transfer.acknowledged.append((float(row["time_ms"]), first[1] if first[0] == 0 else 0))
+            without_gap = first[1] if first[0] == 0 else 0
+            middle = transfer.packets[row["packet_number"]].middle()
+            transfer.acknowledged.append(_Acked(float(row["time_ms"]), middle, without_gap))
     return transfer
 
 

@@ -53,7 +53,8 @@ class Sender:
                     self.receipt_at = now
                     connection.close(now)
             case StreamReset() | StreamStopped():
-                connection.reset(0, "the transfer was refused", now)
+                self._offset = self._size  # nothing more is handed over
+                connection.reset(0, "the server refused the stream", now)
             case Closed():
                 self.failure = "" if self.receipt_at is not None else describe_end(event)
                 self.is_done = True

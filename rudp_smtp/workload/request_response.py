@@ -61,15 +61,15 @@ class Asker:
             case StreamData():
                 self._on_answer(connection, event.data, now)
                 if event.is_fin and len(self.answered_at) < self._dialogue.turns:
-                    connection.reset(0, "the server ended the dialogue early", now)
+                    self._give_up(connection, "the server ended the dialogue early", now)
             case Established():
                 self.established_at = now
                 self._ask(connection, now)
             case StreamReset() | StreamStopped():
-                connection.reset(0, "the dialogue was refused", now)
+                self._give_up(connection, "the server refused the stream", now)
             case Closed():
                 if len(self.answered_at) < self._dialogue.turns:
-                    self.failure = describe_end(event)
+                    self.failure = self.failure or describe_end(event)
                 self.wake_at = None
                 self.is_done = True
             case StreamOpened() | StreamWritable():
@@ -89,7 +89,13 @@ class Asker:
         request = dialogue.requests.piece((turn - 1) * dialogue.request_size, dialogue.request_size)
         connection.send(self._stream_id, request, turn == dialogue.turns)
 
+    def _give_up(self, connection: Transport, reason: str, now: int) -> None:
+        self.failure = reason
+        connection.reset(0, reason, now)
+
     def _on_answer(self, connection: Transport, data: bytes, now: int) -> None:
+        if self.failure:
+            return
         dialogue = self._dialogue
         if not dialogue.responses.matches(self._received, data):
             self._is_turn_intact = False

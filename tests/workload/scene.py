@@ -7,7 +7,7 @@ from rudp_smtp.drivers.sim import SimulationResult, Simulator
 from rudp_smtp.link.config import DelayConfig, LinkConfig, RateConfig
 from rudp_smtp.link.link import Link
 from rudp_smtp.registry import Spec
-from rudp_smtp.transport import TRANSPORTS
+from rudp_smtp.transport import TRANSPORTS, Address
 from rudp_smtp.units import MILLISECOND, SECOND
 from rudp_smtp.workload import Delivery, Workload, WorkloadReport
 
@@ -43,9 +43,9 @@ def play(
         for host in ("client", "server")
     )
     stage = workload.stage(client, server, draws.derive("workload"))
-    links = {
+    links: dict[tuple[Address, Address], Link] = {
         ("client", "server"): Link(forward, name="forward", draws=draws.derive("link")),
         ("server", "client"): Link(reverse or forward, name="reverse", draws=draws.derive("link")),
     }
-    result = Simulator({"client": stage.client, "server": stage.server}, dict(links)).run(until, BUDGET)
+    result = Simulator({"client": stage.client, "server": stage.server}, links).run(until, BUDGET)
     return Outcome(workload.report(stage), result)

@@ -71,14 +71,13 @@ def test_the_path_may_fall_silent_after_the_handshake(name: str) -> None:
         ({"name": "smtp", "messages": 0}, "workload.messages", "at least 1"),
         ({"name": "smtp", "sessions": 0}, "workload.sessions", "at least 1"),
         ({"name": "smtp", "size": "100B"}, "workload.size", "too small"),
-        ({"name": "smtp", "corpus": "no/such/place"}, "workload.corpus", "does not exist"),
         ({"name": "smtp", "interval": 5}, "workload.interval", "no unit"),
         ({"name": "smtp", "chunking": True}, "workload.chunking", "has no parameter"),
         ({"name": "smtp", "tls": "none"}, "workload.tls", "has no parameter"),
         ({"name": "bulk", "size": "0B"}, "workload.size", "at least one octet"),
         ({"name": "request_response", "turns": 0}, "workload.turns", "at least 1"),
         ({"name": "request_response", "request": "1MB"}, "workload.request", "not from 1B"),
-        ({"name": "smpt"}, "workload", "did you mean 'smtp'?"),
+        ({"name": "smpt"}, "workload.name", "did you mean 'smtp'?"),
     ],
 )
 def test_a_wrong_parameter_is_refused_where_it_stands(given: dict[str, object], key: str, words: str) -> None:

@@ -52,16 +52,11 @@ class Smtp(Workload):
     interval: Duration = 0
 
     @staticmethod
-    def check(messages: int | None = None, sessions: int = 1, corpus: str | None = None, **others: object) -> None:
+    def check(messages: int | None = None, sessions: int = 1, **_: object) -> None:
         if messages is not None and messages < 1:
             raise ConfigError(f"{messages} is not a number of messages; expected at least 1", key="messages")
         if sessions < 1:
             raise ConfigError(f"{sessions} is not a number of sessions; expected at least 1", key="sessions")
-        if corpus is not None:
-            try:
-                load_corpus(corpus)
-            except ConfigError as error:
-                raise ConfigError(error.message, key="corpus") from error
 
     def stage(self, client: Endpoint, server: Endpoint, draws: DrawKey) -> SmtpStage:
         sessions = [Session(ordinal, client, pipelining=self.pipelining) for ordinal in range(self.sessions)]

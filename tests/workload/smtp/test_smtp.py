@@ -1,0 +1,187 @@
+"""Mail from hand-over to mailbox over bad paths: delivered, intact, and what became of the rest."""
+
+from pathlib import Path
+
+import pytest
+
+from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, ReorderConfig
+from rudp_smtp.registry import Spec
+from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, SECOND
+from rudp_smtp.workload import WORKLOADS, Workload
+from tests.workload.scene import DELAY, LOSSLESS, REFERENCE, Outcome, play
+
+CPYTHON = Path(__file__).parents[4] / "shared" / "data" / "mail" / "cpython"
+TENTH = PROBABILITY_ONE // 10
+
+
+def smtp(**parameters: object) -> Workload:
+    return WORKLOADS.build(WORKLOADS.spec({"name": "smtp", **parameters}, "workload"))
+
+
+def random_loss(probability: int) -> Spec:
+    return Spec("random", (("p", probability),))
+
+
+def all_arrived_once(outcome: Outcome) -> bool:
+    return outcome.result.stop == "done" and all(
+        (row.status, row.copies, row.is_intact) == ("delivered", 1, True) for row in outcome.rows
+    )
+
+
+PATHS = {
+    "loss": LinkConfig(delay=DELAY, loss=random_loss(TENTH)),
+    "duplicates": LinkConfig(delay=DELAY, duplicate=TENTH),
+    "corruption": LinkConfig(delay=DELAY, corrupt=CorruptConfig(probability=TENTH, bits=3)),
+    "reordering": LinkConfig(delay=DELAY, reorder=ReorderConfig(probability=TENTH, hold=15 * MILLISECOND)),
+    "jitter": LinkConfig(delay=DelayConfig(time=20 * MILLISECOND, jitter=15 * MILLISECOND)),
+    "everything": LinkConfig(
+        delay=DelayConfig(time=20 * MILLISECOND, jitter=5 * MILLISECOND),
+        loss=random_loss(TENTH),
+        duplicate=TENTH,
+        corrupt=CorruptConfig(probability=TENTH),
+        reorder=ReorderConfig(probability=TENTH, hold=15 * MILLISECOND),
+    ),
+}
+
+
+@pytest.mark.parametrize("impairment", PATHS)
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_mail_arrives_intact_and_once_whatever_the_impairment(impairment: str, pipelining: bool) -> None:
+    outcome = play(smtp(messages=6, sessions=2, size="8KiB", pipelining=pipelining), PATHS[impairment])
+    assert all_arrived_once(outcome)
+
+
+def test_pipelining_saves_round_trips() -> None:
+    slow, fast = (play(smtp(messages=10, size="2KiB", pipelining=pipelining)) for pipelining in (False, True))
+    assert all_arrived_once(slow)
+    assert all_arrived_once(fast)
+    assert slow.report.finished_at is not None
+    assert fast.report.finished_at is not None
+    # MAIL, RCPT and DATA cost one round trip instead of three or more.
+    assert slow.report.finished_at - fast.report.finished_at >= 10 * 2 * 2 * DELAY.time
+
+
+def test_messages_are_dealt_to_sessions_in_turn_and_sessions_run_side_by_side() -> None:
+    outcome = play(smtp(messages=7, sessions=3), REFERENCE)
+    assert [row.session for row in outcome.rows] == [0, 1, 2, 0, 1, 2, 0]
+    assert all_arrived_once(outcome)
+    one = play(smtp(messages=7, sessions=1), REFERENCE)
+    assert (outcome.report.finished_at or 0) < (one.report.finished_at or 0)
+
+
+def test_more_sessions_than_messages_do_no_harm() -> None:
+    assert all_arrived_once(play(smtp(messages=2, sessions=5)))
+
+
+def test_an_interval_spaces_the_hand_over() -> None:
+    outcome = play(smtp(messages=4, interval="300ms"))
+    assert all_arrived_once(outcome)
+    assert [row.submitted_at for row in outcome.rows] == [k * 300 * MILLISECOND for k in range(4)]
+    for row in outcome.rows:
+        assert row.submitted_at is not None
+        assert row.delivered_at is not None
+        assert row.delivered_at > row.submitted_at
+
+
+def test_a_connection_that_idled_away_between_two_messages_is_made_again() -> None:
+    outcome = play(smtp(messages=2, interval="100s"), until=300 * SECOND)
+    assert all_arrived_once(outcome)
+    assert [row.attempts for row in outcome.rows] == [1, 1]
+
+
+def test_sizes_follow_the_distribution() -> None:
+    outcome = play(smtp(messages=20, size={"distribution": "choice", "sizes": ["1KiB", "2KiB"]}))
+    assert {row.size for row in outcome.rows} == {1024, 2048}
+    assert all_arrived_once(outcome)
+
+
+def test_a_larger_message_than_the_server_takes_is_refused_by_name() -> None:
+    outcome = play(smtp(messages=1, size="33MiB"))
+    (row,) = outcome.rows
+    assert (row.status, row.copies) == ("refused", 0)
+    assert row.reply.startswith("552 5.3.4")
+    assert outcome.result.stop == "done"
+    assert outcome.report.finished_at == row.completed_at
+
+
+def test_mail_is_sent_again_when_the_path_comes_back() -> None:
+    """The first 40 packets of either direction are lost, the idle timeout passes, the next connection gets through."""
+    dead_at_first = LinkConfig(delay=DELAY, loss=Spec("list", (("packets", tuple(range(40))),)))
+    outcome = play(smtp(messages=3), dead_at_first, LOSSLESS, until=600 * SECOND)
+    assert all_arrived_once(outcome)
+    assert all(row.attempts > 1 for row in outcome.rows)
+    assert all(row.submitted_at == 0 for row in outcome.rows)
+
+
+def test_a_lost_final_reply_makes_a_second_copy_that_is_counted() -> None:
+    """RFC 1047: the server keeps the message, its 250 never arrives, the client sends the message again."""
+    silent = LinkConfig(delay=DELAY, loss=Spec("list", (("packets", tuple(range(6, 200))),)))
+    found = []
+    for first in range(4, 30):
+        silent = LinkConfig(delay=DELAY, loss=Spec("list", (("packets", tuple(range(first, first + 150))),)))
+        outcome = play(smtp(messages=1, size="4KiB"), LOSSLESS, silent, until=900 * SECOND)
+        (row,) = outcome.rows
+        assert row.status == "delivered"
+        assert row.is_intact
+        assert row.copies in (1, 2)
+        found.append(row.copies)
+    assert 2 in found
+
+
+def test_a_corpus_is_delivered_or_refused_message_by_message(tmp_path: Path) -> None:
+    files = {
+        "a": b"Subject: x\n\n.dot\n..\n",
+        "b": b"Subject: y\r\n\r\nbare\rCR\r\n",
+        "c": b"Subject: x\n\n.dot\n..\n",
+        "d": b"Subject: z\r\n\r\n\xff\xfe 8-bit, no line end",
+        "e": b"",
+        "f": b"a\nb\r\n",
+        "g": b"nul\0\r\n",
+        "h": b"x" * 999 + b"\n",
+    }
+    for name, octets in files.items():
+        (tmp_path / name).write_bytes(octets)
+    outcome = play(smtp(corpus=str(tmp_path), sessions=2), PATHS["loss"])
+    assert [row.name for row in outcome.rows] == list(files)
+    assert {row.name: row.reply for row in outcome.rows if row.status == "refused"} == {
+        "b": "not sent: it contains a bare CR",
+        "e": "not sent: it is empty",
+        "f": "not sent: it mixes CRLF with bare LF",
+        "g": "not sent: it contains NUL",
+        "h": "not sent: line 1 has 999 octets, more than 998",
+    }
+    delivered = [row for row in outcome.rows if row.status == "delivered"]
+    assert [(row.name, row.copies, row.is_intact) for row in delivered] == [
+        ("a", 1, True),
+        ("c", 1, True),
+        ("d", 1, True),
+    ]
+    assert [row.size for row in delivered] == [24, 24, len(files["d"]) + 2]
+    assert outcome.report.notes == [
+        "before sending, in 2 of 8 messages: bare LF line ends became CRLF",
+        "before sending, in 1 of 8 messages: the last line got its line end",
+    ]
+    assert outcome.report.finished_at is not None
+
+
+def test_a_corpus_of_nothing_that_can_be_sent_ends_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a\rb")
+    outcome = play(smtp(corpus=str(tmp_path)))
+    assert outcome.report.finished_at == 0
+    assert outcome.result.stop == "done"
+    assert outcome.result.packets == 0
+
+
+def test_more_messages_than_the_corpus_has_begin_it_again(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"A: a\n")
+    (tmp_path / "b").write_bytes(b"B: b\n")
+    outcome = play(smtp(corpus=str(tmp_path), messages=5))
+    assert [row.name for row in outcome.rows] == ["a", "b", "a", "b", "a"]
+    assert all_arrived_once(outcome)
+
+
+@pytest.mark.skipif(not CPYTHON.is_dir(), reason="the shared corpus is not here")
+def test_the_awkward_messages_of_cpython_all_arrive_octet_for_octet() -> None:
+    outcome = play(smtp(corpus=str(CPYTHON), sessions=3), PATHS["loss"])
+    assert len(outcome.rows) == 48
+    assert all_arrived_once(outcome)

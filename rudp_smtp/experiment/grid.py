@@ -1,7 +1,7 @@
 """`vary` -> the cells of the grid, each checked and printed. A dotted key is obeyed on the file's own data, so a cell
 means exactly what a file with that value written in would mean."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import product
@@ -13,13 +13,14 @@ from rudp_smtp.experiment.document import KeyPath, Place, Problems, Tree, concre
 from rudp_smtp.experiment.metrics import METRICS
 from rudp_smtp.experiment.scenario import Axis, Cell, Compare, canonical
 from rudp_smtp.experiment.schema import BODY_KEYS, Comparison, read_configuration, tell
+from rudp_smtp.mail.corpus import load_corpus
 from rudp_smtp.registry import nearest
 
 MAX_CELLS = 10_000
 MAX_PROBLEMS = 50  # a grid that is wrong in this many ways need not be walked to its end
 
-# Keys that name a file or a folder, relative to the scenario's own folder.
-_PATH_KEYS: tuple[tuple[str, ...], ...] = (("workload", "corpus"),)
+# Keys that name a file or a folder, relative to the scenario's own folder, and who will read it.
+_PATH_KEYS: dict[tuple[str, ...], Callable[[str], object]] = {("workload", "corpus"): load_corpus}
 _SELECTORS = ("model", "name", "discipline")
 
 
@@ -143,21 +144,21 @@ class _CellReader:
         return Cell(parameters, configuration, text)
 
     def _find_paths(self, tree: Tree) -> dict[tuple[str, ...], Path]:
-        """Turn the paths in a scenario into paths of this machine; what is not there is a problem.
-
-        Whether it holds what it should is for the plug-in that reads it to check.
-        """
+        """Turn the paths in a scenario into paths of this machine; what cannot be read there is a problem."""
         found: dict[tuple[str, ...], Path] = {}
-        for key in _PATH_KEYS:
+        for key, load in _PATH_KEYS.items():
             given = tree.get(*key)
             if not isinstance(given, str):
                 continue
             place = tree.locate(key)
             target = (place.folder / given).resolve()
-            if not target.exists():
-                text = f"{given!r} does not exist; expected a file or folder, as seen from {place.folder.as_posix()}/"
-                self._problems.add(place, text)
-                tree.remove(key)  # once is enough
+            try:
+                if target not in self._digests:
+                    load(str(target))
+                    self._digests[target] = digest(target)
+            except ConfigError as error:
+                text = error.message.replace(repr(str(target)), repr(given))
+                self._problems.add(place, f"{text}, as seen from {place.folder.as_posix()}/")
                 continue
             found[key] = target
             tree.assign(key, Tree(str(target), {(): place}), place)
@@ -165,8 +166,6 @@ class _CellReader:
 
     def _name_content(self, document: dict[str, object], path: tuple[str, ...], target: Path) -> None:
         """In rows and keys a path is its last name and what is in it, so they are the same on every machine."""
-        if target not in self._digests:
-            self._digests[target] = digest(target)
         section = _lookup(document, path[:-1])
         assert isinstance(section, dict)
         section[path[-1]] = target.name

@@ -279,7 +279,7 @@ def test_a_varied_key_cannot_be_set(tmp_path: Path) -> None:
         ("name: rudp", "name: rdp", "10: transport.name: unknown transport 'rdp'; did you mean 'rudp'? known: "),
         ("name: rudp", "nam: rudp", "10: transport: expected the name of a transport, or {name: NAME"),
         ("name: rudp", "name: rudp, tls: on", "10: transport.tls: transport 'rudp' has no parameter 'tls'; "),
-        ("name: smtp", "name: smtp, corpus: no", "11: workload.corpus: 'no' does not exist; expected a file or folder"),
+        ("name: smtp", "name: smtp, corpus: no", "11: workload.corpus: 'no' does not exist; expected a folder of mess"),
         ("messages: 2", "messages: two", "11: workload.messages: 'two' is not of type int"),
         ("messages: 2", "messages: 1e3", "11: workload.messages: 1000.0 is not of type int"),
         ("messages: 2", "messages: 010", "11: workload.messages: '010' is not of type int"),
@@ -388,8 +388,7 @@ def test_a_corpus_is_looked_for_beside_the_scenario_and_named_without_its_path(t
 def test_an_empty_corpus_is_refused_at_its_line(tmp_path: Path) -> None:
     (tmp_path / "post").mkdir()
     message = the_refusal(tmp_path, BASE.replace("messages: 2", "corpus: post"))
-    assert message.startswith("x.yaml:11: workload.corpus: ")
-    assert message.endswith("post' holds no message; expected a folder of messages, an mbox or a Maildir")
+    assert message.startswith("x.yaml:11: workload.corpus: 'post' holds no message; expected a folder of messages")
 
 
 def test_a_set_corpus_is_looked_for_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,23 @@ class RangeSet:
         index = bisect_right(self._starts, start) - 1
         return index >= 0 and stop <= self._stops[index]
 
+    def overlap(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The parts of [start, stop) that are in the set, ascending."""
+        starts, stops = self._starts, self._stops
+        first, last = bisect_right(stops, start), bisect_left(starts, stop)
+        return [(max(start, starts[i]), min(stop, stops[i])) for i in range(first, last)]
+
+    def gaps(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The parts of [start, stop) that are not in the set, ascending."""
+        gaps: list[tuple[int, int]] = []
+        for low, high in self.overlap(start, stop):
+            if low > start:
+                gaps.append((start, low))
+            start = high
+        if start < stop:
+            gaps.append((start, stop))
+        return gaps
+
     def pop_first(self) -> tuple[int, int]:
         """Take the lowest range out."""
         return self._starts.pop(0), self._stops.pop(0)

@@ -1,0 +1,323 @@
+"""Assembler: what goes into the next packet, in priority order, and the books about it.
+
+ACK, CONNECTION_CLOSE, HELLO, flow control and other single frames, lost stream octets, new ones; a PING where a packet
+must ask for an acknowledgement and has nothing that does.
+"""
+
+from rudp_smtp.ack.tracker import AckTracker
+from rudp_smtp.recovery.sent import SentPacket
+from rudp_smtp.trace import PacketSent
+from rudp_smtp.transport import StreamWritable
+from rudp_smtp.transport.rudp.config import DATAGRAM_SIZE_MIN
+from rudp_smtp.transport.rudp.outbox import Carried, Outbox
+from rudp_smtp.transport.rudp.parts import Parts
+from rudp_smtp.transport.rudp.schedule import SentRange
+from rudp_smtp.transport.rudp.state import State
+from rudp_smtp.wire.frames import AckFrame, ConnectionCloseFrame, PingFrame, StreamFrame, stream_frame_overhead
+from rudp_smtp.wire.packet import (
+    INITIAL_HEADER_SIZE,
+    TRAILER_SIZE,
+    encode_initial_header,
+    encode_short_header,
+    seal,
+)
+
+ACK_RANGES_SENT = 64  # per ACK; each is repeated in many
+CONTROL_SPACE = 64  # octets that any single frame from an outbox fits into
+STREAM_SPACE = 32  # below this a further STREAM frame is not worth its header
+ANNOUNCED_STREAMS_MAX = 16  # in a first flight
+PING = PingFrame().encode()
+
+
+class SentAck(Carried):
+    """An ACK frame: once it arrived, what it reported need not be reported again."""
+
+    __slots__ = ("_acks", "_largest")
+
+    def __init__(self, acks: AckTracker, largest: int) -> None:
+        self._acks = acks
+        self._largest = largest
+
+    def on_acked(self) -> None:
+        self._acks.on_ack_acked(self._largest)
+
+    def on_lost(self) -> None:
+        return
+
+
+class Assembler:
+    """Owns the packet number and the probes that are due."""
+
+    __slots__ = (
+        "_acks",
+        "_handshake",
+        "_lifecycle",
+        "_outbox",
+        "_packet_number",
+        "_probe_from",
+        "_probes_due",
+        "_recovery",
+        "_schedule",
+        "_stats",
+        "_streams",
+        "_vantage",
+        "is_muted",
+        "pacing_deadline",
+    )
+
+    def __init__(self, parts: Parts) -> None:
+        self._handshake = parts.handshake
+        self._lifecycle = parts.lifecycle
+        self._streams = parts.streams
+        self._schedule = parts.streams.schedule
+        self._outbox = parts.outbox
+        self._recovery = parts.recovery
+        self._acks = parts.acks
+        self._stats = parts.stats
+        self._vantage = parts.vantage
+        self._packet_number = 0
+        self._probes_due = 0
+        self._probe_from = 0
+        self.pacing_deadline: int | None = None  # when what waits may leave
+        self.is_muted = False  # by what may be sent to an unproven address
+
+    def probe(self, count: int) -> None:
+        """Send ack-eliciting packets whatever the window says (RFC 9002 section 6.2.4)."""
+        self._probes_due = count
+        self._probe_from = 0
+
+    def next_datagram(self, now: int) -> bytes | None:
+        """The next packet, if anything may leave now."""
+        self.pacing_deadline = None
+        self.is_muted = False
+        state = self._lifecycle.state
+        if state is State.ESTABLISHED or state is State.FLUSHING:
+            return self._next_packet(now, self._handshake.max_datagram_size)
+        if state is State.HANDSHAKE or state is State.HANDSHAKE_FLUSHING:
+            return self._next_handshake_packet(now)
+        if state is State.CLOSING or state is State.DRAINING:
+            return self._next_close(now)
+        return None
+
+    def _next_packet(self, now: int, size_max: int) -> bytes | None:
+        is_probe = self._probes_due > 0
+        if is_probe:
+            self._revive_oldest()
+        may_send = is_probe or self._may_send(now)
+        acks = self._acks
+        ack_deadline = acks.ack_deadline
+        if not may_send and (ack_deadline is None or ack_deadline > now):
+            return None
+        header = self._encode_header()
+        space = size_max - len(header) - TRAILER_SIZE
+        pieces = [header]
+        contents: list[Carried] = []
+        if ack_deadline is not None:
+            space -= self._add_ack(pieces, contents, now)
+        acks_only = len(contents)
+        if may_send:
+            if self._handshake.outbox:
+                space -= self._add_controls(self._handshake.outbox, pieces, contents, space)
+            if self._outbox:
+                space -= self._add_controls(self._outbox, pieces, contents, space)
+            if space >= STREAM_SPACE and self._schedule.has_any:
+                self._add_streams(pieces, contents, space)
+        is_ack_eliciting = len(contents) > acks_only
+        if not is_ack_eliciting and self._wants_ping(is_probe, may_send, now):
+            pieces.append(PING)
+            is_ack_eliciting = True
+        if len(pieces) == 1:
+            return None  # what waited is no longer needed
+        if ack_deadline is not None:
+            acks.on_ack_sent(now, is_ack_eliciting)
+        return self._send(seal(pieces), contents, is_ack_eliciting, is_probe, now)
+
+    def _may_send(self, now: int) -> bool:
+        """Something besides an acknowledgement waits, and window and pacer let it go."""
+        if not (
+            self._schedule.has_any or self._outbox or self._handshake.outbox or self._handshake.is_confirmation_due
+        ):
+            self._recovery.on_data_exhausted()
+            return False
+        if self._recovery.send_allowance(now) == 0:
+            self.pacing_deadline = self._recovery.pacing_deadline(now)
+            return False
+        return True
+
+    def _wants_ping(self, is_probe: bool, may_send: bool, now: int) -> bool:
+        if is_probe or (may_send and self._handshake.is_confirmation_due):
+            return True
+        return self._acks.ack_deadline is not None and self._acks.wants_ack_of_ack(self._recovery.rtt.smoothed_rtt, now)
+
+    # Packets of the handshake and of the end
+
+    def _next_handshake_packet(self, now: int) -> bytes | None:
+        handshake = self._handshake
+        if handshake.is_client:
+            return (
+                self._next_first_flight(now)
+                if handshake.peer_id is None
+                else self._next_packet(now, handshake.max_datagram_size)
+            )
+        size_max = min(handshake.max_datagram_size, handshake.allowance)
+        if size_max < INITIAL_HEADER_SIZE + TRAILER_SIZE + 2 * CONTROL_SPACE:
+            self.is_muted = True
+            return None
+        return self._next_packet(now, size_max)
+
+    def _next_first_flight(self, now: int) -> bytes | None:
+        """The client's HELLO, padded to the size every path must carry (RFC 9000 section 14.1)."""
+        handshake = self._handshake
+        is_probe = self._probes_due > 0
+        if is_probe:
+            handshake.outbox.add(handshake.hello)
+        if not handshake.outbox:
+            return None
+        hello = handshake.outbox.take()
+        frame = hello.frame()
+        assert frame is not None
+        pieces = [self._encode_header(), frame.encode()]
+        names = self._streams.local_ids(ANNOUNCED_STREAMS_MAX)
+        pieces += [StreamFrame(stream_id, 0, b"", False).encode() for stream_id in names]
+        padding = DATAGRAM_SIZE_MIN - TRAILER_SIZE - sum(map(len, pieces))
+        pieces.append(bytes(padding))
+        return self._send(seal(pieces), [hello], True, is_probe, now)
+
+    def _next_close(self, now: int) -> bytes | None:
+        close: ConnectionCloseFrame | None = self._lifecycle.take_close(now)
+        if close is None:
+            return None
+        pieces = [self._encode_header()]
+        contents: list[Carried] = []
+        if self._acks.ack_ranges(1):
+            self._add_ack(pieces, contents, now)
+            self._acks.on_ack_sent(now, is_ack_eliciting=False)
+        pieces.append(close.encode())
+        if not self._handshake.is_address_proven and self._handshake.allowance < sum(map(len, pieces)) + TRAILER_SIZE:
+            return None
+        return self._send(seal(pieces), contents, False, False, now)
+
+    # What the pieces are
+
+    def _encode_header(self) -> bytes:
+        handshake = self._handshake
+        peer_id = handshake.peer_id
+        if peer_id is None:
+            return encode_initial_header(handshake.original_id, handshake.local_id, self._packet_number)
+        if handshake.is_address_proven:
+            return encode_short_header(peer_id, self._packet_number)
+        return encode_initial_header(peer_id, handshake.local_id, self._packet_number)
+
+    def _add_ack(self, pieces: list[bytes], contents: list[Carried], now: int) -> int:
+        acks = self._acks
+        ranges = acks.ack_ranges(ACK_RANGES_SENT)
+        octets = AckFrame(ranges, acks.ack_delay(now)).encode()
+        pieces.append(octets)
+        contents.append(SentAck(acks, ranges[0][1] - 1))
+        return len(octets)
+
+    def _add_controls(self, outbox: Outbox, pieces: list[bytes], contents: list[Carried], space: int) -> int:
+        used = 0
+        while outbox and space - used >= CONTROL_SPACE:
+            control = outbox.take()
+            frame = control.frame()
+            if frame is None:
+                continue
+            octets = frame.encode()
+            pieces.append(octets)
+            contents.append(control)
+            used += len(octets)
+        return used
+
+    def _add_streams(self, pieces: list[bytes], contents: list[Carried], space: int) -> None:
+        """Fill the packet with ranges, one from each stream in turn; the last frame needs no length."""
+        schedule, stats = self._schedule, self._stats
+        while True:
+            taken = schedule.take(space)
+            if taken is None:
+                return
+            stream, start = taken.stream, taken.start
+            frame = StreamFrame(stream.stream_id, start, stream.octets(start, taken.stop), taken.is_fin)
+            size = len(frame.data)
+            if taken.is_retransmission:
+                stats.stream_bytes_retransmitted += size
+            else:
+                stats.stream_bytes_sent += size
+                if stream.became_writable():
+                    self._streams.events.push(StreamWritable(stream.stream_id))
+            contents.append(taken)
+            space -= size + stream_frame_overhead(start, has_length=True)
+            is_last = space < STREAM_SPACE or not schedule.has_any
+            pieces.append(frame.encode_header(has_length=not is_last))
+            pieces.append(frame.data)
+            if is_last:
+                return
+
+    def _revive_oldest(self) -> None:
+        """Give a probe something to say: what the oldest unacknowledged packet said.
+
+        RFC 9002 section 6.2.4 would rather send new data. But what is most likely missing is the oldest, and to send
+        it saves the round trip in which an answer to new data would prove the loss.
+        """
+        self._revive(self._probe_from)
+        if not self._has_urgent:  # all are revived already: what is that old may be said twice
+            self._revive(0)
+
+    def _revive(self, first: int) -> None:
+        for packet in self._recovery.sent.outstanding.values():
+            if self._has_urgent:
+                return
+            if packet.is_ack_eliciting and packet.packet_number >= first:
+                self._probe_from = packet.packet_number + 1
+                assert isinstance(packet.contents, list)
+                for carried in packet.contents:
+                    carried.on_lost()
+
+    @property
+    def _has_urgent(self) -> bool:
+        return self._schedule.has_urgent or bool(self._outbox) or bool(self._handshake.outbox)
+
+    # The books
+
+    def _send(
+        self, datagram: bytes, contents: list[Carried], is_ack_eliciting: bool, is_probe: bool, now: int
+    ) -> bytes:
+        number = self._packet_number
+        self._packet_number = number + 1
+        size = len(datagram)
+        packet = SentPacket(number, now, size, is_ack_eliciting, is_ack_eliciting, contents, is_probe)
+        self._recovery.on_packet_sent(packet)
+        handshake, stats = self._handshake, self._stats
+        stats.packets_sent += 1
+        stats.bytes_sent += size
+        if not handshake.is_address_proven:
+            handshake.on_unproven_sent(size)
+        if is_ack_eliciting:
+            self._lifecycle.on_ack_eliciting_sent(now)
+            handshake.is_confirmation_due = False
+        else:
+            stats.acks_sent += 1
+        if is_probe:
+            self._probes_due -= 1
+            stats.probes_sent += 1
+        if self._vantage.sink is not None:
+            self._emit(packet, contents)
+        return datagram
+
+    def _emit(self, packet: SentPacket, contents: list[Carried]) -> None:
+        vantage = self._vantage
+        assert vantage.sink is not None
+        ranges = [carried for carried in contents if isinstance(carried, SentRange)]
+        vantage.sink.emit(
+            PacketSent(
+                time=packet.sent_time,
+                host=vantage.host,
+                connection=vantage.connection,
+                packet_number=packet.packet_number,
+                size=packet.size,
+                is_ack_eliciting=packet.is_ack_eliciting,
+                streams=tuple((r.stream.stream_id, r.start, r.stop - r.is_fin) for r in ranges),
+                is_retransmission=any(r.is_retransmission for r in ranges),
+                is_probe=packet.is_probe,
+            )
+        )

@@ -1,0 +1,251 @@
+"""Connection: the public object. It holds the parts and the order of calls (RFC 9000 s5)."""
+
+from collections import deque
+
+from rudp_smtp.errors import ErrorCode, LocalProtocolError, PacketDecodeError, RemoteProtocolError
+from rudp_smtp.trace import PacketDropped, PacketReceived
+from rudp_smtp.transport import Address, Event, Transport, TransportStats
+from rudp_smtp.transport.rudp.assemble import Assembler
+from rudp_smtp.transport.rudp.config import TransportConfig
+from rudp_smtp.transport.rudp.events import Events
+from rudp_smtp.transport.rudp.handshake import Handshake
+from rudp_smtp.transport.rudp.lifecycle import VantagePoint
+from rudp_smtp.transport.rudp.parts import make_parts
+from rudp_smtp.transport.rudp.receive import Receiver
+from rudp_smtp.transport.rudp.state import State
+from rudp_smtp.wire.frames import ConnectionCloseFrame, is_ack_eliciting
+from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet
+
+
+class Connection:
+    """Owns its parts. `awake` is the endpoint's queue of connections to drain: every input and command joins it."""
+
+    __slots__ = (
+        "_acks",
+        "_assembler",
+        "_awake",
+        "_handshake",
+        "_is_left",
+        "_lifecycle",
+        "_receiver",
+        "_recovery",
+        "_stats",
+        "_streams",
+        "_vantage",
+        "alarm",
+        "deadline",
+        "is_awake",
+        "remote",
+    )
+
+    def __init__(
+        self,
+        config: TransportConfig,
+        handshake: Handshake,
+        *,
+        remote: Address,
+        vantage: VantagePoint,
+        events: deque[tuple[Transport, Event]],
+        awake: deque["Connection"],
+    ) -> None:
+        self.remote = remote
+        self.is_awake = False  # these three are the endpoint's
+        self.deadline: int | None = None
+        self.alarm: int | None = None
+        parts = make_parts(config, handshake, Events(events, self), vantage)
+        self._handshake = parts.handshake
+        self._lifecycle = parts.lifecycle
+        self._streams = parts.streams
+        self._recovery = parts.recovery
+        self._acks = parts.acks
+        self._stats = parts.stats
+        self._vantage = vantage
+        self._receiver = Receiver(parts)
+        self._assembler = Assembler(parts)
+        self._awake = awake
+        self._is_left = False  # by our application: close or reset
+
+    # Commands
+
+    def start(self, now: int) -> None:
+        self._lifecycle.start(now)
+        self._wake()
+
+    def open_stream(self) -> int:
+        self._require_not_left()
+        stream_id = self._streams.open()
+        self._wake()
+        return stream_id
+
+    def send(self, stream_id: int, data: bytes, fin: bool = False) -> None:
+        """Queue octets. Nothing happens once the peer has ended the connection: Closed is on its way."""
+        self._require_not_left()
+        if not self._lifecycle.is_ending:
+            self._streams.send(stream_id, data, fin)
+            self._wake()
+
+    def unsent_bytes(self, stream_id: int) -> int:
+        return self._streams.unsent(stream_id)
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        self._require_not_left()
+        self._streams.reset(stream_id, error_code)
+        self._wake()
+
+    def stop_sending(self, stream_id: int, error_code: int) -> None:
+        self._require_not_left()
+        self._streams.stop_sending(stream_id, error_code)
+        self._wake()
+
+    def close(self, now: int) -> None:
+        self._is_left = True
+        self._lifecycle.close(now)
+        self._end_if_flushed(now)
+        self._wake()
+
+    def reset(self, error_code: int, reason: str, now: int) -> None:
+        self._is_left = True
+        self._lifecycle.abort(ConnectionCloseFrame(error_code, reason, True), "local", now)
+        self._wake()
+
+    @property
+    def stats(self) -> TransportStats:
+        stats = self._stats
+        rtt = self._recovery.rtt
+        if rtt.has_sample:
+            stats.smoothed_rtt = rtt.smoothed_rtt
+            stats.min_rtt = rtt.min_rtt
+        stats.congestion_window = self._recovery.congestion.congestion_window
+        return stats
+
+    @property
+    def state(self) -> State:
+        return self._lifecycle.state
+
+    @property
+    def is_half_open(self) -> bool:
+        """A client's first flight arrived and nothing since that proves its address."""
+        return not self._handshake.is_address_proven and not self._lifecycle.is_ending
+
+    @property
+    def connection_id(self) -> int:
+        """What the peer addresses its packets to."""
+        return self._handshake.local_id
+
+    # Inputs
+
+    def receive_datagram(self, data: bytes, now: int) -> None:
+        self._wake()
+        try:
+            packet = decode_packet(data)
+        except PacketDecodeError as error:
+            self._drop(len(data), error.trigger, now)
+            if error.error_code:  # intact, and nonsense: the peer itself is wrong
+                self._abort(error, now)
+            return
+        self.receive_packet(packet, len(data), now)
+
+    def receive_packet(self, packet: Packet, size: int, now: int) -> None:
+        """Take a packet in a datagram of `size` octets."""
+        self._wake()
+        if not self._handshake.accepts(packet):
+            self._drop(size, "unexpected_source_connection_id", now)
+            return
+        if not self._acks.on_packet_received(packet.packet_number, is_ack_eliciting(packet.frames), now):
+            self._stats.packets_duplicate += 1
+            self._drop(size, "duplicate", now)
+            return
+        self._stats.packets_received += 1
+        self._stats.bytes_received += size
+        vantage = self._vantage
+        if vantage.sink is not None:
+            vantage.sink.emit(PacketReceived(now, vantage.host, vantage.connection, packet.packet_number, size))
+        self._lifecycle.on_packet_received(now)
+        if not self._handshake.is_address_proven:
+            self._on_unproven_packet(packet, size, now)
+        try:
+            self._dispatch(packet, now)
+        except RemoteProtocolError as error:
+            self._abort(error, now)
+        self._end_if_flushed(now)
+
+    def handle_timeout(self, now: int) -> None:
+        self._wake()
+        self._lifecycle.handle_timeout(now)
+        if self._lifecycle.is_ending:
+            return
+        outcome = self._recovery.on_timeout(now)
+        if outcome.lost:
+            self._receiver.on_lost(outcome.lost)
+        if outcome.probes:
+            self._assembler.probe(outcome.probes)
+
+    # Outputs
+
+    def next_datagram(self, now: int) -> bytes | None:
+        return self._assembler.next_datagram(now)
+
+    def next_timeout(self) -> int | None:
+        deadline = self._recovery.next_timeout()
+        if not self._assembler.is_muted:
+            ack_deadline = self._acks.ack_deadline
+            if ack_deadline is not None and (deadline is None or ack_deadline < deadline):
+                deadline = ack_deadline
+            pacing_deadline = self._assembler.pacing_deadline
+            if pacing_deadline is not None and (deadline is None or pacing_deadline < deadline):
+                deadline = pacing_deadline
+        return self._lifecycle.next_timeout(deadline)
+
+    # Steps
+
+    def _dispatch(self, packet: Packet, now: int) -> None:
+        lifecycle, receiver = self._lifecycle, self._receiver
+        if lifecycle.is_ending:
+            self._on_late_packet(packet, now)
+            return
+        if packet.kind == INITIAL and not self._handshake.is_client:
+            for frame in packet.frames:
+                receiver.on_first_flight_frame(frame, now)
+            return
+        for frame in packet.frames:
+            receiver.on_frame(frame, now)
+            if lifecycle.is_ending:
+                return
+
+    def _on_unproven_packet(self, packet: Packet, size: int, now: int) -> None:
+        self._handshake.on_unproven_received(size)
+        if packet.destination_connection_id == self._handshake.local_id:
+            self._receiver.on_address_proven(now)
+        elif self._recovery.sent.ack_eliciting_in_flight:
+            self._assembler.probe(1)  # the client repeats itself: it may not have got our answer
+
+    def _on_late_packet(self, packet: Packet, now: int) -> None:
+        for frame in packet.frames:
+            if isinstance(frame, ConnectionCloseFrame):
+                if self.state is not State.CLOSED:
+                    self._lifecycle.on_peer_closed(frame, now)
+                return
+        self._lifecycle.on_late_packet(now)
+
+    def _end_if_flushed(self, now: int) -> None:
+        if self._lifecycle.state is State.FLUSHING and self._streams.is_flushed:
+            self._lifecycle.on_flushed(now)
+
+    def _abort(self, error: RemoteProtocolError, now: int) -> None:
+        frame = ConnectionCloseFrame(error.error_code, str(error), False)
+        self._lifecycle.abort(frame, "protocol_error", now)
+
+    def _drop(self, size: int, trigger: str, now: int) -> None:
+        self._stats.packets_dropped += 1
+        sink = self._vantage.sink
+        if sink is not None:
+            sink.emit(PacketDropped(now, self._vantage.host, size, trigger))
+
+    def _require_not_left(self) -> None:
+        if self._is_left:
+            raise LocalProtocolError("the connection was closed", error_code=ErrorCode.NO_ERROR)
+
+    def _wake(self) -> None:
+        if not self.is_awake:
+            self.is_awake = True
+            self._awake.append(self)

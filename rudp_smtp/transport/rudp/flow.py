@@ -1,0 +1,107 @@
+"""Flow control: credit, for a stream and for a connection (RFC 9000 s4)."""
+
+from rudp_smtp.errors import ErrorCode, RemoteProtocolError
+from rudp_smtp.transport.rudp.outbox import Control, Outbox
+from rudp_smtp.wire.frames import (
+    DataBlockedFrame,
+    Frame,
+    MaxDataFrame,
+    MaxStreamDataFrame,
+    StreamDataBlockedFrame,
+)
+
+
+class SendCredit:
+    """Owns how much the peer lets us send, and how much of it is used. Both only grow."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int = 0) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def raise_limit(self, limit: int) -> bool:
+        """Take the peer's word; False when it is old news (s4.1: a smaller limit is ignored)."""
+        if limit <= self.limit:
+            return False
+        self.limit = limit
+        return True
+
+
+class ReceiveCredit:
+    """Owns how much we let the peer send: a window beyond what was consumed."""
+
+    __slots__ = ("_renew_below", "_window", "consumed", "limit", "received")
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._renew_below = window // 2
+        self.limit = window  # as announced
+        self.received = 0  # highest octet, or sum of the streams' highest
+        self.consumed = 0
+
+    def on_received(self, count: int) -> None:
+        """Charge octets never seen before."""
+        self.received += count
+        if self.received > self.limit:
+            raise RemoteProtocolError(
+                f"{self.received} octets against a credit of {self.limit}", error_code=ErrorCode.FLOW_CONTROL_ERROR
+            )
+
+    def on_consumed(self, count: int) -> bool:
+        """Release octets; True when so much of the window is used that the peer must hear of more."""
+        self.consumed += count
+        return self.limit - self.consumed <= self._renew_below
+
+    def renew(self) -> int:
+        """The new limit, which is announced with this."""
+        self.limit = self.consumed + self._window
+        return self.limit
+
+
+class MaxData(Control):
+    __slots__ = ("_credit",)
+
+    def __init__(self, outbox: Outbox, credit: ReceiveCredit) -> None:
+        super().__init__(outbox)
+        self._credit = credit
+
+    def frame(self) -> Frame | None:
+        return MaxDataFrame(self._credit.renew())
+
+
+class MaxStreamData(Control):
+    __slots__ = ("_credit", "_stream_id", "is_needed")
+
+    def __init__(self, outbox: Outbox, stream_id: int, credit: ReceiveCredit) -> None:
+        super().__init__(outbox)
+        self._stream_id = stream_id
+        self._credit = credit
+        self.is_needed = True  # until the stream's size is known (s4.1)
+
+    def frame(self) -> Frame | None:
+        return MaxStreamDataFrame(self._stream_id, self._credit.renew()) if self.is_needed else None
+
+
+class Blocked(Control):
+    """Says, once per limit, that credit holds us back; repeated only while it still does (s13.3)."""
+
+    __slots__ = ("_credit", "_stream_id", "_told", "is_needed")
+
+    def __init__(self, outbox: Outbox, credit: SendCredit, stream_id: int | None = None) -> None:
+        super().__init__(outbox)
+        self._credit = credit
+        self._stream_id = stream_id  # None: the whole connection's credit
+        self._told = -1
+        self.is_needed = True
+
+    def frame(self) -> Frame | None:
+        limit = self._credit.limit
+        if not self.is_needed or self._credit.used < limit or self._told == limit:
+            return None
+        self._told = limit
+        return DataBlockedFrame(limit) if self._stream_id is None else StreamDataBlockedFrame(self._stream_id, limit)
+
+    def on_lost(self) -> None:
+        self._told = -1
+        super().on_lost()

@@ -1,0 +1,202 @@
+"""Lifecycle: how a connection begins and ends, and when (RFC 9000 s10)."""
+
+from rudp_smtp.errors import ErrorCode
+from rudp_smtp.recovery.rtt import RttEstimator
+from rudp_smtp.trace import ConnectionStateUpdated, Sink
+from rudp_smtp.transport import Closed
+from rudp_smtp.transport.rudp.events import Events
+from rudp_smtp.transport.rudp.state import TRANSITIONS, Input, Machine, State
+from rudp_smtp.units import MILLISECOND
+from rudp_smtp.wire.frames import ConnectionCloseFrame
+
+DRAIN_TIMEOUTS = 3  # RFC 9000 section 10.2: this many probe time-outs; our CONNECTION_CLOSE is repeated at each
+IDLE_TIMEOUTS_MIN = 3  # RFC 9000 section 10.1: an idle timeout is at least this many probe time-outs
+GRANULARITY = MILLISECOND  # RFC 9002 section 6.1.2
+
+
+class VantagePoint:
+    """Where facts are seen from, host and connection, and who listens."""
+
+    __slots__ = ("connection", "host", "sink")
+
+    def __init__(self, sink: Sink | None, host: str, connection: int) -> None:
+        self.sink = sink
+        self.host = host
+        self.connection = connection
+
+
+class Lifecycle:
+    """Owns the state, the deadlines that end a connection, and the CONNECTION_CLOSE still to be sent."""
+
+    __slots__ = (
+        "_close_deadline",
+        "_close_frame",
+        "_drain_deadline",
+        "_events",
+        "_has_sent_since_receipt",
+        "_idle_since",
+        "_idle_timeout",
+        "_late_packets",
+        "_machine",
+        "_max_ack_delay",
+        "_rtt",
+        "_untold",
+        "_vantage",
+    )
+
+    def __init__(
+        self, *, rtt: RttEstimator, max_idle_timeout: int, max_ack_delay: int, events: Events, vantage: VantagePoint
+    ) -> None:
+        self._machine = Machine(TRANSITIONS, State.IDLE)
+        self._rtt = rtt
+        self._idle_timeout = max_idle_timeout  # 0: never
+        self._max_ack_delay = max_ack_delay  # the peer's, once it is known
+        self._events = events
+        self._vantage = vantage
+        self._idle_since = 0
+        self._has_sent_since_receipt = False
+        self._drain_deadline = 0
+        self._close_deadline: int | None = None  # when CONNECTION_CLOSE is due, the first time or again
+        self._close_frame = ConnectionCloseFrame(ErrorCode.NO_ERROR, "", False)
+        self._late_packets = 0
+        self._untold: Closed | None = None  # what the application hears when the peer knows
+
+    @property
+    def state(self) -> State:
+        return self._machine.state
+
+    @property
+    def is_ending(self) -> bool:
+        """Nothing but CONNECTION_CLOSE is sent or listened to any more."""
+        state = self._machine.state
+        return state is State.CLOSING or state is State.DRAINING or state is State.CLOSED
+
+    # Beginnings
+
+    def start(self, now: int) -> None:
+        self._idle_since = now
+        self._advance(Input.START, now)
+
+    def on_peer_limits(self, max_idle_timeout: int, max_ack_delay: int) -> None:
+        """s10.1: the smaller of both sides' idle timeouts, where 0 is none."""
+        if max_idle_timeout and (not self._idle_timeout or max_idle_timeout < self._idle_timeout):
+            self._idle_timeout = max_idle_timeout
+        self._max_ack_delay = max_ack_delay
+
+    def on_peer_confirmed(self, now: int) -> None:
+        self._advance(Input.PEER_CONFIRMED, now)
+
+    # Traffic
+
+    def on_packet_received(self, now: int) -> None:
+        self._idle_since = now
+        self._has_sent_since_receipt = False
+
+    def on_ack_eliciting_sent(self, now: int) -> None:
+        """s10.1: the first since something arrived gives the peer the whole timeout to answer."""
+        if not self._has_sent_since_receipt:
+            self._has_sent_since_receipt = True
+            self._idle_since = now
+
+    # Ends
+
+    def close(self, now: int) -> None:
+        self._advance(Input.CLOSE, now)
+
+    def on_flushed(self, now: int) -> None:
+        """All is delivered. The application hears of the end when the peer has, or had its time to."""
+        self._advance(Input.FLUSHED, now)
+        self._untold = Closed("local", 0, "")
+        self._begin_closing(now)
+
+    def abort(self, frame: ConnectionCloseFrame, cause: str, now: int) -> None:
+        """End at once. The application hears of it now: nothing that happens later is of use to it."""
+        if not self._advance(Input.ABORT, now):
+            return
+        self._close_frame = frame
+        self._events.push(Closed(cause, int(frame.error_code), frame.reason))
+        if self._machine.state is State.CLOSING:
+            self._begin_closing(now)
+
+    def on_peer_closed(self, frame: ConnectionCloseFrame, now: int) -> None:
+        """Answer the first, so that the peer knows (s10.2.2 allows that), unless it is an answer itself."""
+        was_closing = self._machine.state is State.CLOSING
+        if not self._advance(Input.PEER_CLOSED, now):
+            self._on_late_packet(now)
+        elif was_closing:
+            self._tell()
+        else:
+            self._events.push(Closed("peer", frame.error_code, frame.reason))
+            self._begin_closing(now)
+
+    def on_late_packet(self, now: int) -> None:
+        """Answer what arrives after we closed with CONNECTION_CLOSE again, ever more rarely (s10.2.1)."""
+        if self._machine.state is State.CLOSING:
+            self._on_late_packet(now)
+
+    def take_close(self, now: int) -> ConnectionCloseFrame | None:
+        """The CONNECTION_CLOSE that is due."""
+        if self._close_deadline is None or self._close_deadline > now:
+            return None
+        following = now + self._probe_timeout()
+        is_repeated = self._machine.state is State.CLOSING and following < self._drain_deadline
+        self._close_deadline = following if is_repeated else None
+        return self._close_frame
+
+    # The clock
+
+    def handle_timeout(self, now: int) -> None:
+        state = self._machine.state
+        if state is State.CLOSING or state is State.DRAINING:
+            if now >= self._drain_deadline:
+                self._close_deadline = None
+                self._advance(Input.DRAIN_TIMEOUT, now)
+                self._tell()
+        elif state is not State.CLOSED and self._idle_timeout and now >= self._idle_deadline():
+            self._advance(Input.IDLE_TIMEOUT, now)
+            self._events.push(Closed("idle_timeout", 0, ""))
+
+    def next_timeout(self, other: int | None) -> int | None:
+        """The earlier of `other` and when this is due."""
+        state = self._machine.state
+        if state is State.CLOSING or state is State.DRAINING:
+            deadline = self._drain_deadline
+            if self._close_deadline is not None and self._close_deadline < deadline:
+                deadline = self._close_deadline
+            return deadline  # recovery's deadlines mean nothing any more
+        if state is State.IDLE or state is State.CLOSED:
+            return None
+        if not self._idle_timeout or (other is not None and other <= self._idle_since + self._idle_timeout):
+            return other
+        deadline = self._idle_deadline()
+        return deadline if other is None or deadline < other else other
+
+    def _idle_deadline(self) -> int:
+        return self._idle_since + max(self._idle_timeout, IDLE_TIMEOUTS_MIN * self._probe_timeout())
+
+    def _probe_timeout(self) -> int:
+        """RFC 9002 section 6.2.1's, never backed off, whatever timer repairs losses."""
+        rtt = self._rtt
+        return rtt.smoothed_rtt + max(4 * rtt.rttvar, GRANULARITY) + self._max_ack_delay
+
+    def _begin_closing(self, now: int) -> None:
+        self._close_deadline = now
+        self._drain_deadline = now + DRAIN_TIMEOUTS * self._probe_timeout()
+
+    def _on_late_packet(self, now: int) -> None:
+        self._late_packets += 1
+        if self._late_packets & (self._late_packets - 1) == 0:
+            self._close_deadline = now
+
+    def _tell(self) -> None:
+        if self._untold is not None:
+            self._events.push(self._untold)
+            self._untold = None
+
+    def _advance(self, given: Input, now: int) -> bool:
+        is_change = self._machine.advance(given)
+        vantage = self._vantage
+        if is_change and vantage.sink is not None:
+            state = self._machine.state.value
+            vantage.sink.emit(ConnectionStateUpdated(now, vantage.host, vantage.connection, state))
+        return is_change

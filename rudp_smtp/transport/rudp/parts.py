@@ -1,0 +1,67 @@
+"""Parts: what a connection is made of, handed to those that read and those that write packets."""
+
+from dataclasses import dataclass
+
+from rudp_smtp.ack.policy import ACK_POLICIES
+from rudp_smtp.ack.tracker import AckTracker
+from rudp_smtp.recovery.congestion import CONTROLLERS
+from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS
+from rudp_smtp.recovery.recovery import Recovery
+from rudp_smtp.recovery.timer import TIMERS
+from rudp_smtp.transport import TransportStats
+from rudp_smtp.transport.rudp.config import TransportConfig
+from rudp_smtp.transport.rudp.events import Events
+from rudp_smtp.transport.rudp.handshake import Handshake
+from rudp_smtp.transport.rudp.lifecycle import Lifecycle, VantagePoint
+from rudp_smtp.transport.rudp.outbox import Outbox
+from rudp_smtp.transport.rudp.streams import Streams
+
+
+@dataclass(slots=True)
+class Parts:
+    """Made once per connection. Each part owns its numbers; nobody else keeps them."""
+
+    handshake: Handshake
+    lifecycle: Lifecycle
+    streams: Streams
+    outbox: Outbox
+    recovery: Recovery
+    acks: AckTracker
+    stats: TransportStats
+    vantage: VantagePoint
+
+
+def make_parts(config: TransportConfig, handshake: Handshake, events: Events, vantage: VantagePoint) -> Parts:
+    """Put a connection's parts together, the plug-ins among them."""
+    stats = TransportStats()
+    outbox = Outbox()
+    recovery = Recovery(
+        loss_detector=LOSS_DETECTORS.build(config.loss_detection),
+        timer=TIMERS.build(config.timer),
+        congestion=CONTROLLERS.build(config.congestion, max_datagram_size=config.max_datagram_size),
+        pacing=config.pacing,
+        initial_rtt=config.initial_rtt,
+        max_ack_delay=config.max_ack_delay,
+        max_datagram_size=config.max_datagram_size,
+        is_client=handshake.is_client,
+        sink=vantage.sink,
+        host=vantage.host,
+        connection=vantage.connection,
+    )
+    lifecycle = Lifecycle(
+        rtt=recovery.rtt,
+        max_idle_timeout=config.max_idle_timeout,
+        max_ack_delay=config.max_ack_delay,
+        events=events,
+        vantage=vantage,
+    )
+    return Parts(
+        handshake=handshake,
+        lifecycle=lifecycle,
+        streams=Streams(config, handshake.is_client, outbox, events, stats),
+        outbox=outbox,
+        recovery=recovery,
+        acks=AckTracker(ACK_POLICIES.build(config.ack), config.max_ack_delay),
+        stats=stats,
+        vantage=vantage,
+    )

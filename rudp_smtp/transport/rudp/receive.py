@@ -1,0 +1,124 @@
+"""Receiver: what each frame that arrived does."""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from rudp_smtp.errors import ErrorCode, RemoteProtocolError
+from rudp_smtp.recovery.sent import SentPacket
+from rudp_smtp.transport import Established
+from rudp_smtp.transport.rudp.parts import Parts
+from rudp_smtp.wire.frames import (
+    AckFrame,
+    ConnectionCloseFrame,
+    DataBlockedFrame,
+    Frame,
+    HelloFrame,
+    MaxDataFrame,
+    MaxStreamDataFrame,
+    MaxStreamsFrame,
+    PaddingFrame,
+    PingFrame,
+    ResetStreamFrame,
+    StopSendingFrame,
+    StreamDataBlockedFrame,
+    StreamFrame,
+    StreamsBlockedFrame,
+)
+
+
+class Receiver:
+    """Owns nothing: hands each frame to the part it concerns. RemoteProtocolError says what a peer must not do."""
+
+    __slots__ = ("_handshake", "_lifecycle", "_recovery", "_stats", "_streams")
+
+    def __init__(self, parts: Parts) -> None:
+        self._handshake = parts.handshake
+        self._lifecycle = parts.lifecycle
+        self._streams = parts.streams
+        self._recovery = parts.recovery
+        self._stats = parts.stats
+
+    def on_frame(self, frame: Frame, now: int) -> None:
+        match frame:
+            case StreamFrame():
+                self._streams.on_stream_frame(frame)
+            case AckFrame():
+                self._on_ack(frame, now)
+            case PaddingFrame() | PingFrame():
+                pass
+            case MaxDataFrame():
+                self._streams.send_credit.raise_limit(frame.maximum)
+            case MaxStreamDataFrame():
+                self._streams.on_max_stream_data(frame)
+            case MaxStreamsFrame():
+                self._streams.on_max_streams(frame.maximum)
+            case DataBlockedFrame() | StreamDataBlockedFrame() | StreamsBlockedFrame():
+                pass  # our limits grow as the application consumes, and a limit that was lost is repeated
+            case ResetStreamFrame():
+                self._streams.on_reset_stream(frame)
+            case StopSendingFrame():
+                self._streams.on_stop_sending(frame)
+            case HelloFrame():
+                self._on_hello(frame, now)
+            case ConnectionCloseFrame():
+                self._lifecycle.on_peer_closed(frame, now)
+            case _:
+                assert_never(frame)
+
+    def on_first_flight_frame(self, frame: Frame, now: int) -> None:
+        """A frame of a client that does not know our limits: it may name streams but not use them."""
+        match frame:
+            case StreamFrame():
+                if frame.offset or frame.data or frame.is_fin:
+                    raise RemoteProtocolError("data before HELLO", error_code=ErrorCode.PROTOCOL_VIOLATION)
+                self._streams.on_announcement(frame.stream_id)
+            case HelloFrame() | PaddingFrame() | PingFrame() | ConnectionCloseFrame():
+                self.on_frame(frame, now)
+            case _:
+                name = type(frame).__name__
+                raise RemoteProtocolError(f"{name} in a first flight", error_code=ErrorCode.PROTOCOL_VIOLATION)
+
+    def on_address_proven(self, now: int) -> None:
+        """The client knows our connection ID, so it is where it says, and the handshake is done."""
+        handshake = self._handshake
+        handshake.is_address_proven = True
+        assert handshake.peer_hello is not None
+        self._complete_handshake(handshake.peer_hello, now)
+
+    def _on_hello(self, hello: HelloFrame, now: int) -> None:
+        if not self._handshake.on_hello(hello):
+            return
+        self._lifecycle.on_peer_limits(hello.max_idle_timeout, hello.max_ack_delay)
+        self._streams.on_hello(hello)
+        if self._handshake.is_client:
+            self._complete_handshake(hello, now)
+
+    def _complete_handshake(self, hello: HelloFrame, now: int) -> None:
+        self._recovery.set_handshake_complete(hello.max_ack_delay)
+        self._lifecycle.on_peer_confirmed(now)
+        self._streams.events.push(Established())
+
+    def _on_ack(self, frame: AckFrame, now: int) -> None:
+        outcome = self._recovery.on_ack_received(frame.ranges, frame.ack_delay, now)
+        self._stats.packets_acked += len(outcome.acked)
+        self._on_acked(outcome.acked)
+        if outcome.spurious:
+            self._stats.packets_spurious += len(outcome.spurious)
+            self._on_acked(outcome.spurious)
+        if outcome.lost:
+            self.on_lost(outcome.lost)
+        self._streams.collect()
+
+    def on_lost(self, lost: Sequence[SentPacket]) -> None:
+        """What was in lost packets is sent again, if it still matters."""
+        self._stats.packets_lost += len(lost)
+        for packet in lost:
+            assert isinstance(packet.contents, list)
+            for carried in packet.contents:
+                carried.on_lost()
+
+    def _on_acked(self, acked: Sequence[SentPacket]) -> None:
+        for packet in acked:
+            assert isinstance(packet.contents, list)
+            for carried in packet.contents:
+                carried.on_acked()

@@ -1,0 +1,115 @@
+"""RecvStream: scattered ranges -> octets in order (RFC 9000 s2.2, s3.2, s4.5)."""
+
+from rudp_smtp.errors import ErrorCode, RemoteProtocolError
+from rudp_smtp.ranges import RangeSet
+from rudp_smtp.transport.rudp.flow import ReceiveCredit
+from rudp_smtp.transport.rudp.state import RECEIVE_TRANSITIONS, Machine, ReceiveInput, ReceiveState
+
+# A window of full packets with every second one missing has fewer; a peer that sends crumbs gets no more of our memory.
+SCATTERED_RANGES_MAX = 4096
+
+
+class RecvStream:
+    """Owns the octets that came too early: the stream's credit bounds them, SCATTERED_RANGES_MAX their pieces."""
+
+    __slots__ = ("_buffer", "_machine", "_offset", "_scattered", "_size", "credit", "stream_id")
+
+    def __init__(self, stream_id: int, credit: ReceiveCredit) -> None:
+        self.stream_id = stream_id
+        self.credit = credit  # `received` is the highest octet seen
+        self._machine = Machine(RECEIVE_TRANSITIONS, ReceiveState.OPEN)
+        self._offset = 0  # everything below is delivered
+        self._buffer = bytearray()  # from _offset on; only what _scattered names has meaning
+        self._scattered = RangeSet()
+        self._size: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self._machine.state in (ReceiveState.DELIVERED, ReceiveState.RESET)
+
+    @property
+    def is_delivered(self) -> bool:
+        return self._machine.state is ReceiveState.DELIVERED
+
+    @property
+    def is_size_known(self) -> bool:
+        return self._size is not None
+
+    def on_data(self, offset: int, data: bytes, is_fin: bool) -> bytes | None:
+        """Take a range; the octets that are in order now. None: nothing to tell, b"" too when only the end is new."""
+        stop = offset + len(data)
+        if is_fin or self._size is not None:
+            self._check_size(stop, is_fin)
+        if stop > self.credit.received:
+            self.credit.on_received(stop - self.credit.received)
+        if offset == self._offset and not self._scattered:
+            self._offset = stop
+        else:
+            data = self._reassemble(offset, data)
+        if self._size == self._offset and not self.is_over:
+            self._machine.advance(ReceiveInput.ALL_DELIVERED)
+            return data
+        return data or None
+
+    def on_reset(self, final_size: int) -> bool:
+        """Take the peer's giving up; False when it changes nothing."""
+        self._check_size(final_size, is_fin=True)
+        if final_size > self.credit.received:
+            self.credit.on_received(final_size - self.credit.received)
+        self._buffer.clear()
+        self._scattered = RangeSet()
+        return self._machine.advance(ReceiveInput.RESET)
+
+    def _check_size(self, stop: int, is_fin: bool) -> None:
+        """s4.5: once known, a final size does not change, and nothing lies beyond it."""
+        size = self._size
+        if is_fin:
+            is_wrong = stop < self.credit.received if size is None else stop != size
+        else:
+            is_wrong = size is not None and stop > size
+        if is_wrong:
+            raise RemoteProtocolError(
+                f"stream {self.stream_id}: final size broken at {stop}", error_code=ErrorCode.FINAL_SIZE_ERROR
+            )
+        if is_fin:
+            self._size = stop
+            self._machine.advance(ReceiveInput.FIN)
+
+    def _reassemble(self, offset: int, data: bytes) -> bytes:
+        if self.is_over:
+            return b""
+        stop = offset + len(data)
+        if offset < self._offset:
+            data = data[self._offset - offset :]
+            offset = self._offset
+        if stop <= offset:
+            return b""
+        self._store(offset, data)
+        scattered = self._scattered
+        if scattered.first()[0] > self._offset:
+            if len(scattered) > SCATTERED_RANGES_MAX:
+                raise RemoteProtocolError(
+                    f"stream {self.stream_id}: more than {SCATTERED_RANGES_MAX} pieces",
+                    error_code=ErrorCode.PROTOCOL_VIOLATION,
+                )
+            return b""
+        _, stop = scattered.pop_first()
+        count = stop - self._offset
+        octets = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        self._offset = stop
+        return octets
+
+    def _store(self, offset: int, data: bytes) -> None:
+        buffer, base = self._buffer, self._offset
+        start = offset - base
+        stop = start + len(data)
+        for known_start, known_stop in self._scattered.overlap(offset, offset + len(data)):
+            if buffer[known_start - base : known_stop - base] != data[known_start - offset : known_stop - offset]:
+                raise RemoteProtocolError(  # s2.2
+                    f"stream {self.stream_id}: other octets at {known_start}", error_code=ErrorCode.PROTOCOL_VIOLATION
+                )
+        if len(buffer) < stop:
+            buffer.extend(bytes(stop - len(buffer)))
+        buffer[start:stop] = data
+        self._scattered.add(offset, offset + len(data))

@@ -139,9 +139,9 @@ class Client:
                 reply = self._replies.receive_line(line)
                 if reply is not None:
                     self._on_reply(reply)
+                    self._write()
             except SmtpSyntaxError as error:
                 self._close(f"the server broke the protocol: {error}")
-        self._write()
 
     def receive_eof(self) -> None:
         """The server will send no more."""

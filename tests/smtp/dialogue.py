@@ -87,7 +87,8 @@ def play(server: Server, transcript: str) -> list[Envelope]:
     envelopes: list[Envelope] = []
     said: list[Reply] = []
     for row in transcript.strip().splitlines():
-        side, _, text = row.strip().partition(": ")
+        side, _, said_next = row.strip().partition(":")
+        text = said_next.removeprefix(" ")
         if side == "C":
             assert not said, f"the server said {said} before the client said {text!r}"
             server.receive_data(text.encode("ascii") + b"\r\n")

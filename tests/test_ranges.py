@@ -48,7 +48,11 @@ class RangesAgainstIntegers(RuleBasedStateMachine):
 
     @rule(bound=bounds)
     def ask_for_a_range(self, bound: tuple[int, int]) -> None:
-        assert self.ranges.covers(*bound) == (set(range(*bound)) <= self.model)
+        asked = set(range(*bound))
+        assert self.ranges.covers(*bound) == (asked <= self.model)
+        overlap, gaps = self.ranges.overlap(*bound), self.ranges.gaps(*bound)
+        assert overlap == list(RangeSet((value, value + 1) for value in asked & self.model))
+        assert gaps == list(RangeSet((value, value + 1) for value in asked - self.model))
 
     @invariant()
     def holds_the_same_integers(self) -> None:

@@ -102,6 +102,7 @@ class Session:
     """One of the parallel sessions: the mail it still owes, its conversation of the moment, and when to go on."""
 
     def __init__(self, ordinal: int, endpoint: Endpoint, *, pipelining: bool) -> None:
+        self.ordinal = ordinal
         self.conversation: Conversation | None = None
         self.wake_at: int | None = None
         self._domain = client_domain(ordinal)
@@ -204,42 +205,53 @@ class MailSender:
         self.is_done = False
         self.wake_at: int | None = None
         self._sessions = sessions
+        self._unfinished = sum(not session.is_over for session in sessions)
         self._by_connection: dict[Transport, Session] = {}
+        self._wakes: list[tuple[int, int]] = []  # a heap of (wake_at, ordinal); one that changed since is stale
 
     def start(self, now: int) -> None:
         for session in self._sessions:
             session.advance(now)
-            self._note_connection(session)
+            self._follow(session)
         self._settle()
 
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
         match event:
             case StreamData():
-                self._by_connection[connection].on_stream_data(event, now)
-                self._settle()
+                session = self._by_connection[connection]
+                session.on_stream_data(event, now)
+                self._follow(session)
             case StreamReset() | StreamStopped():
-                connection.reset(0, "the session was refused", now)
+                connection.reset(0, "the server refused the stream", now)
             case Closed():
                 session = self._by_connection.pop(connection)
                 session.on_closed(event, now)
-                self._note_connection(session)
-                self._settle()
+                self._unfinished -= session.is_over
+                self._follow(session)
             case Established() | StreamOpened() | StreamWritable():
-                pass
+                return
             case _:
                 assert_never(event)
-
-    def on_wake(self, now: int) -> None:
-        for session in self._sessions:
-            if session.wake_at is not None and session.wake_at <= now:
-                session.advance(now)
-                self._note_connection(session)
         self._settle()
 
-    def _note_connection(self, session: Session) -> None:
+    def on_wake(self, now: int) -> None:
+        while self._wakes and self._wakes[0][0] <= now:
+            session = self._sessions[heappop(self._wakes)[1]]
+            if session.wake_at is not None and session.wake_at <= now:
+                session.advance(now)
+                self._follow(session)
+        self._settle()
+
+    def _follow(self, session: Session) -> None:
+        """Note the connection and the deadline that a session has now."""
         if session.conversation is not None:
             self._by_connection[session.conversation.connection] = session
+        if session.wake_at is not None:
+            heappush(self._wakes, (session.wake_at, session.ordinal))
 
     def _settle(self) -> None:
-        self.wake_at = min((s.wake_at for s in self._sessions if s.wake_at is not None), default=None)
-        self.is_done = all(session.is_over for session in self._sessions)
+        wakes = self._wakes
+        while wakes and self._sessions[wakes[0][1]].wake_at != wakes[0][0]:
+            heappop(wakes)
+        self.wake_at = wakes[0][0] if wakes else None
+        self.is_done = not self._unfinished

@@ -10,23 +10,27 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from rudp_smtp.experiment.files import write_atomic
 from rudp_smtp.ranges import RangeSet
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")
-BLUE, VERMILION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#666666"
+BLUE, VERMILION, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
+GREY, SHADE = "#666666", "#fff3c9"
 
 SINGLE_RUNS_POINTS_MAX = 20_000  # above, single runs are not drawn: they would be a grey area of many megabytes
-PACKETS_MAX = 1_200  # of a longer transfer its beginning is drawn
+LATE = 20  # times the median
+PACKETS_MAX = 2_000  # of a longer transfer its beginning is drawn
+DETAIL_PACKETS = 70
 
 Row = Mapping[str, str]
 
@@ -135,7 +139,8 @@ def draw_latencies(rows: Sequence[Row], varied: Sequence[str], name: str) -> Fig
     sizes = " or ".join(
         dict.fromkeys(f"{len(curve.runs)} runs, {curve.messages} messages" for curve in curves.values())
     )
-    _head(axes, f"{name}: latency of messages", f"each curve: {sizes}" + ("; thin: single runs" * with_single_runs))
+    sizes = f"each curve: {sizes}" if len(curves) > 1 else sizes
+    _head(axes, f"{name}: latency of messages", sizes + ("; thin: single runs" * with_single_runs))
     return figure
 
 
@@ -160,17 +165,22 @@ def _steps(ordered: Sequence[float], size: float) -> tuple[list[float], list[flo
 
 
 def _scale_time(axes: Axes, latencies: Sequence[float]) -> None:
-    """From zero where the values are of one size; logarithmic where they are not."""
-    shortest, longest = min(latencies, default=0.0), max(latencies, default=0.0)
-    if 0 < shortest < longest / 30:
+    """From zero, unless a few very late messages would press the others against the edge: then logarithmic."""
+    if not latencies:
+        return
+    ordered = sorted(latencies)
+    shortest, middle, longest = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    if shortest > 0 and longest > LATE * middle:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(shortest / 1.1, longest * 1.1)
-    elif longest > 0:
-        axes.set_xlim(0, longest * 1.03)
+    else:
+        axes.set_xlim(0, longest * 1.03 or 1)
 
 
-def _plain(value: float, place: int | None) -> str:
+def _plain(value: float, _: int | None) -> str:
     return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
@@ -211,7 +221,7 @@ class _Mark:
     size: float
     fill: str
 
-    def draw(self, axes: Axes, packets: Sequence[_Sent]) -> None:
+    def draw(self, axes: Axes, packets: Sequence[_Sent], scale: float) -> None:
         axes.plot(
             [packet.time for packet in packets],
             [packet.middle() / 1000 for packet in packets],
@@ -219,15 +229,15 @@ class _Mark:
             linestyle="none",
             color=self.colour,
             marker=self.marker,
-            markersize=self.size,
+            markersize=self.size * scale,
             markerfacecolor=self.fill,
             zorder=3,
         )
 
 
-FIRST = _Mark("first transmission", BLUE, ".", 3, BLUE)
-AGAIN = _Mark("retransmission", GREEN, "^", 5, "none")
-LOST = _Mark("lost on the way", VERMILION, "x", 5, VERMILION)
+FIRST = _Mark("first transmission", BLUE, ".", 5, BLUE)
+AGAIN = _Mark("retransmission", GREEN, "^", 6, "none")
+LOST = _Mark("lost on the way", VERMILION, "x", 6, VERMILION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,39 +261,62 @@ class _Transfer:
 
 
 def draw_time_sequence(rows: Sequence[Row], name: str) -> Figure:
-    """Packets, losses, retransmissions and acknowledgements of the busiest stream of one run."""
+    """Packets, losses, retransmissions and acknowledgements of the busiest stream of one run: whole, and in detail."""
     transfer = _read_transfer(rows)
     packets = list(transfer.packets.values())
     drawn = packets[:PACKETS_MAX]
-    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(7.2, 7.4), layout="constrained")
+    whole, detail = figure.subplots(2, 1, height_ratios=(2, 3))
     title = f"{name}: one run, packet by packet"
-    axes.set_xlabel("virtual time (ms)")
-    axes.set_ylabel("offset in the stream (kB)")
+    detail.set_xlabel("virtual time (ms)")
+    for axes in (whole, detail):
+        axes.set_ylabel("offset in the stream (kB)")
     if not drawn:
-        _head(axes, title, "no stream octets were sent")
+        _head(whole, title, "no stream octets were sent")
         return figure
-    end = drawn[-1].time
-    acked = [step for step in transfer.acknowledged if len(drawn) == len(packets) or step.time <= end]
-    times = [step.time for step in acked]
-    axes.plot(times, [step.middle / 1000 for step in acked], "_", color=GREY, markersize=4, label="acknowledgement")
-    offsets = [step.without_gap / 1000 for step in acked]
-    axes.step(times, offsets, where="post", color=BLACK, linewidth=1.0, label="all acknowledged below", zorder=2)
-    for mark, marked in (
-        (FIRST, [packet for packet in drawn if not packet.is_retransmission]),
-        (AGAIN, [packet for packet in drawn if packet.is_retransmission]),
-        (LOST, [packet for packet in drawn if packet.is_lost]),
-    ):
-        mark.draw(axes, marked)
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
-    figure.legend(loc="outside lower center", ncols=3, markerscale=1.3)
+    acked = [step for step in transfer.acknowledged if len(drawn) == len(packets) or step.time <= drawn[-1].time]
+    first = _most_lossy(drawn)
+    _draw_packets(whole, drawn, acked, scale=0.6)
+    _draw_packets(detail, drawn, acked, scale=1.0)
+    whole.set_xlim(left=0)
+    whole.set_ylim(bottom=0)
+    _show(detail, drawn[first : first + DETAIL_PACKETS])
+    box = dict(zip(("left", "right", "bottom", "top"), (*detail.get_xlim(), *detail.get_ylim()), strict=True))
+    whole.fill_between([box["left"], box["right"]], box["bottom"], box["top"], color=SHADE, zorder=0)
+    figure.legend(*detail.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     part = (
         f"the first {len(drawn)} of {len(packets)} packets" if len(drawn) < len(packets) else f"{len(packets)} packets"
     )
     place = f"{transfer.host}, connection {transfer.connection}, stream {transfer.stream}"
-    _head(axes, title, f"seed {rows[0]['seed']}; sent by {place}: {part}")
+    _head(whole, title, f"seed {rows[0]['seed']}; sent by {place}: {part}; below: the shaded part")
     return figure
+
+
+def _most_lossy(packets: Sequence[_Sent]) -> int:
+    """The first of the DETAIL_PACKETS in a row that hold the most losses and retransmissions."""
+    events = [0, *accumulate(packet.is_lost + packet.is_retransmission for packet in packets)]
+    starts = range(max(1, len(packets) - DETAIL_PACKETS + 1))
+    return max(starts, key=lambda start: events[min(start + DETAIL_PACKETS, len(packets))] - events[start])
+
+
+def _show(axes: Axes, packets: Sequence[_Sent]) -> None:
+    """Zoom in on these packets, with some space around them."""
+    times, offsets = [packet.time for packet in packets], [packet.middle() / 1000 for packet in packets]
+    for limit, values in ((axes.set_xlim, times), (axes.set_ylim, offsets)):
+        space = (max(values) - min(values)) * 0.04 + 1
+        limit(max(0, min(values) - space), max(values) + space)
+
+
+def _draw_packets(axes: Axes, packets: Sequence[_Sent], acked: Sequence[_Acked], scale: float) -> None:
+    times = [step.time for step in acked]
+    axes.plot(
+        times, [step.middle / 1000 for step in acked], "_", color=GREY, markersize=4 * scale, label="acknowledgement"
+    )
+    offsets = [step.without_gap / 1000 for step in acked]
+    axes.step(times, offsets, where="post", color=BLACK, linewidth=1.0, label="all acknowledged below", zorder=2)
+    FIRST.draw(axes, [packet for packet in packets if not packet.is_retransmission], scale)
+    AGAIN.draw(axes, [packet for packet in packets if packet.is_retransmission], scale)
+    LOST.draw(axes, [packet for packet in packets if packet.is_lost], scale)
 
 
 def _read_transfer(rows: Sequence[Row]) -> _Transfer:

@@ -135,7 +135,7 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
     _check_overrides(tree, overrides, problems)
     header = read_header(tree, problems)
     axes, cells = read_grid(tree, problems)
-    comparison = header.compare if header else None
+    comparison = header.compare if header and not problems else None  # an unread axis has no values to compare
     compare = read_comparison(comparison, axes, tree, problems) if comparison else None
     problems.raise_any()
     assert header is not None, "no header without a problem"

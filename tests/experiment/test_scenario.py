@@ -158,6 +158,12 @@ def test_a_baseline_is_a_point_of_the_grid(tmp_path: Path) -> None:
     )
 
 
+def test_a_baseline_is_not_blamed_for_an_axis_that_cannot_be_read(tmp_path: Path) -> None:
+    text = BASE + "vary: {network.both.loss.p: [130%]}\n"
+    text += "compare: {baseline: {network.both.loss.p: 1%}, metric: completion_ms}\n"
+    assert the_refusal(tmp_path, text).startswith("x.yaml:12: vary.network.both.loss.p[0]: '130%' is more than certain")
+
+
 @pytest.mark.parametrize(
     ("vary", "message"),
     [

@@ -29,9 +29,12 @@ class StreamOpened:
     stream_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StreamData:
-    """The next octets of a stream, in order. `is_fin`: there will be no more (half-close). Data may be empty then."""
+    """The next octets of a stream, in order. `is_fin`: there will be no more (half-close). Data may be empty then.
+
+    Left alone after it is built: there is one for nearly every packet.
+    """
 
     stream_id: int
     data: bytes

@@ -13,12 +13,14 @@ from rudp_smtp.transport.rudp.outbox import Carried, Outbox
 from rudp_smtp.transport.rudp.parts import Parts
 from rudp_smtp.transport.rudp.schedule import SentRange
 from rudp_smtp.transport.rudp.state import State
-from rudp_smtp.wire.frames import AckFrame, ConnectionCloseFrame, PingFrame, StreamFrame, stream_frame_overhead
+from rudp_smtp.wire.frames import AckFrame, PingFrame, StreamFrame, stream_frame_overhead
 from rudp_smtp.wire.packet import (
     INITIAL_HEADER_SIZE,
+    SHORT_HEADER_SIZE,
     TRAILER_SIZE,
     encode_initial_header,
     encode_short_header,
+    encode_stream_packet,
     seal,
 )
 
@@ -26,6 +28,7 @@ ACK_RANGES_SENT = 64  # per ACK; each is repeated in many
 CONTROL_SPACE = 64  # octets that any single frame from an outbox fits into
 STREAM_SPACE = 32  # below this a further STREAM frame is not worth its header
 ANNOUNCED_STREAMS_MAX = 16  # in a first flight
+STREAM_OVERHEAD_MAX = stream_frame_overhead(1 << 32, has_length=True)
 PING = PingFrame().encode()
 
 
@@ -52,6 +55,7 @@ class Assembler:
         "_acks",
         "_handshake",
         "_lifecycle",
+        "_machine",
         "_outbox",
         "_packet_number",
         "_probe_from",
@@ -68,6 +72,7 @@ class Assembler:
     def __init__(self, parts: Parts) -> None:
         self._handshake = parts.handshake
         self._lifecycle = parts.lifecycle
+        self._machine = parts.lifecycle.machine
         self._streams = parts.streams
         self._schedule = parts.streams.schedule
         self._outbox = parts.outbox
@@ -90,16 +95,17 @@ class Assembler:
         """The next packet, if anything may leave now."""
         self.pacing_deadline = None
         self.is_muted = False
-        state = self._lifecycle.state
+        state = self._machine.state
         if state is State.ESTABLISHED or state is State.FLUSHING:
-            return self._next_packet(now, self._handshake.max_datagram_size)
+            return self._next_packet(now, self._handshake.max_datagram_size - SHORT_HEADER_SIZE - TRAILER_SIZE)
         if state is State.HANDSHAKE or state is State.HANDSHAKE_FLUSHING:
             return self._next_handshake_packet(now)
         if state is State.CLOSING or state is State.DRAINING:
             return self._next_close(now)
         return None
 
-    def _next_packet(self, now: int, size_max: int) -> bytes | None:
+    def _next_packet(self, now: int, space: int) -> bytes | None:
+        """A packet with `space` octets for its frames."""
         is_probe = self._probes_due > 0
         if is_probe:
             self._revive_oldest()
@@ -108,39 +114,44 @@ class Assembler:
         ack_deadline = acks.ack_deadline
         if not may_send and (ack_deadline is None or ack_deadline > now):
             return None
-        header = self._encode_header()
-        space = size_max - len(header) - TRAILER_SIZE
-        pieces = [header]
+        pieces: list[bytes] = []
         contents: list[Carried] = []
         if ack_deadline is not None:
             space -= self._add_ack(pieces, contents, now)
         acks_only = len(contents)
+        tail: StreamFrame | None = None
         if may_send:
-            if self._handshake.outbox:
+            if self._handshake.outbox.waiting:
                 space -= self._add_controls(self._handshake.outbox, pieces, contents, space)
-            if self._outbox:
+            if self._outbox.waiting:
                 space -= self._add_controls(self._outbox, pieces, contents, space)
-            if space >= STREAM_SPACE and self._schedule.has_any:
-                self._add_streams(pieces, contents, space)
+            tail = self._add_streams(pieces, contents, space)
         is_ack_eliciting = len(contents) > acks_only
-        if not is_ack_eliciting and self._wants_ping(is_probe, may_send, now):
-            pieces.append(PING)
-            is_ack_eliciting = True
-        if len(pieces) == 1:
-            return None  # what waited is no longer needed
+        if not is_ack_eliciting:
+            if self._wants_ping(is_probe, may_send, now):
+                pieces.append(PING)
+                is_ack_eliciting = True
+            elif not pieces:  # what waited is no longer needed, or has no credit
+                self._recovery.on_data_exhausted()
+                return None
         if ack_deadline is not None:
             acks.on_ack_sent(now, is_ack_eliciting)
-        return self._send(seal(pieces), contents, is_ack_eliciting, is_probe, now)
+        return self._send(self._encode(pieces, tail), contents, is_ack_eliciting, is_probe, now)
 
     def _may_send(self, now: int) -> bool:
         """Something besides an acknowledgement waits, and window and pacer let it go."""
+        schedule, handshake, recovery = self._schedule, self._handshake, self._recovery
         if not (
-            self._schedule.has_any or self._outbox or self._handshake.outbox or self._handshake.is_confirmation_due
+            schedule.fresh
+            or schedule.urgent
+            or self._outbox.waiting
+            or handshake.outbox.waiting
+            or handshake.is_confirmation_due
         ):
-            self._recovery.on_data_exhausted()
+            recovery.on_data_exhausted()
             return False
-        if self._recovery.send_allowance(now) == 0:
-            self.pacing_deadline = self._recovery.pacing_deadline(now)
+        if recovery.send_allowance(now) == 0:
+            self.pacing_deadline = recovery.pacing_deadline(now)
             return False
         return True
 
@@ -154,16 +165,14 @@ class Assembler:
     def _next_handshake_packet(self, now: int) -> bytes | None:
         handshake = self._handshake
         if handshake.is_client:
-            return (
-                self._next_first_flight(now)
-                if handshake.peer_id is None
-                else self._next_packet(now, handshake.max_datagram_size)
-            )
-        size_max = min(handshake.max_datagram_size, handshake.allowance)
-        if size_max < INITIAL_HEADER_SIZE + TRAILER_SIZE + 2 * CONTROL_SPACE:
+            if handshake.peer_id is None:
+                return self._next_first_flight(now)
+            return self._next_packet(now, handshake.max_datagram_size - SHORT_HEADER_SIZE - TRAILER_SIZE)
+        space = min(handshake.max_datagram_size, handshake.allowance) - INITIAL_HEADER_SIZE - TRAILER_SIZE
+        if space < 2 * CONTROL_SPACE:
             self.is_muted = True
             return None
-        return self._next_packet(now, size_max)
+        return self._next_packet(now, space)
 
     def _next_first_flight(self, now: int) -> bytes | None:
         """The client's HELLO, padded to the size every path must carry (RFC 9000 section 14.1)."""
@@ -171,42 +180,48 @@ class Assembler:
         is_probe = self._probes_due > 0
         if is_probe:
             handshake.outbox.add(handshake.hello)
-        if not handshake.outbox:
+        if not handshake.outbox.waiting:
             return None
         hello = handshake.outbox.take()
         frame = hello.frame()
         assert frame is not None
-        pieces = [self._encode_header(), frame.encode()]
         names = self._streams.local_ids(ANNOUNCED_STREAMS_MAX)
-        pieces += [StreamFrame(stream_id, 0, b"", False).encode() for stream_id in names]
-        padding = DATAGRAM_SIZE_MIN - TRAILER_SIZE - sum(map(len, pieces))
+        pieces = [frame.encode(), *[StreamFrame(stream_id, 0, b"", False).encode() for stream_id in names]]
+        padding = DATAGRAM_SIZE_MIN - INITIAL_HEADER_SIZE - TRAILER_SIZE - sum(map(len, pieces))
         pieces.append(bytes(padding))
-        return self._send(seal(pieces), [hello], True, is_probe, now)
+        return self._send(self._encode(pieces, None), [hello], True, is_probe, now)
 
     def _next_close(self, now: int) -> bytes | None:
-        close: ConnectionCloseFrame | None = self._lifecycle.take_close(now)
+        close = self._lifecycle.take_close(now)
         if close is None:
             return None
-        pieces = [self._encode_header()]
+        pieces: list[bytes] = []
         contents: list[Carried] = []
         if self._acks.ack_ranges(1):
             self._add_ack(pieces, contents, now)
             self._acks.on_ack_sent(now, is_ack_eliciting=False)
         pieces.append(close.encode())
-        if not self._handshake.is_address_proven and self._handshake.allowance < sum(map(len, pieces)) + TRAILER_SIZE:
+        datagram = self._encode(pieces, None)
+        handshake = self._handshake
+        if not handshake.is_address_proven and len(datagram) > handshake.allowance:
             return None
-        return self._send(seal(pieces), contents, False, False, now)
+        return self._send(datagram, contents, False, False, now)
 
     # What the pieces are
 
-    def _encode_header(self) -> bytes:
+    def _encode(self, pieces: list[bytes], tail: StreamFrame | None) -> bytes:
+        """The datagram: `pieces` are encoded frames, `tail` the last one, which needs no length."""
         handshake = self._handshake
+        number = self._packet_number
         peer_id = handshake.peer_id
-        if peer_id is None:
-            return encode_initial_header(handshake.original_id, handshake.local_id, self._packet_number)
-        if handshake.is_address_proven:
-            return encode_short_header(peer_id, self._packet_number)
-        return encode_initial_header(peer_id, handshake.local_id, self._packet_number)
+        if peer_id is not None and handshake.is_address_proven:
+            if tail is not None:
+                return encode_stream_packet(peer_id, number, b"".join(pieces), tail)
+            return seal([encode_short_header(peer_id, number), *pieces])
+        if tail is not None:
+            pieces.append(tail.encode(has_length=False))
+        destination = handshake.original_id if peer_id is None else peer_id
+        return seal([encode_initial_header(destination, handshake.local_id, number), *pieces])
 
     def _add_ack(self, pieces: list[bytes], contents: list[Carried], now: int) -> int:
         acks = self._acks
@@ -218,7 +233,7 @@ class Assembler:
 
     def _add_controls(self, outbox: Outbox, pieces: list[bytes], contents: list[Carried], space: int) -> int:
         used = 0
-        while outbox and space - used >= CONTROL_SPACE:
+        while outbox.waiting and space - used >= CONTROL_SPACE:
             control = outbox.take()
             frame = control.frame()
             if frame is None:
@@ -229,29 +244,28 @@ class Assembler:
             used += len(octets)
         return used
 
-    def _add_streams(self, pieces: list[bytes], contents: list[Carried], space: int) -> None:
-        """Fill the packet with ranges, one from each stream in turn; the last frame needs no length."""
-        schedule, stats = self._schedule, self._stats
-        while True:
+    def _add_streams(self, pieces: list[bytes], contents: list[Carried], space: int) -> StreamFrame | None:
+        """Fill the packet with ranges, one from each stream in turn; the last frame is handed back."""
+        schedule = self._schedule
+        tail: StreamFrame | None = None
+        while space >= STREAM_SPACE and (schedule.fresh or schedule.urgent):
             taken = schedule.take(space)
             if taken is None:
-                return
-            stream, start = taken.stream, taken.start
-            frame = StreamFrame(stream.stream_id, start, stream.octets(start, taken.stop), taken.is_fin)
-            size = len(frame.data)
-            if taken.is_retransmission:
-                stats.stream_bytes_retransmitted += size
-            else:
-                stats.stream_bytes_sent += size
-                if stream.became_writable():
-                    self._streams.events.push(StreamWritable(stream.stream_id))
+                break
+            if tail is not None:
+                pieces.append(tail.encode())
+            start, stream = taken.start, taken.stream
+            octets = stream.octets(start, taken.stop)
+            tail = StreamFrame(stream.stream_id, start, octets, taken.is_fin)
             contents.append(taken)
-            space -= size + stream_frame_overhead(start, has_length=True)
-            is_last = space < STREAM_SPACE or not schedule.has_any
-            pieces.append(frame.encode_header(has_length=not is_last))
-            pieces.append(frame.data)
-            if is_last:
-                return
+            space -= len(octets) + STREAM_OVERHEAD_MAX
+            if taken.is_retransmission:
+                self._stats.stream_bytes_retransmitted += len(octets)
+            else:
+                self._stats.stream_bytes_sent += len(octets)
+                if stream.most_unsent and stream.became_writable():
+                    self._streams.events.push(StreamWritable(stream.stream_id))
+        return tail
 
     def _revive_oldest(self) -> None:
         """Give a probe something to say: what the oldest unacknowledged packet said.
@@ -275,7 +289,7 @@ class Assembler:
 
     @property
     def _has_urgent(self) -> bool:
-        return self._schedule.has_urgent or bool(self._outbox) or bool(self._handshake.outbox)
+        return bool(self._schedule.urgent or self._outbox.waiting or self._handshake.outbox.waiting)
 
     # The books
 

@@ -27,6 +27,7 @@ class Connection:
         "_handshake",
         "_is_left",
         "_lifecycle",
+        "_machine",
         "_receiver",
         "_recovery",
         "_stats",
@@ -55,6 +56,7 @@ class Connection:
         parts = make_parts(config, handshake, Events(events, self), vantage)
         self._handshake = parts.handshake
         self._lifecycle = parts.lifecycle
+        self._machine = parts.lifecycle.machine
         self._streams = parts.streams
         self._recovery = parts.recovery
         self._acks = parts.acks
@@ -135,20 +137,20 @@ class Connection:
     # Inputs
 
     def receive_datagram(self, data: bytes, now: int) -> None:
-        self._wake()
         try:
             packet = decode_packet(data)
         except PacketDecodeError as error:
             self._drop(len(data), error.trigger, now)
             if error.error_code:  # intact, and nonsense: the peer itself is wrong
                 self._abort(error, now)
+                self._wake()
             return
         self.receive_packet(packet, len(data), now)
 
     def receive_packet(self, packet: Packet, size: int, now: int) -> None:
-        """Take a packet in a datagram of `size` octets."""
+        """Take a packet that came in a datagram of `size` octets."""
         self._wake()
-        if not self._handshake.accepts(packet):
+        if packet.kind == INITIAL and not self._handshake.accepts(packet):
             self._drop(size, "unexpected_source_connection_id", now)
             return
         if not self._acks.on_packet_received(packet.packet_number, is_ack_eliciting(packet.frames), now):
@@ -164,7 +166,12 @@ class Connection:
         if not self._handshake.is_address_proven:
             self._on_unproven_packet(packet, size, now)
         try:
-            self._dispatch(packet, now)
+            if self._lifecycle.is_ending:
+                self._on_late_packet(packet, now)
+            elif packet.kind == INITIAL and not self._handshake.is_client:
+                self._receiver.on_first_flight(packet.frames, now)
+            else:
+                self._receiver.on_packet(packet.frames, now)
         except RemoteProtocolError as error:
             self._abort(error, now)
         self._end_if_flushed(now)
@@ -198,20 +205,6 @@ class Connection:
 
     # Steps
 
-    def _dispatch(self, packet: Packet, now: int) -> None:
-        lifecycle, receiver = self._lifecycle, self._receiver
-        if lifecycle.is_ending:
-            self._on_late_packet(packet, now)
-            return
-        if packet.kind == INITIAL and not self._handshake.is_client:
-            for frame in packet.frames:
-                receiver.on_first_flight_frame(frame, now)
-            return
-        for frame in packet.frames:
-            receiver.on_frame(frame, now)
-            if lifecycle.is_ending:
-                return
-
     def _on_unproven_packet(self, packet: Packet, size: int, now: int) -> None:
         self._handshake.on_unproven_received(size)
         if packet.destination_connection_id == self._handshake.local_id:
@@ -228,7 +221,7 @@ class Connection:
         self._lifecycle.on_late_packet(now)
 
     def _end_if_flushed(self, now: int) -> None:
-        if self._lifecycle.state is State.FLUSHING and self._streams.is_flushed:
+        if self._machine.state is State.FLUSHING and self._streams.is_flushed:
             self._lifecycle.on_flushed(now)
 
     def _abort(self, error: RemoteProtocolError, now: int) -> None:

@@ -37,17 +37,17 @@ class Lifecycle:
         "_idle_since",
         "_idle_timeout",
         "_late_packets",
-        "_machine",
         "_max_ack_delay",
         "_rtt",
         "_untold",
         "_vantage",
+        "machine",
     )
 
     def __init__(
         self, *, rtt: RttEstimator, max_idle_timeout: int, max_ack_delay: int, events: Events, vantage: VantagePoint
     ) -> None:
-        self._machine = Machine(TRANSITIONS, State.IDLE)
+        self.machine = Machine(TRANSITIONS, State.IDLE)  # others read its state
         self._rtt = rtt
         self._idle_timeout = max_idle_timeout  # 0: never
         self._max_ack_delay = max_ack_delay  # the peer's, once it is known
@@ -63,12 +63,12 @@ class Lifecycle:
 
     @property
     def state(self) -> State:
-        return self._machine.state
+        return self.machine.state
 
     @property
     def is_ending(self) -> bool:
         """Nothing but CONNECTION_CLOSE is sent or listened to any more."""
-        state = self._machine.state
+        state = self.machine.state
         return state is State.CLOSING or state is State.DRAINING or state is State.CLOSED
 
     # Beginnings
@@ -115,12 +115,12 @@ class Lifecycle:
             return
         self._close_frame = frame
         self._events.push(Closed(cause, int(frame.error_code), frame.reason))
-        if self._machine.state is State.CLOSING:
+        if self.machine.state is State.CLOSING:
             self._begin_closing(now)
 
     def on_peer_closed(self, frame: ConnectionCloseFrame, now: int) -> None:
         """Answer the first, so that the peer knows (s10.2.2 allows that), unless it is an answer itself."""
-        was_closing = self._machine.state is State.CLOSING
+        was_closing = self.machine.state is State.CLOSING
         if not self._advance(Input.PEER_CLOSED, now):
             self._on_late_packet(now)
         elif was_closing:
@@ -131,7 +131,7 @@ class Lifecycle:
 
     def on_late_packet(self, now: int) -> None:
         """Answer what arrives after we closed with CONNECTION_CLOSE again, ever more rarely (s10.2.1)."""
-        if self._machine.state is State.CLOSING:
+        if self.machine.state is State.CLOSING:
             self._on_late_packet(now)
 
     def take_close(self, now: int) -> ConnectionCloseFrame | None:
@@ -139,14 +139,14 @@ class Lifecycle:
         if self._close_deadline is None or self._close_deadline > now:
             return None
         following = now + self._probe_timeout()
-        is_repeated = self._machine.state is State.CLOSING and following < self._drain_deadline
+        is_repeated = self.machine.state is State.CLOSING and following < self._drain_deadline
         self._close_deadline = following if is_repeated else None
         return self._close_frame
 
     # The clock
 
     def handle_timeout(self, now: int) -> None:
-        state = self._machine.state
+        state = self.machine.state
         if state is State.CLOSING or state is State.DRAINING:
             if now >= self._drain_deadline:
                 self._close_deadline = None
@@ -158,7 +158,7 @@ class Lifecycle:
 
     def next_timeout(self, other: int | None) -> int | None:
         """The earlier of `other` and when this is due."""
-        state = self._machine.state
+        state = self.machine.state
         if state is State.CLOSING or state is State.DRAINING:
             deadline = self._drain_deadline
             if self._close_deadline is not None and self._close_deadline < deadline:
@@ -194,9 +194,9 @@ class Lifecycle:
             self._untold = None
 
     def _advance(self, given: Input, now: int) -> bool:
-        is_change = self._machine.advance(given)
+        is_change = self.machine.advance(given)
         vantage = self._vantage
         if is_change and vantage.sink is not None:
-            state = self._machine.state.value
+            state = self.machine.state.value
             vantage.sink.emit(ConnectionStateUpdated(now, vantage.host, vantage.connection, state))
         return is_change

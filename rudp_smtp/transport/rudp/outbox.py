@@ -41,20 +41,17 @@ class Control(Carried):
 class Outbox:
     """Owns the queue of controls. Each waits at most once, so there are never more than there are controls."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self._waiting: deque[Control] = deque()
+        self.waiting: deque[Control] = deque()
 
     def add(self, control: Control) -> None:
         if not control.is_waiting:
             control.is_waiting = True
-            self._waiting.append(control)
+            self.waiting.append(control)
 
     def take(self) -> Control:
-        control = self._waiting.popleft()
+        control = self.waiting.popleft()
         control.is_waiting = False
         return control
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)

@@ -38,7 +38,19 @@ class Receiver:
         self._recovery = parts.recovery
         self._stats = parts.stats
 
-    def on_frame(self, frame: Frame, now: int) -> None:
+    def on_packet(self, frames: list[Frame], now: int) -> None:
+        for frame in frames:
+            self._on_frame(frame, now)
+            if isinstance(frame, ConnectionCloseFrame):
+                return
+
+    def on_first_flight(self, frames: list[Frame], now: int) -> None:
+        for frame in frames:
+            self._on_first_flight_frame(frame, now)
+            if isinstance(frame, ConnectionCloseFrame):
+                return
+
+    def _on_frame(self, frame: Frame, now: int) -> None:
         match frame:
             case StreamFrame():
                 self._streams.on_stream_frame(frame)
@@ -65,7 +77,7 @@ class Receiver:
             case _:
                 assert_never(frame)
 
-    def on_first_flight_frame(self, frame: Frame, now: int) -> None:
+    def _on_first_flight_frame(self, frame: Frame, now: int) -> None:
         """A frame of a client that does not know our limits: it may name streams but not use them."""
         match frame:
             case StreamFrame():
@@ -73,7 +85,7 @@ class Receiver:
                     raise RemoteProtocolError("data before HELLO", error_code=ErrorCode.PROTOCOL_VIOLATION)
                 self._streams.on_announcement(frame.stream_id)
             case HelloFrame() | PaddingFrame() | PingFrame() | ConnectionCloseFrame():
-                self.on_frame(frame, now)
+                self._on_frame(frame, now)
             case _:
                 name = type(frame).__name__
                 raise RemoteProtocolError(f"{name} in a first flight", error_code=ErrorCode.PROTOCOL_VIOLATION)

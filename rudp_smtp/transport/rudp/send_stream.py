@@ -23,16 +23,16 @@ class SendStream:
         "_end",
         "_lost",
         "_machine",
-        "_most_unsent",
         "_next",
-        "_written",
         "blocked",
         "credit",
         "is_announcement_due",
         "is_fresh",
         "is_stopped",
         "is_urgent",
+        "most_unsent",
         "stream_id",
+        "written",
     )
 
     def __init__(self, stream_id: int, credit: SendCredit, blocked: Blocked) -> None:
@@ -40,18 +40,18 @@ class SendStream:
         self.credit = credit  # `used` is the highest octet ever sent
         self.blocked = blocked
         self.is_announcement_due = False  # the peer should hear of the stream although there is nothing to say on it
-        self.is_urgent = False  # these two are Schedule's: whether it has the stream in a queue
+        self.is_urgent = False  # these two are Schedule's: whether the stream is in its queue
         self.is_fresh = False
         self.is_stopped = False  # the peer gave up reading
         self._machine = Machine(SEND_TRANSITIONS, SendState.OPEN)
         self._buffer = bytearray()  # octets from _base on
         self._base = 0  # everything below is acknowledged (SND.UNA)
         self._next = 0  # nothing from here on was ever sent (SND.NXT)
-        self._written = 0
-        self._end = 0  # _written, and one more once FIN is
+        self.written = 0
+        self._end = 0  # `written`, and one more once FIN is
         self._acked = RangeSet()  # above _base
         self._lost = RangeSet()  # to be sent again
-        self._most_unsent = 0
+        self.most_unsent = 0  # since the application was last told that there is room; 0 if it need not be told
 
     @property
     def is_over(self) -> bool:
@@ -69,7 +69,7 @@ class SendStream:
 
     @property
     def unsent(self) -> int:
-        return self._written - self.credit.used
+        return self.written - self.credit.used
 
     @property
     def next_offset(self) -> int:
@@ -77,8 +77,8 @@ class SendStream:
 
     @property
     def has_fresh(self) -> bool:
-        """Octets never sent, and this stream's credit for them; or a FIN that may go with no octets."""
-        return self.credit.used < self._written and self.credit.used < self.credit.limit
+        """Octets never sent, and this stream's credit for them."""
+        return self.credit.used < self.written and self.credit.used < self.credit.limit
 
     @property
     def has_urgent(self) -> bool:
@@ -87,36 +87,39 @@ class SendStream:
 
     @property
     def is_blocked(self) -> bool:
-        return self.credit.used < self._written and self.credit.used >= self.credit.limit
+        return self.credit.used < self.written and self.credit.used >= self.credit.limit
 
     @property
     def _is_fin_bare(self) -> bool:
-        return self._next == self._written < self._end
+        return self._next == self.written < self._end
 
     def write(self, data: bytes, is_fin: bool) -> None:
         if self._machine.state is not SendState.OPEN:
             raise LocalProtocolError(f"stream {self.stream_id} takes no more: {self._machine.state.value}")
         self._buffer += data
-        self._written += len(data)
-        self._end = self._written
+        self.written += len(data)
+        self._end = self.written
         if is_fin:
             self._machine.advance(SendInput.FIN)
             self._end += 1
-        unsent = self._written - self.credit.used
-        if unsent > self._most_unsent and unsent >= WRITABLE_THRESHOLD:
-            self._most_unsent = unsent
+        unsent = self.written - self.credit.used
+        if unsent > self.most_unsent and unsent >= WRITABLE_THRESHOLD:
+            self.most_unsent = unsent
 
-    def take_fresh(self, room: int, connection_credit: int) -> tuple[int, int] | None:
-        """The next range never sent, at most `room` octets; the FIN goes with the last."""
+    def take_fresh(self, room: int, connection_credit: int) -> tuple[int, int]:
+        """The next range never sent, at most `room` octets; the FIN goes with the last. It may be empty."""
         start = self._next
+        written = self.written
         credit = self.credit
-        stop = min(self._written, start + room, start + connection_credit, credit.limit)
-        if stop > credit.used:
+        stop = start + (room if room < connection_credit else connection_credit)
+        if stop > credit.limit:
+            stop = credit.limit
+        if stop >= written:
+            stop = self._end
+            if written > credit.used:
+                credit.used = written
+        else:
             credit.used = stop
-        if stop == self._written < self._end:
-            stop += 1
-        if stop <= start:
-            return None
         self._next = stop
         self.is_announcement_due = False
         return start, stop
@@ -126,7 +129,7 @@ class SendStream:
         if self._lost:
             start, lost_stop = self._lost.first()
             stop = min(lost_stop, start + room)
-            if stop == self._written < lost_stop:
+            if stop == self.written < lost_stop:
                 stop += 1
             if stop == lost_stop:
                 self._lost.pop_first()
@@ -146,16 +149,11 @@ class SendStream:
         base = self._base
         return bytes(self._buffer[start - base : stop - base])
 
-    def is_fin_in(self, stop: int) -> bool:
-        """Whether a range up to `stop` includes the FIN."""
-        return stop > self._written
-
     def became_writable(self) -> bool:
-        """Say, once, that most of what waited has left."""
-        most = self._most_unsent
-        if not most or (self._written - self.credit.used) * 4 > most:
+        """Say, once, that most of the `most_unsent` octets have left."""
+        if (self.written - self.credit.used) * 4 > self.most_unsent:
             return False
-        self._most_unsent = 0
+        self.most_unsent = 0
         return True
 
     def on_range_acked(self, start: int, stop: int) -> bool:
@@ -173,7 +171,7 @@ class SendStream:
             self._acked.add(start, stop)
         if self._lost:
             self._lost.subtract(start, stop)
-        return self._base > self._written and self._machine.advance(SendInput.ALL_ACKED)
+        return self._base > self.written and self._machine.advance(SendInput.ALL_ACKED)
 
     def on_range_lost(self, start: int, stop: int) -> None:
         if self.is_reset:
@@ -193,8 +191,8 @@ class SendStream:
         self._buffer.clear()
         self._acked = RangeSet()
         self._lost = RangeSet()
-        self._written = self._end = self._next = self._base = self.credit.used
-        self._most_unsent = 0
+        self.written = self._end = self._next = self._base = self.credit.used
+        self.most_unsent = 0
         self.is_announcement_due = False
         self.blocked.is_needed = False
         return True

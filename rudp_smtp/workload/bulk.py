@@ -19,18 +19,17 @@ from rudp_smtp.transport import (
 )
 from rudp_smtp.units import Size
 from rudp_smtp.workload import WORKLOADS, Delivery, Stage, Workload, WorkloadReport
-from rudp_smtp.workload.node import SERVER, Pattern, WorkloadNode, describe_end
+from rudp_smtp.workload.node import SERVER, Pattern, Role, WorkloadNode, describe_end
 
 CHUNK = 32 << 10  # octets handed to the transport at a time
 QUEUED_MAX = 1 << 20  # octets that wait in the transport; more would only be memory
 
 
-class Sender:
+class Sender(Role):
     """Opens the connection, keeps the transport supplied, and closes once the receipt is there."""
 
     def __init__(self, endpoint: Endpoint, size: int, pattern: Pattern) -> None:
         self.is_done = False
-        self.wake_at: int | None = None
         self.submitted_at: int | None = None
         self.receipt_at: int | None = None
         self.failure = ""
@@ -63,9 +62,6 @@ class Sender:
             case _:
                 assert_never(event)
 
-    def on_wake(self, now: int) -> None:
-        self.wake_at = None
-
     def _supply(self, connection: Transport, stream_id: int) -> None:
         offset, size = self._offset, self._size
         while offset < size and connection.unsent_bytes(stream_id) < QUEUED_MAX:
@@ -75,20 +71,16 @@ class Sender:
         self._offset = offset
 
 
-class Receiver:
+class Receiver(Role):
     """Checks every octet by its position and acknowledges the end."""
 
     def __init__(self, size: int, pattern: Pattern) -> None:
         self.is_done = True  # it only serves
-        self.wake_at: int | None = None
         self.received = 0
         self.is_intact = True
         self.completed_at: int | None = None
         self._size = size
         self._pattern = pattern
-
-    def start(self, now: int) -> None:
-        return
 
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
         if not isinstance(event, StreamData):
@@ -100,9 +92,6 @@ class Receiver:
             self.completed_at = now
             self.is_intact = self.is_intact and self.received == self._size
             connection.send(event.stream_id, b"", True)
-
-    def on_wake(self, now: int) -> None:
-        self.wake_at = None
 
 
 @dataclass(slots=True)

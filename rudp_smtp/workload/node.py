@@ -1,7 +1,7 @@
 """WorkloadNode: what all workloads share. An endpoint plus a role: datagrams and time in, events to the role."""
 
+from abc import ABC, abstractmethod
 from hashlib import shake_128
-from typing import Protocol
 
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.transport import Address, Closed, Endpoint, Event, Transport
@@ -12,17 +12,22 @@ SERVER = "server"  # the address every workload's client connects to
 PATTERN_PERIOD = 65_521  # prime: octets that went astray by a packet or a power of two do not match
 
 
-class Role(Protocol):
+class Role(ABC):
     """What one host does with its connections. It commands them; the node drains what comes of it."""
 
     is_done: bool  # read after every event, so it is kept and not computed
-    wake_at: int | None  # when `on_wake` is wanted; the role clears or moves it there
+    wake_at: int | None = None  # when `on_wake` is wanted; the role clears or moves it there
 
-    def start(self, now: int) -> None: ...
-
+    @abstractmethod
     def on_event(self, connection: Transport, event: Event, now: int) -> None: ...
 
-    def on_wake(self, now: int) -> None: ...
+    def start(self, now: int) -> None:
+        """Open what has to be opened; a server waits to be called."""
+        return
+
+    def on_wake(self, now: int) -> None:
+        """Go on; only a role that sets `wake_at` is asked to."""
+        raise AssertionError("woken without having asked for it")
 
 
 class WorkloadNode(Application):

@@ -19,7 +19,7 @@ from rudp_smtp.transport import (
 )
 from rudp_smtp.units import Duration, Size
 from rudp_smtp.workload import WORKLOADS, Delivery, Stage, Workload, WorkloadReport
-from rudp_smtp.workload.node import PATTERN_PERIOD, SERVER, Pattern, WorkloadNode, describe_end
+from rudp_smtp.workload.node import PATTERN_PERIOD, SERVER, Pattern, Role, WorkloadNode, describe_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,11 @@ class Dialogue:
     responses: Pattern
 
 
-class Asker:
+class Asker(Role):
     """Asks, waits for the whole answer, thinks, asks again. Turns begin when the connection is established."""
 
     def __init__(self, endpoint: Endpoint, dialogue: Dialogue) -> None:
         self.is_done = False
-        self.wake_at: int | None = None
         self.established_at: int | None = None
         self.asked_at: list[int] = []  # by turn, as far as it came
         self.answered_at: list[int] = []
@@ -113,20 +112,16 @@ class Asker:
             self._ask(connection, now)
 
 
-class Answerer:
+class Answerer(Role):
     """Answers each whole request at once."""
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.is_done = True  # it only serves
-        self.wake_at: int | None = None
         self.asked_at: list[int] = []  # when the request of each turn was complete
         self.intact: list[bool] = []
         self._dialogue = dialogue
         self._received = 0
         self._is_turn_intact = True
-
-    def start(self, now: int) -> None:
-        return
 
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
         if not isinstance(event, StreamData):
@@ -143,9 +138,6 @@ class Answerer:
         self._is_turn_intact = True
         response = dialogue.responses.piece(turn * dialogue.response_size, dialogue.response_size)
         connection.send(event.stream_id, response, turn + 1 == dialogue.turns)
-
-    def on_wake(self, now: int) -> None:
-        self.wake_at = None
 
 
 @dataclass(slots=True)

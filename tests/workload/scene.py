@@ -7,9 +7,9 @@ from rudp_smtp.drivers.sim import SimulationResult, Simulator
 from rudp_smtp.link.config import DelayConfig, LinkConfig, RateConfig
 from rudp_smtp.link.link import Link
 from rudp_smtp.registry import Spec
-from rudp_smtp.transport import TRANSPORTS, Address
+from rudp_smtp.transport import TRANSPORTS, Address, Endpoint
 from rudp_smtp.units import MILLISECOND, SECOND
-from rudp_smtp.workload import Delivery, Workload, WorkloadReport
+from rudp_smtp.workload import Delivery, Stage, Workload, WorkloadReport
 
 DELAY = DelayConfig(time=20 * MILLISECOND)
 LOSSLESS = LinkConfig(delay=DELAY)
@@ -27,6 +27,23 @@ class Outcome:
         return self.report.deliveries
 
 
+def endpoints(draws: DrawKey, transport: Spec | None = None) -> tuple[Endpoint, Endpoint]:
+    plugin = TRANSPORTS.build(transport or Spec("rudp"))
+    client, server = (
+        plugin.endpoint(host=host, accepts=host == "server", draws=draws.derive("transport", host), sink=None)
+        for host in ("client", "server")
+    )
+    return client, server
+
+
+def simulate(stage: Stage, forward: LinkConfig, reverse: LinkConfig, draws: DrawKey, *, until: int) -> SimulationResult:
+    links: dict[tuple[Address, Address], Link] = {
+        ("client", "server"): Link(forward, name="forward", draws=draws.derive("link")),
+        ("server", "client"): Link(reverse, name="reverse", draws=draws.derive("link")),
+    }
+    return Simulator({"client": stage.client, "server": stage.server}, links).run(until, BUDGET)
+
+
 def play(
     workload: Workload,
     forward: LinkConfig = LOSSLESS,
@@ -37,15 +54,7 @@ def play(
     transport: Spec | None = None,
 ) -> Outcome:
     draws = DrawKey(seed)
-    plugin = TRANSPORTS.build(transport or Spec("rudp"))
-    client, server = (
-        plugin.endpoint(host=host, accepts=host == "server", draws=draws.derive("transport", host), sink=None)
-        for host in ("client", "server")
-    )
+    client, server = endpoints(draws, transport)
     stage = workload.stage(client, server, draws.derive("workload"))
-    links: dict[tuple[Address, Address], Link] = {
-        ("client", "server"): Link(forward, name="forward", draws=draws.derive("link")),
-        ("server", "client"): Link(reverse or forward, name="reverse", draws=draws.derive("link")),
-    }
-    result = Simulator({"client": stage.client, "server": stage.server}, links).run(until, BUDGET)
+    result = simulate(stage, forward, reverse or forward, draws, until=until)
     return Outcome(workload.report(stage), result)

@@ -76,12 +76,12 @@ class Smtp(Workload):
             sessions[row.session].add(mails[-1])
             for change in prepared.changes:
                 changes[change] = changes.get(change, 0) + 1
-        receiver = MailReceiver()
+        mailbox = MemoryMailbox()
         return SmtpStage(
             client=WorkloadNode(client, MailSender(sessions)),
-            server=WorkloadNode(server, receiver),
+            server=WorkloadNode(server, MailReceiver(mailbox)),
             endpoints=(client, server),
-            mailbox=receiver.mailbox,
+            mailbox=mailbox,
             rows=rows,
             mails=mails,
             notes=[f"before sending, in {count} of {len(rows)} messages: {what}" for what, count in changes.items()],

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from rudp_smtp.mail.mailbox import DeliveredMail, MemoryMailbox, deliver_received
+from rudp_smtp.mail.mailbox import DeliveredMail, Mailbox, deliver_received
 from rudp_smtp.smtp import Envelope, Server
 from rudp_smtp.transport import (
     Closed,
@@ -17,22 +17,19 @@ from rudp_smtp.transport import (
     Transport,
 )
 from rudp_smtp.workload import Delivery
+from rudp_smtp.workload.node import Role
 from rudp_smtp.workload.smtp.sender import Mail, client_domain
 
 SERVER_DOMAIN = "server.example"
 
 
-class MailReceiver:
+class MailReceiver(Role):
     """The server host: an SMTP session for every stream that is opened, one mailbox for all."""
 
-    def __init__(self) -> None:
+    def __init__(self, mailbox: Mailbox) -> None:
         self.is_done = True  # it only serves
-        self.wake_at: int | None = None
-        self.mailbox = MemoryMailbox()
+        self._mailbox = mailbox
         self._sessions: dict[Transport, dict[int, Server]] = {}
-
-    def start(self, now: int) -> None:
-        return
 
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
         match event:
@@ -58,11 +55,8 @@ class MailReceiver:
             case _:
                 assert_never(event)
 
-    def on_wake(self, now: int) -> None:
-        self.wake_at = None
-
     def _answer(self, connection: Transport, stream_id: int, server: Server, now: int) -> None:
-        end = deliver_received(server, self.mailbox, now)
+        end = deliver_received(server, self._mailbox, now)
         octets = server.data_to_send()
         if octets or end is not None:
             connection.send(stream_id, octets, end is not None)

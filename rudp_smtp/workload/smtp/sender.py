@@ -25,7 +25,7 @@ from rudp_smtp.transport import (
 )
 from rudp_smtp.units import SECOND
 from rudp_smtp.workload import Delivery
-from rudp_smtp.workload.node import SERVER, describe_end
+from rudp_smtp.workload.node import SERVER, Role, describe_end
 
 # RFC 5321 section 4.5.4.1 asks for half an hour at least, for hosts that are down. Ours is a path that comes back.
 RETRY_DELAY = 1 * SECOND
@@ -198,12 +198,11 @@ class Session:
         return returned
 
 
-class MailSender:
+class MailSender(Role):
     """The client host: moves its sessions and knows when all are over."""
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         self.is_done = False
-        self.wake_at: int | None = None
         self._sessions = sessions
         self._unfinished = sum(not session.is_over for session in sessions)
         self._by_connection: dict[Transport, Session] = {}

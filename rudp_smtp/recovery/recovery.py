@@ -18,7 +18,7 @@ from rudp_smtp.units import MILLISECOND
 
 GRANULARITY = MILLISECOND  # kGranularity, RFC 9002 section 6.1.2
 PERSISTENT_CONGESTION_THRESHOLD = 3  # kPersistentCongestionThreshold, RFC 9002 section 7.6.1
-LOSS_MEMORY_RTTS = 3  # ours: an acknowledgement later than this proves nothing about reordering
+LOSS_MEMORY_RTTS = 3  # ours, of round trips with their variation: what is later proves nothing about reordering
 PROBES_FIRST, PROBES_NEXT = 1, 2  # RFC 9002 section 6.2.4: one is a MUST, two survive another loss
 
 
@@ -123,8 +123,8 @@ class Recovery:
         sent = self.sent
         bytes_in_flight = sent.bytes_in_flight
         largest_before = sent.largest_acked
-        if sent.recent_losses:
-            sent.forget_losses(now - LOSS_MEMORY_RTTS * self.rtt.smoothed_rtt)
+        if sent.recent_losses and self.rtt.has_sample:
+            sent.forget_losses(now - LOSS_MEMORY_RTTS * (self.rtt.smoothed_rtt + 4 * self.rtt.rttvar))
         acked, spurious = sent.on_ack_received(ranges)
         if not acked and not spurious:
             return AckOutcome((), (), ())

@@ -222,6 +222,8 @@ def test_a_message_over_the_servers_limit_is_refused_here_without_a_word_to_it()
     client = greeted()
     client.submit(Envelope("", ("u@mx.example",), b"x" * 499 + b"\r\n" + b"y" * 498 + b"\r\n"), token=1)
     assert client.data_to_send() == b""
+    client.submit(Envelope("", ("u@mx.example",), b"x" * 499 + b"\r\n" + b"y" * 497 + b"\r\n"), token=2)
+    assert client.data_to_send().startswith(b"MAIL FROM:<> SIZE=1000\r\n")
     refused = report(client)
     assert (refused.outcome, refused.is_local) == (Outcome.REFUSED, True)
     assert (refused.reply.code, refused.reply.status) == (552, "5.3.4")

@@ -186,8 +186,9 @@ def test_a_rejected_message_gets_its_reply_and_the_session_goes_on() -> None:
 def test_an_answer_that_cannot_be_sent_leaves_the_message_waiting() -> None:
     mx = in_data()
     mx.receive_data(b"mail\r\n.\r\n")
-    with pytest.raises(LocalProtocolError):
-        mx.accept_mail("two\r\nlines")
+    for text in ("two\r\nlines", "x" * 507):
+        with pytest.raises(LocalProtocolError):
+            mx.accept_mail(text)
     mx.accept_mail()
     with pytest.raises(LocalProtocolError, match="no message waits"):
         mx.accept_mail()

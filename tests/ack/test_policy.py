@@ -1,0 +1,74 @@
+"""RFC 9000 section 13.2: what every acknowledgement policy promises, and each one's own rule."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rudp_smtp.ack.policy import ACK_POLICIES, AckPolicy
+from rudp_smtp.errors import ConfigError
+from rudp_smtp.registry import Spec
+from rudp_smtp.units import MILLISECOND
+
+MAX_ACK_DELAY = 25 * MILLISECOND
+
+
+def policy(name: str, **parameters: object) -> AckPolicy:
+    return ACK_POLICIES.build(Spec(name, tuple(sorted(parameters.items()))))
+
+
+def deadlines(acknowledger: AckPolicy, count: int) -> list[int]:
+    """What is said of packets in order at time 0, if none is ever acknowledged."""
+    return [acknowledger.on_packet_received(True, MAX_ACK_DELAY, 0) for _ in range(count)]
+
+
+def test_every_policy_this_version_promises_exists() -> None:
+    assert {"immediate", "every_n", "delayed"} <= set(ACK_POLICIES.names())
+
+
+@pytest.mark.parametrize("name", ACK_POLICIES.names())
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 10**9), st.booleans()), min_size=1))
+def test_no_packet_waits_past_the_maximum_delay(name: str, history: list[tuple[bool, int, bool]]) -> None:
+    """RFC 9000 section 13.2.1: within the advertised max_ack_delay, and not in the past."""
+    acknowledger, now = policy(name), 0
+    for is_in_order, pause, is_ack_sent in history:
+        now += pause
+        assert now <= acknowledger.on_packet_received(is_in_order, MAX_ACK_DELAY, now) <= now + MAX_ACK_DELAY
+        if is_ack_sent:
+            acknowledger.on_ack_sent()
+
+
+@pytest.mark.parametrize("name", ACK_POLICIES.names())
+def test_a_packet_out_of_order_is_acknowledged_at_once(name: str) -> None:
+    """RFC 9000 section 13.2.1: to assist loss detection at the sender."""
+    assert policy(name).on_packet_received(False, MAX_ACK_DELAY, 7) == 7
+
+
+@pytest.mark.parametrize("name", ACK_POLICIES.names())
+def test_without_a_permitted_delay_every_packet_is_acknowledged_at_once(name: str) -> None:
+    assert policy(name).on_packet_received(True, 0, 7) == 7
+
+
+def test_immediate_never_waits() -> None:
+    assert deadlines(policy("immediate"), 3) == [0, 0, 0]
+
+
+def test_every_second_packet_is_acknowledged_at_once() -> None:
+    """RFC 9000 section 13.2.2: after at least two ack-eliciting packets."""
+    acknowledger = policy("every_n")
+    assert deadlines(acknowledger, 2) == [MAX_ACK_DELAY, 0]
+    acknowledger.on_ack_sent()
+    assert deadlines(acknowledger, 2) == [MAX_ACK_DELAY, 0]
+
+
+def test_the_n_of_every_n_can_be_chosen() -> None:
+    assert deadlines(policy("every_n", n=4), 5) == [MAX_ACK_DELAY] * 3 + [0, 0]
+
+
+def test_delayed_always_waits() -> None:
+    assert deadlines(policy("delayed"), 9) == [MAX_ACK_DELAY] * 9
+
+
+def test_an_n_below_one_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        ACK_POLICIES.spec({"model": "every_n", "n": 0}, "transport.ack")
+    assert caught.value.key == "transport.ack.n"

@@ -40,13 +40,15 @@ class RecvStream:
         stop = offset + len(data)
         if is_fin or self._size is not None:
             self._check_size(stop, is_fin)
+            if self.is_over:
+                return None
         if stop > self.credit.received:
             self.credit.on_received(stop - self.credit.received)
         if offset == self._offset and not self._scattered:
             self._offset = stop
         else:
             data = self._reassemble(offset, data)
-        if self._size == self._offset and not self.is_over:
+        if self._size == self._offset:
             self._machine.advance(ReceiveInput.ALL_DELIVERED)
             return data
         return data or None
@@ -76,8 +78,6 @@ class RecvStream:
             self._machine.advance(ReceiveInput.FIN)
 
     def _reassemble(self, offset: int, data: bytes) -> bytes:
-        if self.is_over:
-            return b""
         stop = offset + len(data)
         if offset < self._offset:
             data = data[self._offset - offset :]

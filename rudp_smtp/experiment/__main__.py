@@ -91,9 +91,10 @@ class _Command:
         for planned in runs:
             cell = ", ".join(f"{key}={value}" for key, value in planned.cell) or scenario.name
             cells.setdefault(cell, []).append(store.load(planned.key) is not None)
-        console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-        rows = [(cell, len(stored), sum(stored)) for cell, stored in cells.items()]
-        console.print(listing([*rows, ("all", len(runs), sum(row[2] for row in rows))], self._folder))
+        console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+        console.print(listing([(cell, len(stored), sum(stored)) for cell, stored in cells.items()]))
+        total = sum(sum(stored) for stored in cells.values())
+        print(f"{scenario.name}: {len(runs) - total} of {len(runs)} runs to do; output in {self._folder}")
         return OK
 
     def run(self) -> int:
@@ -142,6 +143,8 @@ class _Command:
         paths = write_tables(self._folder, results, invocation)
         paths += [write_trace(self._folder, results.runs[0]), *draw_figures(self._folder)]
         console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+        times = f"{progress.reused} of them stored before, {progress.seconds:.1f} s"
+        print(f"{results.scenario.name}: {progress.total} runs, {times}")
         console.print(summary_table(results))
         print(f"in {self._folder}: {', '.join(path.name for path in paths)}")
         incomplete = problems(results)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
@@ -144,12 +143,12 @@ def _faults(record: Record) -> list[str]:
     return faults
 
 
-def listing(results_of: Sequence[tuple[str, int, int]], folder: Path) -> Table:
-    """What would run: (cell, replications, how many of them are stored)."""
-    table = Table(box=None, pad_edge=False, header_style="bold", caption=f"output: {folder}", caption_justify="left")
+def listing(cells: Sequence[tuple[str, int, int]]) -> Table:
+    """What would run: (cell, runs, how many of them are stored)."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("cell", overflow="fold")
     table.add_column("runs", justify="right")
     table.add_column("stored", justify="right")
-    for cell, replications, stored in results_of:
-        table.add_row(cell, str(replications), str(stored))
+    for cell, runs, stored in cells:
+        table.add_row(cell, str(runs), str(stored))
     return table

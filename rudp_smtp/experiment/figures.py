@@ -82,6 +82,8 @@ def _read(path: Path) -> list[Row]:
 
 def _save(figure: Figure, path: Path) -> list[Path]:
     FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # what it took to lay out once is not done again for each format
     formats: tuple[tuple[str, dict[str, str | None]], ...] = (("svg", {"Date": None}), ("png", {"Software": None}))
     paths = []
     for suffix, metadata in formats:

@@ -13,6 +13,7 @@ from rudp_smtp.experiment.records import Record, record
 from rudp_smtp.experiment.store import Store
 
 AHEAD = 256  # runs handed over and not back yet: several for every core of any machine
+NAMED_MAX = 10  # failed runs named in one message
 REPORT_EVERY = 0.25  # seconds between reports when no run finishes
 
 
@@ -119,7 +120,9 @@ class Runner:
     def _run_failed(self) -> RunFailed:
         """Plan order again: which failure came first must not depend on the executor."""
         self._failures.sort(key=lambda failure: failure[0].index)
-        runs = "; ".join(describe(run) for run, _ in self._failures)
+        named = [describe(run) for run, _ in self._failures[:NAMED_MAX]]
+        more = len(self._failures) - len(named)
+        runs = "; ".join([*named, f"and {more} more"] if more else named)
         failed = RunFailed(f"{len(self._failures)} runs failed, which is a bug here, not in the scenario: {runs}")
         failed.__cause__ = self._failures[0][1]
         return failed

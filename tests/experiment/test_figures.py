@@ -1,0 +1,71 @@
+"""Figures come from CSV alone, the same bytes every time, whatever the tables hold."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rudp_smtp.experiment.figures import draw_figures
+from rudp_smtp.experiment.plan import plan
+from rudp_smtp.experiment.records import record
+from rudp_smtp.experiment.tables import Invocation, Results, write_tables
+from rudp_smtp.experiment.trace_table import write_trace
+from tests.experiment import invented
+
+NAMES = ["latency_ecdf.png", "latency_ecdf.svg", "time_sequence.png", "time_sequence.svg"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("results")
+    scenario = invented.scenario(replications=3)
+    runs = plan(scenario)
+    write_tables(made, Results(scenario, runs, [invented.perform(run) for run in runs]), Invocation([], 0, 0.0))
+    write_trace(made, runs[0], invented.simulate)
+    return made
+
+
+def test_every_figure_is_drawn_as_svg_and_png_to_the_same_bytes_each_time(folder: Path) -> None:
+    paths = draw_figures(folder)
+    assert sorted(path.name for path in paths) == NAMES
+    first = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in draw_figures(folder)] == first
+    assert all(
+        content.startswith(b"\x89PNG") for path, content in zip(paths, first, strict=True) if path.suffix == ".png"
+    )
+
+
+def test_an_svg_names_no_date_and_no_program_version(folder: Path) -> None:
+    draw_figures(folder)
+    for name in ("latency_ecdf.svg", "time_sequence.svg"):
+        assert "<dc:date>" not in (folder / name).read_text()
+
+
+def test_figures_import_nothing_of_ours_that_simulates() -> None:
+    code = "import sys, rudp_smtp.experiment.figures; print(*sorted(m for m in sys.modules if 'rudp_smtp' in m))"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    simulating = ("link", "drivers", "transport", "workload", "smtp", "experiment.build", "experiment.runner")
+    assert not [name for name in output.split() if name.removeprefix("rudp_smtp.").startswith(simulating)]
+
+
+def test_a_run_in_which_nothing_happened_is_drawn_too(tmp_path: Path) -> None:
+    scenario = invented.scenario(replications=1, losses=("0%",))
+    runs = plan(scenario)
+    results = Results(scenario, runs, [record(invented.empty_facts(runs[0]))])
+    write_tables(tmp_path, results, Invocation([], 0, 0.0))
+    write_trace(tmp_path, runs[0], lambda run, sink: None)
+    assert sorted(path.name for path in draw_figures(tmp_path)) == NAMES
+
+
+def test_more_cells_than_colours_and_very_late_messages_are_drawn_too(tmp_path: Path) -> None:
+    scenario = invented.scenario(replications=1, losses=tuple(f"{percent}%" for percent in range(9)))
+    runs = plan(scenario)
+    facts = [invented.facts(run) for run in runs]
+    late = facts[0].report.deliveries[0]
+    late.completed_at = 90_000_000_000
+    facts[1].report.deliveries[0].completed_at = None
+    results = Results(scenario, runs, [record(fact) for fact in facts])
+    write_tables(tmp_path, results, Invocation([], 0, 0.0))
+    write_trace(tmp_path, runs[0], invented.simulate)
+    assert sorted(path.name for path in draw_figures(tmp_path)) == NAMES

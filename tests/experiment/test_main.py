@@ -1,0 +1,208 @@
+"""The command as a person uses it: what it writes, what it says, its exit status, and that it can be stopped."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rudp_smtp.cli.__main__ import main as cli
+from rudp_smtp.experiment.__main__ import main
+
+SCENARIO = """schema: 1
+name: tiny
+seed: 3
+replications: 2
+network:
+  both:
+    delay: {time: 5ms}
+    rate: 20mbit
+    loss: {model: random, p: 5%}
+transport: {name: rudp}
+workload: {name: smtp, messages: 2, size: 3KiB}
+vary:
+  network.both.loss.p: [0%, 20%]
+executor: serial
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test works in a folder of its own: nothing is ever written into the project's results."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(SCENARIO)
+    return tmp_path
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than all the rest, and has tests of its own."""
+    monkeypatch.setattr("rudp_smtp.experiment.figures.draw_figures", lambda folder: [])
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """All that must be the same bytes: everything but the manifest."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".json"}
+
+
+def command(*arguments: str, **environment: str) -> list[str]:
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    return ["env", *variables, sys.executable, "-m", "rudp_smtp.experiment", "tiny.yaml", *arguments]
+
+
+def test_a_run_writes_everything_and_prints_a_table(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml"]) == 0
+    output = capsys.readouterr().out
+    assert "delivered" in output
+    assert "4/4" in output
+    written = {path.name for path in (here / "results" / "tiny").iterdir()}
+    assert written == {
+        "runs", "runs.csv", "messages.csv", "links.csv", "summary.csv", "manifest.json", "trace.csv",
+        "latency_ecdf.svg", "latency_ecdf.png", "time_sequence.svg", "time_sequence.png",
+    }  # fmt: skip
+    assert all(name in output for name in written - {"runs"})
+    assert len(list((here / "results" / "tiny" / "runs").iterdir())) == 4
+    with (here / "results" / "tiny" / "messages.csv").open(newline="") as file:
+        assert [(row["status"], row["is_intact"]) for row in csv.DictReader(file)] == [("delivered", "true")] * 8
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_is_stored_is_kept_unless_fresh(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml"]) == 0
+    first = tables(here / "results" / "tiny")
+    capsys.readouterr()
+    assert main(["tiny.yaml"]) == 0
+    assert "4 of them stored before" in capsys.readouterr().out
+    assert main(["tiny.yaml", "--fresh"]) == 0
+    assert "0 of them stored before" in capsys.readouterr().out
+    assert main(["tiny.yaml", "--replications", "3"]) == 0
+    assert "4 of them stored before" in capsys.readouterr().out
+    assert main(["tiny.yaml"]) == 0
+    assert tables(here / "results" / "tiny") == first
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_list_says_what_would_run_and_runs_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", "--list"]) == 0
+    assert "4 of 4 runs to do" in capsys.readouterr().out
+    assert not (here / "results").exists()
+    assert main(["tiny.yaml", "--set", "vary=null"]) == 0
+    capsys.readouterr()
+    assert main(["tiny.yaml", "--list", "--set", "vary=null", "--replications", "5"]) == 0
+    assert "3 of 5 runs to do" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_options_change_the_scenario(here: Path) -> None:
+    arguments = ["--seed", "4", "--set", "workload.messages=1", "--set", "vary=null", "--replications", "1"]
+    assert cli(["experiment", "tiny.yaml", "--output", "elsewhere", *arguments]) == 0
+    with (here / "elsewhere" / "runs.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["workload.messages"] == "1"
+    assert row["delivered_count"] == "1"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_cannot_deliver_ends_by_its_limit_with_status_1(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["--set", "vary.network.both.loss.p=[0%, 100%]", "--set", "limits.time=20s"]
+    assert main(["tiny.yaml", *settings]) == 1
+    errors = capsys.readouterr().err
+    assert errors.count("not everything was delivered") == 2
+    assert "network.both.loss.p=100%, seed" in errors
+    assert "2 of 2 messages undelivered" in errors
+    with (here / "results" / "tiny" / "runs.csv").open(newline="") as file:
+        stops = [(row["stop"], row["delivered_count"]) for row in csv.DictReader(file)]
+    assert stops[:2] == [("done", "2")] * 2
+    assert all(stop != "done" and delivered == "0" for stop, delivered in stops[2:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "vary.network.both.loss.p=[130%]"], "130%"),
+        (["--set", "network.both.rate=20"], "has no unit"),
+        (["--set", "nonsense"], "expected KEY=VALUE"),
+        (["--set", "network.both.los.p=1%"], "did you mean"),
+        (["--output", "tiny.yaml/results"], "cannot write to the output folder"),
+        (["--seed", "x"], "seed"),
+        (["--replications", "0"], "replications"),
+    ],
+)
+def test_bad_input_is_said_in_one_line_with_status_2(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(["tiny.yaml", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert not captured.out
+    assert not (here / "results").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["missing.yaml", "--workers", "0"], ["x.yaml", "--unknown"]])
+def test_bad_arguments_have_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_a_missing_scenario_has_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["missing.yaml"]) == 2
+    assert "missing.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("entrance", [main, cli])
+def test_the_version_is_told(entrance: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        entrance(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("rudp_smtp ")
+
+
+def test_help_waits_for_no_library() -> None:
+    code = "import sys, rudp_smtp.cli.__main__, rudp_smtp.experiment.__main__; print(*sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"numpy", "matplotlib", "pydantic", "yaml", "rich", "multiprocessing"} & set(output.split())
+
+
+def test_workers_and_hash_seeds_change_no_byte(here: Path) -> None:
+    for workers, hash_seed in (("1", "1"), ("2", "2")):
+        arguments = ("--workers", workers, "--output", workers)
+        subprocess.run(command(*arguments, PYTHONHASHSEED=hash_seed), check=True, capture_output=True)
+    assert tables(here / "1") == tables(here / "2")
+    assert main(["tiny.yaml", "--output", "serial"]) == 0
+    assert tables(here / "serial") == tables(here / "1")
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_stopped_command_loses_no_finished_run_and_goes_on(
+    here: Path, capfd: pytest.CaptureFixture[str], number: signal.Signals, status: int
+) -> None:
+    """The signal goes to the whole group, as from a terminal or from the system."""
+    arguments = ("--replications", "40", "--output", "stopped")
+    runs = here / "stopped" / "runs"
+    with subprocess.Popen(command(*arguments, "--workers", "2"), start_new_session=True) as process:
+        while process.poll() is None and not (runs.exists() and any(runs.glob("[0-9a-f]*.json"))):
+            os.sched_yield()
+        os.killpg(process.pid, number)
+        assert process.wait() == status
+    finished = {path: path.read_bytes() for path in runs.glob("[0-9a-f]*.json")}
+    assert 0 < len(finished) < 80
+    errors = capfd.readouterr().err
+    if number == signal.SIGINT:
+        assert f"interrupted: {len(finished)} of 80 runs are finished" in errors
+        assert "Traceback" not in errors
+    assert main(["tiny.yaml", *arguments]) == 0
+    assert all(path.read_bytes() == content for path, content in finished.items())
+    assert f"{len(finished)} of them stored before" in capfd.readouterr().out
+    resumed = tables(here / "stopped")
+    assert main(["tiny.yaml", *arguments, "--fresh"]) == 0
+    assert tables(here / "stopped") == resumed

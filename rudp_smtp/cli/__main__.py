@@ -17,8 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     experiment.configure(command)
     command.set_defaults(run=experiment.run)
-    options = parser.parse_args(arguments)
-    status: int = options.run(options)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(given)
+    status: int = options.run(options, given)
     return status
 
 

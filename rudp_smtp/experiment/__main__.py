@@ -28,7 +28,7 @@ kept, so the same command goes on after an interruption. Writes CSV tables, a ma
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rudp_smtp.experiment", description=DESCRIPTION)
     configure(parser)
-    return run(parser.parse_args(arguments))
+    return run(parser.parse_args(arguments), sys.argv[1:] if arguments is None else arguments)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,9 +51,9 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Do what the arguments say; the exit status."""
-    command = _Command(options)
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Do what the arguments say, parsed and as they were given; the exit status."""
+    command = _Command(options, arguments)
     try:
         return command.list_runs() if options.only_list else command.run()
     except ConfigError as error:
@@ -74,8 +74,9 @@ def run(options: argparse.Namespace) -> int:
 class _Command:
     """One invocation."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, arguments: Sequence[str]) -> None:
         self._options = options
+        self._arguments = arguments
         self._runner: Runner | None = None
         self._folder = Path()
 
@@ -139,7 +140,7 @@ class _Command:
 
         assert self._runner is not None
         progress = self._runner.progress
-        invocation = Invocation(sys.argv[1:], progress.reused, progress.seconds)
+        invocation = Invocation(self._arguments, progress.reused, progress.seconds)
         paths = write_tables(self._folder, results, invocation)
         paths += [write_trace(self._folder, results.runs[0]), *draw_figures(self._folder)]
         console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
@@ -148,8 +149,8 @@ class _Command:
         console.print(summary_table(results))
         print(f"in {self._folder}: {', '.join(path.name for path in paths)}")
         incomplete = problems(results)
-        for line in incomplete:
-            print(f"not everything was delivered: {line}", file=sys.stderr)
+        if incomplete:
+            print("not everything was delivered:", *incomplete, sep="\n  ", file=sys.stderr)
         return INCOMPLETE if incomplete else OK
 
     def tell_interruption(self) -> None:

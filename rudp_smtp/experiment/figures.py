@@ -148,7 +148,7 @@ def draw_latencies(rows: Sequence[Row], varied: Sequence[str], name: str) -> Fig
 
 def _draw_curve(axes: Axes, curve: _Curve, place: int, with_single_runs: bool) -> None:
     colour = COLOURS[place % len(COLOURS)]
-    style = LINE_STYLES[(place + place // len(COLOURS)) % len(LINE_STYLES)]
+    style = LINE_STYLES[place % len(LINE_STYLES)]  # seven colours, four styles: 28 curves that differ
     if with_single_runs:
         for latencies in curve.runs.values():
             size = curve.messages / len(curve.runs)
@@ -280,8 +280,7 @@ def draw_time_sequence(rows: Sequence[Row], name: str) -> Figure:
     first = _most_lossy(drawn)
     _draw_packets(whole, drawn, acked, scale=0.6)
     _draw_packets(detail, drawn, acked, scale=1.0)
-    whole.set_xlim(left=0)
-    whole.set_ylim(bottom=0)
+    _show(whole, drawn)
     _show(detail, drawn[first : first + DETAIL_PACKETS])
     box = dict(zip(("left", "right", "bottom", "top"), (*detail.get_xlim(), *detail.get_ylim()), strict=True))
     whole.fill_between([box["left"], box["right"]], box["bottom"], box["top"], color=SHADE, zorder=0)
@@ -305,8 +304,8 @@ def _show(axes: Axes, packets: Sequence[_Sent]) -> None:
     """Zoom in on these packets, with some space around them."""
     times, offsets = [packet.time for packet in packets], [packet.middle() / 1000 for packet in packets]
     for limit, values in ((axes.set_xlim, times), (axes.set_ylim, offsets)):
-        space = (max(values) - min(values)) * 0.04 + 1
-        limit(max(0, min(values) - space), max(values) + space)
+        space = (max(values) - min(values)) * 0.03 + 1
+        limit(min(values) - space, max(values) + space)
 
 
 def _draw_packets(axes: Axes, packets: Sequence[_Sent], acked: Sequence[_Acked], scale: float) -> None:

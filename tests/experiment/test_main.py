@@ -113,9 +113,8 @@ def test_a_run_that_cannot_deliver_ends_by_its_limit_with_status_1(
     settings = ["--set", "vary.network.both.loss.p=[0%, 100%]", "--set", "limits.time=20s"]
     assert main(["tiny.yaml", *settings]) == 1
     errors = capsys.readouterr().err
-    assert errors.count("not everything was delivered") == 2
-    assert "network.both.loss.p=100%, seed" in errors
-    assert "2 of 2 messages undelivered" in errors
+    assert errors.startswith("not everything was delivered:\n  network.both.loss.p=100%, seed")
+    assert errors.count("2 of 2 messages undelivered") == 2
     with (here / "results" / "tiny" / "runs.csv").open(newline="") as file:
         stops = [(row["stop"], row["delivered_count"]) for row in csv.DictReader(file)]
     assert stops[:2] == [("done", "2")] * 2
@@ -179,6 +178,15 @@ def test_workers_and_hash_seeds_change_no_byte(here: Path) -> None:
     assert tables(here / "1") == tables(here / "2")
     assert main(["tiny.yaml", "--output", "serial"]) == 0
     assert tables(here / "serial") == tables(here / "1")
+
+
+def test_two_commands_in_one_folder_at_once_do_not_harm_each_other(here: Path) -> None:
+    both = [subprocess.Popen(command("--output", "shared"), stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    shared = tables(here / "shared")
+    assert not list((here / "shared").rglob("*.tmp"))
+    assert main(["tiny.yaml", "--output", "alone"]) == 0
+    assert tables(here / "alone") == shared
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -234,15 +234,14 @@ class Pair:
                 self._drain(side)
 
     def _drain(self, side: Side) -> None:
-        """Pull outputs until there are none: rule 2's order."""
+        """Pull outputs until there are none: what the application answers to events goes into the next datagram."""
         is_busy = True
         while is_busy:
+            while (told := side.endpoint.next_event()) is not None:
+                side.take(*told)
             is_busy = False
             while (outgoing := side.endpoint.next_datagram(self.now)) is not None:
                 self._send(side, outgoing[0])
-                is_busy = True
-            while (told := side.endpoint.next_event()) is not None:
-                side.take(*told)
                 is_busy = True
 
     def _send(self, side: Side, data: bytes) -> None:

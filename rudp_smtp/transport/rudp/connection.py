@@ -3,13 +3,12 @@
 from collections import deque
 
 from rudp_smtp.errors import ErrorCode, LocalProtocolError, PacketDecodeError, RemoteProtocolError
-from rudp_smtp.trace import PacketDropped, PacketReceived
+from rudp_smtp.trace import PacketDropped, PacketReceived, VantagePoint
 from rudp_smtp.transport import Address, Event, Transport, TransportStats
 from rudp_smtp.transport.rudp.assemble import Assembler
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.handshake import Handshake
-from rudp_smtp.transport.rudp.lifecycle import VantagePoint
 from rudp_smtp.transport.rudp.parts import make_parts
 from rudp_smtp.transport.rudp.receive import Receiver
 from rudp_smtp.transport.rudp.state import State

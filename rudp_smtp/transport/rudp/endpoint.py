@@ -6,12 +6,11 @@ from heapq import heappop, heappush, heapreplace
 
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import PacketDecodeError
-from rudp_smtp.trace import PacketDropped, Sink
+from rudp_smtp.trace import PacketDropped, Sink, VantagePoint
 from rudp_smtp.transport import Address, Event, Transport, TransportStats
 from rudp_smtp.transport.rudp.config import DATAGRAM_SIZE_MIN, TransportConfig
 from rudp_smtp.transport.rudp.connection import Connection
 from rudp_smtp.transport.rudp.handshake import Handshake
-from rudp_smtp.transport.rudp.lifecycle import VantagePoint
 from rudp_smtp.transport.rudp.state import State
 from rudp_smtp.wire.frames import HelloFrame
 from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet, destination_connection_id

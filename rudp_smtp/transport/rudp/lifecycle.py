@@ -2,7 +2,7 @@
 
 from rudp_smtp.errors import ErrorCode
 from rudp_smtp.recovery.rtt import RttEstimator
-from rudp_smtp.trace import ConnectionStateUpdated, Sink
+from rudp_smtp.trace import ConnectionStateUpdated, VantagePoint
 from rudp_smtp.transport import Closed
 from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.state import TRANSITIONS, Input, Machine, State
@@ -12,17 +12,6 @@ from rudp_smtp.wire.frames import ConnectionCloseFrame
 DRAIN_TIMEOUTS = 3  # RFC 9000 section 10.2: this many probe time-outs; our CONNECTION_CLOSE is repeated at each
 IDLE_TIMEOUTS_MIN = 3  # RFC 9000 section 10.1: an idle timeout is at least this many probe time-outs
 GRANULARITY = MILLISECOND  # RFC 9002 section 6.1.2
-
-
-class VantagePoint:
-    """Where facts are seen from, host and connection, and who listens."""
-
-    __slots__ = ("connection", "host", "sink")
-
-    def __init__(self, sink: Sink | None, host: str, connection: int) -> None:
-        self.sink = sink
-        self.host = host
-        self.connection = connection
 
 
 class Lifecycle:

@@ -8,11 +8,12 @@ from rudp_smtp.recovery.congestion import CONTROLLERS
 from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS
 from rudp_smtp.recovery.recovery import Recovery
 from rudp_smtp.recovery.timer import TIMERS
+from rudp_smtp.trace import VantagePoint
 from rudp_smtp.transport import TransportStats
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.handshake import Handshake
-from rudp_smtp.transport.rudp.lifecycle import Lifecycle, VantagePoint
+from rudp_smtp.transport.rudp.lifecycle import Lifecycle
 from rudp_smtp.transport.rudp.outbox import Outbox
 from rudp_smtp.transport.rudp.streams import Streams
 
@@ -44,9 +45,7 @@ def make_parts(config: TransportConfig, handshake: Handshake, events: Events, va
         max_ack_delay=config.max_ack_delay,
         max_datagram_size=config.max_datagram_size,
         is_client=handshake.is_client,
-        sink=vantage.sink,
-        host=vantage.host,
-        connection=vantage.connection,
+        vantage=vantage,
     )
     lifecycle = Lifecycle(
         rtt=recovery.rtt,

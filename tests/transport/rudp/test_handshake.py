@@ -1,0 +1,174 @@
+"""One round trip, whatever of it is lost; one connection, however often its first flight comes."""
+
+from itertools import product
+
+import pytest
+
+from rudp_smtp.errors import ErrorCode
+from rudp_smtp.trace import ConnectionStateUpdated, ListSink
+from rudp_smtp.transport import Closed, Established, Event, StreamOpened, Transport
+from rudp_smtp.transport.rudp import Rudp
+from rudp_smtp.units import MILLISECOND
+from rudp_smtp.wire.frames import AckFrame, HelloFrame, PaddingFrame, StreamFrame
+from rudp_smtp.wire.packet import INITIAL, decode_packet
+from tests.helpers import Pair, make_pair
+from tests.transport.rudp.puppet import LIMITS, Puppet
+
+GREETING = b"220 mail.example ready\r\n"
+
+
+def greeting_pair(**options: str) -> Pair:
+    """A server that speaks first on every stream it is offered."""
+    pair = make_pair(**options)  # type: ignore[arg-type]
+
+    def greet(transport: Transport, event: Event) -> None:
+        if isinstance(event, StreamOpened):
+            transport.send(event.stream_id, GREETING)
+
+    pair.server.application = greet
+    pair.connect()
+    pair.client.open_stream()
+    return pair
+
+
+def test_a_server_that_speaks_first_is_heard_after_one_round_trip() -> None:
+    pair = greeting_pair(delay="20ms")
+    pair.run_until(lambda: pair.client_received == GREETING)
+    assert pair.now == 40 * MILLISECOND
+    assert pair.client.is_established
+
+
+def test_the_first_flight_names_streams_and_is_padded_and_the_answer_is_one_packet() -> None:
+    pair = greeting_pair()
+    pair.run_until(lambda: pair.client.is_established)
+    (_, first), (_, answer) = pair.forward.sent[0], pair.reverse.sent[0]
+    assert len(first) == 1200
+    assert [type(frame) for frame in decode_packet(first).frames] == [HelloFrame, StreamFrame, PaddingFrame]
+    assert [type(frame) for frame in decode_packet(answer).frames] == [AckFrame, HelloFrame, StreamFrame]
+
+
+def test_the_clients_octets_wait_for_the_servers_hello() -> None:
+    pair = make_pair(delay="20ms")
+    pair.connect()
+    pair.client.send(b"early", fin=True)
+    pair.run_until(lambda: pair.server.finished == {0})
+    assert pair.server_received == b"early"
+    assert pair.now == 60 * MILLISECOND
+
+
+def test_both_sides_are_told_once() -> None:
+    sink = ListSink()
+    pair = make_pair(sink=sink)
+    pair.connect()
+    pair.run_until_idle()
+    assert pair.client.told(Established) == pair.server.told(Established) == [Established()]
+    states = [(fact.host, fact.state) for fact in sink.facts if isinstance(fact, ConnectionStateUpdated)]
+    assert states == [
+        ("client", "handshake"),
+        ("server", "handshake"),
+        ("client", "established"),
+        ("server", "established"),
+    ]
+
+
+def test_a_lost_first_flight_is_repeated_early_under_a_new_packet_number() -> None:
+    pair = greeting_pair(delay="20ms")
+    pair.forward.drop([0])
+    pair.run_until(lambda: pair.client_received == GREETING)
+    assert pair.now < 400 * MILLISECOND
+    assert [decode_packet(data).packet_number for _, data in pair.forward.sent[:2]] == [0, 1]
+
+
+@pytest.mark.parametrize("lost", list(product([0, 1], repeat=5)))
+def test_any_loss_among_the_first_packets_is_repaired(lost: tuple[int, ...]) -> None:
+    pair = greeting_pair(delay="20ms")
+    pair.forward.drop([index for index in range(3) if lost[index]])
+    pair.reverse.drop([index for index in range(2) if lost[3 + index]])
+    pair.client.send(b"EHLO\r\n")
+    pair.run_until_idle()
+    assert pair.client_received == GREETING
+    assert pair.server_received == b"EHLO\r\n"
+    assert len(pair.server.transports) == 1
+
+
+def test_a_repeated_first_flight_makes_one_connection_and_brings_the_answer_again() -> None:
+    pair = greeting_pair(delay="20ms")
+    pair.reverse.drop([0])
+    pair.forward.duplicate([0, 1])
+    pair.run_until(lambda: pair.client_received == GREETING)
+    assert len(pair.server.transports) == 1
+    assert pair.now < 500 * MILLISECOND
+
+
+def test_a_path_slower_than_the_first_timeout_still_makes_one_connection() -> None:
+    pair = greeting_pair(delay="600ms")
+    pair.run_until_idle()
+    assert pair.client_received == GREETING
+    assert len(pair.server.transports) == 1
+    assert pair.server.endpoint.total_stats().packets_dropped == 0
+
+
+def test_the_client_gives_up_when_nobody_answers() -> None:
+    pair = make_pair()
+    pair.connect()
+    pair.cut()
+    pair.run_for("60s")
+    assert pair.client.closed == Closed("idle_timeout", 0, "")
+    assert pair.client.endpoint.connection_count == 0
+    assert pair.client.endpoint.next_timeout() is None
+    assert 5 <= pair.forward.count <= 20  # backed off
+
+
+def test_a_server_that_does_not_accept_is_silent() -> None:
+    pair = make_pair()
+    pair.inject(pair.client, b"\x50" + bytes(1199), "server")
+    assert pair.forward.count == 0
+    assert pair.client.endpoint.total_stats().packets_dropped == 1
+
+
+def test_the_last_packet_of_the_handshake_asks_for_an_acknowledgement() -> None:
+    pair = make_pair(delay="20ms")
+    pair.connect()
+    pair.forward.drop([1])  # so its loss is noticed by the client, whatever the server may still send
+    pair.run_until_idle()
+    assert pair.server.is_established
+
+
+def test_connection_ids_depend_on_the_draws_alone() -> None:
+    first, again, other = make_pair(seed=1), make_pair(seed=1), make_pair(seed=2)
+    for pair in (first, again, other):
+        pair.connect()
+        pair.run_until_idle()
+    assert first.forward.sent == again.forward.sent
+    ids = {(packet.destination_connection_id, packet.source_connection_id) for packet in initials(first, other)}
+    assert len(ids) == 4
+
+
+def initials(*pairs: Pair) -> list[object]:
+    packets = [decode_packet(data) for pair in pairs for way in (pair.forward, pair.reverse) for _, data in way.sent]
+    return [packet for packet in packets if packet.kind == INITIAL]
+
+
+def test_the_peers_smaller_datagrams_are_obeyed() -> None:
+    pair = make_pair(client=Rudp(max_datagram_size=1472), server=Rudp(max_datagram_size=1250))
+    pair.connect()
+    pair.client.send(bytes(50_000), fin=True)
+    pair.run_until_idle()
+    assert pair.server.finished == {0}
+    assert max(len(data) for _, data in pair.forward.sent) == 1250
+
+
+def test_the_same_hello_again_is_no_offence() -> None:
+    puppet = Puppet().connect()
+    puppet.say(LIMITS)
+    assert not puppet.close_codes
+
+
+def test_a_server_that_changes_its_connection_id_is_not_believed() -> None:
+    pair = make_pair()
+    pair.connect()
+    pair.run_until(lambda: pair.client.is_established)
+    answer = bytearray(pair.reverse.sent[0][1])
+    assert ErrorCode.NO_ERROR == 0
+    pair.inject(pair.client, bytes(answer), "server")  # a mere copy
+    assert pair.client.endpoint.total_stats().packets_duplicate == 1

@@ -120,6 +120,17 @@ class Sink(Protocol):
     def emit(self, fact: Fact) -> None: ...
 
 
+class VantagePoint:
+    """Where facts are seen from, host and connection, and who listens."""
+
+    __slots__ = ("connection", "host", "sink")
+
+    def __init__(self, sink: Sink | None, host: str, connection: int) -> None:
+        self.sink = sink
+        self.host = host
+        self.connection = connection
+
+
 class ListSink:
     """Keeps every fact, in order."""
 

@@ -13,7 +13,7 @@ from rudp_smtp.recovery.pacing import Pacer
 from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.recovery.sent import Ranges, SentPacket, SentPackets
 from rudp_smtp.recovery.timer import RtoEstimator
-from rudp_smtp.trace import MetricsUpdated, PacketAcked, PacketLost, Sink, SpuriousLoss
+from rudp_smtp.trace import MetricsUpdated, PacketAcked, PacketLost, Sink, SpuriousLoss, VantagePoint
 from rudp_smtp.units import MILLISECOND
 
 GRANULARITY = MILLISECOND  # kGranularity, RFC 9002 section 6.1.2
@@ -82,10 +82,8 @@ class Recovery:
         initial_rtt: int,
         max_ack_delay: int,
         max_datagram_size: int,
-        is_client: bool = False,
-        sink: Sink | None = None,
-        host: str = "",
-        connection: int = 0,
+        is_client: bool,
+        vantage: VantagePoint,
     ) -> None:
         self.rtt = RttEstimator(initial_rtt)
         self.sent = SentPackets()
@@ -106,9 +104,9 @@ class Recovery:
         self._expiry_time = 0  # when the timer last expired: it starts again there, whether or not a probe was sent
         self._first_sample_time: int | None = None
         self._loss_run = LossRun()
-        self._sink = sink
-        self._host = host
-        self._connection = connection
+        self._sink = vantage.sink
+        self._host = vantage.host
+        self._connection = vantage.connection
 
     # Inputs
 

@@ -96,14 +96,9 @@ class SentPackets:
             acked, spurious = self._match_known(ranges)
         next_number = self.largest_acked + 1
         if first_stop > next_number:
-            if first_start <= next_number:
-                pop = self.outstanding.pop
-                for number in range(next_number, first_stop):
-                    packet = pop(number, None)
-                    if packet is not None:
-                        acked.append(packet)
-            else:
-                self._walk(ranges, next_number, acked)
+            if first_start > next_number:
+                next_number = self._walk_gaps(ranges, next_number, acked)
+            self._take(next_number, first_stop, acked)
             self.largest_acked = first_stop - 1
             self._ranges = ranges
         for packet in acked:
@@ -151,24 +146,35 @@ class SentPackets:
         self.bytes_in_flight = 0
         self.ack_eliciting_in_flight = 0
 
-    def _walk(self, ranges: Ranges, next_number: int, acked: list[SentPacket]) -> None:
-        """Acknowledge or miss every packet from `next_number` to the largest of `ranges`, which leave gaps there."""
-        outstanding = self.outstanding
+    def _take(self, start: int, stop: int, acked: list[SentPacket]) -> None:
+        """Acknowledge what is outstanding of [start, stop)."""
+        pop = self.outstanding.pop
+        for number in range(start, stop):
+            packet = pop(number, None)
+            if packet is not None:
+                acked.append(packet)
+
+    def _walk_gaps(self, ranges: Ranges, next_number: int, acked: list[SentPacket]) -> int:
+        """Acknowledge or miss every packet from `next_number` up to the first range; where that starts."""
         fresh = [(start, stop) for start, stop in ranges if stop > next_number]
         for start, stop in reversed(fresh):
-            for number in range(next_number, start):
-                packet = outstanding.get(number)
-                if packet is None:
-                    continue
-                if packet.is_in_flight:
-                    self.missing.append(packet)
-                else:
-                    del outstanding[number]
-            for number in range(max(start, next_number), stop):
-                packet = outstanding.pop(number, None)
-                if packet is not None:
-                    acked.append(packet)
+            self._miss(next_number, start)
             next_number = stop
+            if stop < fresh[0][1]:
+                self._take(start, stop, acked)
+        return fresh[0][0]
+
+    def _miss(self, start: int, stop: int) -> None:
+        """Note what is in flight of [start, stop) as missing; forget what is not."""
+        outstanding = self.outstanding
+        for number in range(start, stop):
+            packet = outstanding.get(number)
+            if packet is None:
+                continue
+            if packet.is_in_flight:
+                self.missing.append(packet)
+            else:
+                del outstanding[number]
 
     def _match_known(self, ranges: Ranges) -> tuple[list[SentPacket], Sequence[SentPacket]]:
         """Compare `ranges` with the packets missing and those declared lost, unless they say nothing new of them."""

@@ -9,7 +9,7 @@ from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.recovery.timer import TIMERS
 from rudp_smtp.registry import Spec
-from rudp_smtp.trace import Sink
+from rudp_smtp.trace import Sink, VantagePoint
 from rudp_smtp.units import MILLISECOND
 
 MDS = 1200  # max_datagram_size
@@ -62,8 +62,7 @@ def new_recovery(
         max_ack_delay=0,
         max_datagram_size=MDS,
         is_client=is_client,
-        sink=sink,
-        host="client",
+        vantage=VantagePoint(sink, "client", 0),
     )
 
 

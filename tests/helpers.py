@@ -36,19 +36,18 @@ LOST = Fate(delays=())
 
 
 class Direction:
-    """One way of the path. Datagrams are counted from 0; `sent` keeps what went in, whatever became of it."""
+    """One way of the path. Datagrams are counted from 0; `sent` keeps what went in, whatever became of it, unless
+    the test says otherwise."""
 
     def __init__(self, delay: int, rate: int | None) -> None:
         self.delay = delay
         self.rate = rate
         self.fates: dict[int, Fate] = {}
         self.is_cut = False
+        self.is_kept = True
+        self.count = 0
         self.sent: list[tuple[int, bytes]] = []
         self._free_at = 0
-
-    @property
-    def count(self) -> int:
-        return len(self.sent)
 
     def drop(self, indexes: Iterable[int]) -> None:
         self.fates |= dict.fromkeys(indexes, LOST)
@@ -64,8 +63,10 @@ class Direction:
 
     def carry(self, data: bytes, now: int, is_lost: bool) -> list[tuple[int, bytes]]:
         """When and as what a datagram arrives."""
-        fate = LOST if self.is_cut or is_lost else self.fates.get(len(self.sent), Fate())
-        self.sent.append((now, data))
+        fate = LOST if self.is_cut or is_lost else self.fates.get(self.count, Fate())
+        self.count += 1
+        if self.is_kept:
+            self.sent.append((now, data))
         if self.rate is not None:
             self._free_at = max(self._free_at, now) + len(data) * 8 * SECOND // self.rate
             now = self._free_at

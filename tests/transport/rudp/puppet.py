@@ -2,10 +2,12 @@
 
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.trace import Sink
-from rudp_smtp.transport import Event
+from rudp_smtp.transport import Event, Transport
 from rudp_smtp.transport.rudp import Rudp
+from rudp_smtp.transport.rudp.endpoint import Endpoint
 from rudp_smtp.wire.frames import ConnectionCloseFrame, Frame, HelloFrame, PaddingFrame
 from rudp_smtp.wire.packet import INITIAL, ONE_RTT, Packet, decode_packet, encode_packet
+from tests.helpers import Side
 
 LIMITS = HelloFrame(
     max_idle_timeout=30 * 10**9,
@@ -13,6 +15,12 @@ LIMITS = HelloFrame(
     initial_max_stream_data=1 << 20,
     initial_max_streams=100,
 )
+
+
+def connections_of(side: Side) -> int:
+    """Connections a host of a Pair has not forgotten yet."""
+    assert isinstance(side.endpoint, Endpoint)
+    return side.endpoint.connection_count
 
 
 class Puppet:
@@ -25,6 +33,7 @@ class Puppet:
         self.server_id = 0
         self.packets: list[Packet] = []
         self.events: list[Event] = []
+        self.transports: list[Transport] = []
         self._packet_number = 0
 
     @property
@@ -34,6 +43,11 @@ class Puppet:
     @property
     def close_codes(self) -> list[int]:
         return [frame.error_code for frame in self.heard if isinstance(frame, ConnectionCloseFrame)]
+
+    @property
+    def transport(self) -> Transport:
+        """The server's end of the connection."""
+        return self.transports[0]
 
     def connect(self, *frames: Frame, size: int = 1200) -> "Puppet":
         """Say HELLO, and prove the address."""
@@ -50,6 +64,9 @@ class Puppet:
         return self.deliver(encode_packet(packet))
 
     def say(self, *frames: Frame) -> list[Frame]:
+        """Say frames, or only let the server say what it has to."""
+        if not frames:
+            return self._drain()
         return self.deliver(encode_packet(Packet(ONE_RTT, self.server_id, self._packet_number, list(frames))))
 
     def deliver(self, data: bytes, remote: str = "client") -> list[Frame]:
@@ -72,6 +89,7 @@ class Puppet:
     def _drain(self) -> list[Frame]:
         heard: list[Frame] = []
         while (told := self.server.next_event()) is not None:
+            self.transports.append(told[0])
             self.events.append(told[1])
         while (outgoing := self.server.next_datagram(self.now)) is not None:
             packet = decode_packet(outgoing[0])

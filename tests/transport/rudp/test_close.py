@@ -9,6 +9,7 @@ from rudp_smtp.units import MILLISECOND, SECOND
 from rudp_smtp.wire.frames import ConnectionCloseFrame, Frame
 from rudp_smtp.wire.packet import decode_packet
 from tests.helpers import Direction, Pair, connected_pair, make_pair
+from tests.transport.rudp.puppet import connections_of
 
 
 def closes(way: Direction) -> int:
@@ -19,7 +20,7 @@ def closes(way: Direction) -> int:
 
 def assert_forgotten(pair: Pair) -> None:
     for side in (pair.client, pair.server):
-        assert side.endpoint.connection_count == 0
+        assert connections_of(side) == 0
         assert side.endpoint.next_timeout() is None
         assert len(side.told(Closed)) == 1
 
@@ -80,7 +81,7 @@ def test_a_close_nobody_hears_ends_by_itself() -> None:
     pair.cut()
     started = pair.now
     pair.client.transport.close(pair.now)
-    pair.run_until(lambda: pair.client.endpoint.connection_count == 0)
+    pair.run_until(lambda: connections_of(pair.client) == 0)
     assert pair.now - started < SECOND
     assert closes(pair.forward) == 3
     assert pair.client.closed == Closed("local", 0, "")
@@ -127,8 +128,8 @@ def test_a_reset_before_the_handshake_is_done_leaves_nothing_behind() -> None:
     pair.connect()
     pair.client.transport.reset(1, "changed my mind", pair.now)
     pair.run_until_idle()
-    assert pair.client.endpoint.connection_count == 0
-    assert pair.server.endpoint.connection_count == 0
+    assert connections_of(pair.client) == 0
+    assert connections_of(pair.server) == 0
     assert pair.server.transports == []
 
 

@@ -82,7 +82,8 @@ class Runner:
             while pending:
                 finished, _ = wait(pending, REPORT_EVERY, FIRST_COMPLETED)
                 for future in finished:
-                    self._keep(pending.pop(future), future)
+                    self._keep(pending[future], future)
+                    del pending[future]  # only now: Ctrl-C in between leaves it to the last look below
                 self._submit(executor, waiting, pending)
                 self._tell()
             is_complete = True
@@ -108,8 +109,8 @@ class Runner:
         if error is not None:
             self._failures.append((run, error))
             return
-        self._records[run.key] = future.result()
         self._store.save(future.result())
+        self._records[run.key] = future.result()  # after it is stored: what is counted as done is kept
 
     def _tell(self) -> None:
         last = self.progress

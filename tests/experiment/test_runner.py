@@ -9,6 +9,7 @@ import pytest
 
 from rudp_smtp.errors import RunFailed
 from rudp_smtp.experiment.executor import Serial, open_executor
+from rudp_smtp.experiment.records import Record
 from rudp_smtp.experiment.runner import Perform, Progress, Runner, describe
 from rudp_smtp.experiment.store import Store
 from tests.experiment import invented
@@ -31,6 +32,18 @@ class CtrlC(Serial):
             raise KeyboardInterrupt
         self.started += 1
         return super().submit(fn, *args, **kwargs)
+
+
+class CtrlCWhileSaving(Store):
+    """Interrupted once, when the third run is to be stored."""
+
+    saves = 0
+
+    def save(self, record: Record) -> None:
+        self.saves += 1
+        if self.saves == 3:
+            raise KeyboardInterrupt
+        super().save(record)
 
 
 def runner(folder: Path, perform: Perform = invented.perform, reports: list[Progress] | None = None) -> Runner:
@@ -63,6 +76,16 @@ def test_an_interrupted_plan_goes_on_where_it_stopped(tmp_path: Path) -> None:
     resumed = runner(tmp_path)
     assert resumed.run(RUNS, Serial) == EXPECTED
     assert resumed.progress.reused == 2
+
+
+@pytest.mark.parametrize("name", ["serial", "local:2"])
+def test_a_run_that_is_being_stored_when_interrupted_is_kept_and_counted(tmp_path: Path, name: str) -> None:
+    interrupted = Runner(CtrlCWhileSaving(tmp_path), report=lambda progress: None, perform=invented.perform)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run(RUNS, lambda: open_executor(name))
+    stored = [run for run in RUNS if Store(tmp_path).load(run.key) is not None]
+    assert len(stored) >= 3
+    assert interrupted.progress.done == len(stored)
 
 
 @pytest.mark.parametrize("name", ["serial", "local:2"])

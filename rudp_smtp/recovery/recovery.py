@@ -42,17 +42,16 @@ class TimeoutOutcome:
 class Recovery:
     """Owns the sent packets, the round-trip estimate, the pacer and `pto_count`; the window is the controller's.
 
-    Whoever sends asks `send_allowance` only while something waits to be sent, and calls `on_data_exhausted` when
-    nothing more does though the allowance was not used up: that is how growth is withheld from a window that is not
-    filled (RFC 9002 section 7.8).
+    Whoever sends asks `send_allowance` only while something waits to be sent: to be refused means that the window, and
+    not the application, was the limit (RFC 9002 section 7.8).
     """
 
     __slots__ = (
         "_connection",
         "_expiry_time",
+        "_filled_until",
         "_first_sample_time",
         "_host",
-        "_is_app_limited",
         "_is_awaiting_handshake",
         "_is_handshake_complete",
         "_is_rate_stale",
@@ -97,7 +96,7 @@ class Recovery:
         self._max_ack_delay = max_ack_delay
         self._is_handshake_complete = False
         self._is_awaiting_handshake = is_client  # RFC 9002 section 6.2.2.1: only a client can break the deadlock
-        self._is_app_limited = True
+        self._filled_until = 0  # packets below this number belong to a flight that filled the window
         self._loss_time: int | None = None
         self._timeout: int | None = None  # of the timer, from the last ack-eliciting packet; None: ask the plug-in
         self._last_event_time: int | None = None  # when something was last sent or acknowledged
@@ -160,10 +159,6 @@ class Recovery:
             return TimeoutOutcome(self._lose_everything(now), 0)
         return TimeoutOutcome((), PROBES_FIRST if self.pto_count == 1 else PROBES_NEXT)
 
-    def on_data_exhausted(self) -> None:
-        """Nothing waits to be sent, or the peer's credit is used up, while window and pacer would allow more."""
-        self._is_app_limited = True
-
     def set_handshake_complete(self, max_ack_delay: int) -> None:
         """From now on the peer delays acknowledgements as it said, and no probe is due while nothing is in flight."""
         self._is_handshake_complete = True
@@ -200,12 +195,17 @@ class Recovery:
 
     def send_allowance(self, now: int) -> int:
         """Octets that window and pacer let go now; 0 when that is less than a datagram. Probes need not ask."""
-        allowance = self.congestion.congestion_window - self.sent.bytes_in_flight
+        window = self.congestion.congestion_window
+        bytes_in_flight = self.sent.bytes_in_flight
+        allowance = window - bytes_in_flight
         if allowance >= self._max_datagram_size and self._pacer is not None:
             allowance = min(allowance, self._paced_allowance(self._pacer, now))
         if allowance >= self._max_datagram_size:
             return allowance
-        self._is_app_limited = False
+        # To wait for the pacer is not to want for data (RFC 9002 section 7.8). A departure: unless the window is not
+        # even half used, or the bursts of a slow application would grow it without end.
+        if bytes_in_flight * 2 >= window:
+            self._filled_until = self.sent.next_packet_number
         return 0
 
     def pacing_deadline(self, now: int) -> int | None:
@@ -298,10 +298,11 @@ class Recovery:
             return
         rtt = self.rtt
         congestion = self.congestion
-        # RFC 9002 section 7.8: a window with no room for a datagram was used, whatever the application wants now.
-        is_app_limited = (
-            self._is_app_limited and bytes_in_flight + self._max_datagram_size <= congestion.congestion_window
-        )
+        # RFC 9002 section 7.8, for a whole flight as TCP stacks have it: once the window had no room for a datagram,
+        # every packet sent until then counts, or a flight's first acknowledgement would withhold growth from its others.
+        if bytes_in_flight + self._max_datagram_size > congestion.congestion_window:
+            self._filled_until = self.sent.next_packet_number
+        is_app_limited = acked[-1].packet_number >= self._filled_until
         congestion.on_packets_acked(
             acked, Flight(now, bytes_in_flight, rtt.smoothed_rtt, rtt.min_rtt, rtt.latest_rtt, is_app_limited)
         )

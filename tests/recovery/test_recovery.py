@@ -378,7 +378,6 @@ def test_the_window_grows_only_while_it_is_filled() -> None:
     """RFC 9002 section 7.8."""
     recovery = established()
     send(recovery, 3, now=0)
-    recovery.on_data_exhausted()
     recovery.on_ack_received([(0, 3)], 0, RTT)
     assert recovery.congestion.congestion_window == 10 * MDS
     send(recovery, 10, now=RTT)
@@ -387,15 +386,32 @@ def test_the_window_grows_only_while_it_is_filled() -> None:
     assert recovery.congestion.congestion_window == 20 * MDS
 
 
-def test_the_last_data_of_all_still_counts_if_it_filled_the_window() -> None:
-    """RFC 9002 section 7.8: bytes in flight are not below the window then."""
+def test_every_packet_of_a_flight_that_filled_the_window_counts_and_none_sent_after_it() -> None:
+    """RFC 9002 section 7.8: the window was the limit when they were sent, whatever is waiting by now."""
     recovery = established()
     send(recovery, 10, now=0)
-    recovery.on_data_exhausted()
     recovery.on_ack_received([(0, 2)], 0, RTT)
+    send(recovery, 2, now=RTT)
     assert recovery.congestion.congestion_window == 12 * MDS
-    recovery.on_ack_received([(0, 4)], 0, RTT)
-    assert recovery.congestion.congestion_window == 12 * MDS
+    recovery.on_ack_received([(0, 10)], 0, RTT)
+    assert recovery.congestion.congestion_window == 20 * MDS
+    recovery.on_ack_received([(0, 12)], 0, 2 * RTT)
+    assert recovery.congestion.congestion_window == 20 * MDS
+
+
+def test_bursts_that_wait_for_the_pacer_but_use_less_than_half_the_window_do_not_grow_it() -> None:
+    recovery = established(pacing=True)
+    number = now = 0
+    for _ in range(20):
+        for _ in range(12):
+            if recovery.send_allowance(now) == 0:
+                deadline = recovery.pacing_deadline(now)
+                now = now if deadline is None else deadline
+            send(recovery, 1, now=now)
+        number += 12
+        now += RTT
+        recovery.on_ack_received([(0, number)], 0, now)
+    assert recovery.congestion.congestion_window <= 2 * 12 * MDS + 12 * MDS
 
 
 def test_waiting_for_the_pacer_is_not_a_want_of_data() -> None:

@@ -78,8 +78,6 @@ class Transfer:
             self._send(waiting.pop() if waiting else -1)
         while waiting and self.recovery.send_allowance(self.now):
             self._send(waiting.pop())
-        if not waiting:
-            self.recovery.on_data_exhausted()
 
     def _send(self, chunk: int) -> None:
         packet = SentPacket(self.recovery.sent.next_packet_number, self.now, MDS, True, True, chunk)

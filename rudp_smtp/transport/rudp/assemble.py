@@ -132,7 +132,6 @@ class Assembler:
                 pieces.append(PING)
                 is_ack_eliciting = True
             elif not pieces:  # what waited is no longer needed, or has no credit
-                self._recovery.on_data_exhausted()
                 return None
         if ack_deadline is not None:
             acks.on_ack_sent(now, is_ack_eliciting)
@@ -148,7 +147,6 @@ class Assembler:
             or handshake.outbox.waiting
             or handshake.is_confirmation_due
         ):
-            recovery.on_data_exhausted()
             return False
         if recovery.send_allowance(now) == 0:
             self.pacing_deadline = recovery.pacing_deadline(now)

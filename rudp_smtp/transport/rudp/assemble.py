@@ -12,7 +12,7 @@ from rudp_smtp.transport.rudp.config import DATAGRAM_SIZE_MIN
 from rudp_smtp.transport.rudp.outbox import Carried, Outbox
 from rudp_smtp.transport.rudp.parts import Parts
 from rudp_smtp.transport.rudp.schedule import SentRange
-from rudp_smtp.transport.rudp.state import State
+from rudp_smtp.transport.rudp.state import ENDING, OPEN, SHAKING_HANDS
 from rudp_smtp.wire.frames import AckFrame, PingFrame, StreamFrame, stream_frame_overhead
 from rudp_smtp.wire.packet import (
     INITIAL_HEADER_SIZE,
@@ -96,11 +96,11 @@ class Assembler:
         self.pacing_deadline = None
         self.is_muted = False
         state = self._machine.state
-        if state is State.ESTABLISHED or state is State.FLUSHING:
+        if state in OPEN:
             return self._next_packet(now, self._handshake.max_datagram_size - SHORT_HEADER_SIZE - TRAILER_SIZE)
-        if state is State.HANDSHAKE or state is State.HANDSHAKE_FLUSHING:
+        if state in SHAKING_HANDS:
             return self._next_handshake_packet(now)
-        if state is State.CLOSING or state is State.DRAINING:
+        if state in ENDING:
             return self._next_close(now)
         return None
 

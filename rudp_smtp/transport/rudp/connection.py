@@ -11,7 +11,7 @@ from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.handshake import Handshake
 from rudp_smtp.transport.rudp.parts import make_parts
 from rudp_smtp.transport.rudp.receive import Receiver
-from rudp_smtp.transport.rudp.state import State
+from rudp_smtp.transport.rudp.state import CLOSED, ENDING, FLUSHING, State
 from rudp_smtp.wire.frames import ConnectionCloseFrame, is_ack_eliciting
 from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet
 
@@ -21,7 +21,6 @@ class Connection:
 
     __slots__ = (
         "_acks",
-        "_assembler",
         "_awake",
         "_handshake",
         "_is_left",
@@ -33,6 +32,7 @@ class Connection:
         "_streams",
         "_vantage",
         "alarm",
+        "assembler",
         "deadline",
         "is_awake",
         "remote",
@@ -62,7 +62,7 @@ class Connection:
         self._stats = parts.stats
         self._vantage = vantage
         self._receiver = Receiver(parts)
-        self._assembler = Assembler(parts)
+        self.assembler = Assembler(parts)  # the endpoint pulls datagrams from it
         self._awake = awake
         self._is_left = False  # by our application: close or reset
 
@@ -148,7 +148,8 @@ class Connection:
 
     def receive_packet(self, packet: Packet, size: int, now: int) -> None:
         """Take a packet that came in a datagram of `size` octets."""
-        self._wake()
+        if not self.is_awake:
+            self._wake()
         if packet.kind == INITIAL and not self._handshake.accepts(packet):
             self._drop(size, "unexpected_source_connection_id", now)
             return
@@ -165,7 +166,7 @@ class Connection:
         if not self._handshake.is_address_proven:
             self._on_unproven_packet(packet, size, now)
         try:
-            if self._lifecycle.is_ending:
+            if self._machine.state in ENDING:
                 self._on_late_packet(packet, now)
             elif packet.kind == INITIAL and not self._handshake.is_client:
                 self._receiver.on_first_flight(packet.frames, now)
@@ -173,7 +174,8 @@ class Connection:
                 self._receiver.on_packet(packet.frames, now)
         except RemoteProtocolError as error:
             self._abort(error, now)
-        self._end_if_flushed(now)
+        if self._machine.state is FLUSHING:
+            self._end_if_flushed(now)
 
     def handle_timeout(self, now: int) -> None:
         self._wake()
@@ -184,20 +186,17 @@ class Connection:
         if outcome.lost:
             self._receiver.on_lost(outcome.lost)
         if outcome.probes:
-            self._assembler.probe(outcome.probes)
+            self.assembler.probe(outcome.probes)
 
-    # Outputs
-
-    def next_datagram(self, now: int) -> bytes | None:
-        return self._assembler.next_datagram(now)
+    # Outputs, besides the assembler's next_datagram
 
     def next_timeout(self) -> int | None:
         deadline = self._recovery.next_timeout()
-        if not self._assembler.is_muted:
+        if not self.assembler.is_muted:
             ack_deadline = self._acks.ack_deadline
             if ack_deadline is not None and (deadline is None or ack_deadline < deadline):
                 deadline = ack_deadline
-            pacing_deadline = self._assembler.pacing_deadline
+            pacing_deadline = self.assembler.pacing_deadline
             if pacing_deadline is not None and (deadline is None or pacing_deadline < deadline):
                 deadline = pacing_deadline
         return self._lifecycle.next_timeout(deadline)
@@ -209,18 +208,18 @@ class Connection:
         if packet.destination_connection_id == self._handshake.local_id:
             self._receiver.on_address_proven(now)
         elif self._recovery.sent.ack_eliciting_in_flight:
-            self._assembler.probe(1)  # the client repeats itself: it may not have got our answer
+            self.assembler.probe(1)  # the client repeats itself: it may not have got our answer
 
     def _on_late_packet(self, packet: Packet, now: int) -> None:
         for frame in packet.frames:
             if isinstance(frame, ConnectionCloseFrame):
-                if self.state is not State.CLOSED:
+                if self.state is not CLOSED:
                     self._lifecycle.on_peer_closed(frame, now)
                 return
         self._lifecycle.on_late_packet(now)
 
     def _end_if_flushed(self, now: int) -> None:
-        if self._machine.state is State.FLUSHING and self._streams.is_flushed:
+        if self._machine.state is FLUSHING and self._streams.is_flushed:
             self._lifecycle.on_flushed(now)
 
     def _abort(self, error: RemoteProtocolError, now: int) -> None:

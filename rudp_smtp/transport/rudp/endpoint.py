@@ -11,7 +11,7 @@ from rudp_smtp.transport import Address, Event, Transport, TransportStats
 from rudp_smtp.transport.rudp.config import DATAGRAM_SIZE_MIN, TransportConfig
 from rudp_smtp.transport.rudp.connection import Connection
 from rudp_smtp.transport.rudp.handshake import Handshake
-from rudp_smtp.transport.rudp.state import State
+from rudp_smtp.transport.rudp.state import CLOSED
 from rudp_smtp.wire.frames import HelloFrame
 from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet, destination_connection_id
 
@@ -106,7 +106,7 @@ class Endpoint:
         awake = self._awake
         while awake:
             connection = awake[0]
-            datagram = connection.next_datagram(now)
+            datagram = connection.assembler.next_datagram(now)
             if datagram is not None:
                 if len(awake) > 1:
                     awake.rotate(-1)
@@ -227,7 +227,7 @@ class Endpoint:
 
     def _settle(self, connection: Connection) -> None:
         """Note when a drained connection wants to be woken, or forget it."""
-        if connection.state is State.CLOSED:
+        if connection.state is CLOSED:
             self._forget(connection)
             return
         deadline = connection.next_timeout()

@@ -5,7 +5,7 @@ from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.trace import ConnectionStateUpdated, VantagePoint
 from rudp_smtp.transport import Closed
 from rudp_smtp.transport.rudp.events import Events
-from rudp_smtp.transport.rudp.state import TRANSITIONS, Input, Machine, State
+from rudp_smtp.transport.rudp.state import ENDING, TRANSITIONS, Input, Machine, State
 from rudp_smtp.units import MILLISECOND
 from rudp_smtp.wire.frames import ConnectionCloseFrame
 
@@ -57,8 +57,7 @@ class Lifecycle:
     @property
     def is_ending(self) -> bool:
         """Nothing but CONNECTION_CLOSE is sent or listened to any more."""
-        state = self.machine.state
-        return state is State.CLOSING or state is State.DRAINING or state is State.CLOSED
+        return self.machine.state in ENDING
 
     # Beginnings
 
@@ -147,18 +146,19 @@ class Lifecycle:
 
     def next_timeout(self, other: int | None) -> int | None:
         """The earlier of `other` and when this is due."""
-        state = self.machine.state
-        if state is State.CLOSING or state is State.DRAINING:
-            deadline = self._drain_deadline
-            if self._close_deadline is not None and self._close_deadline < deadline:
-                deadline = self._close_deadline
-            return deadline  # recovery's deadlines mean nothing any more
-        if state is State.IDLE or state is State.CLOSED:
-            return None
+        if self.machine.state in ENDING:
+            return self._end_deadline()  # recovery's deadlines mean nothing any more
         if not self._idle_timeout or (other is not None and other <= self._idle_since + self._idle_timeout):
             return other
         deadline = self._idle_deadline()
         return deadline if other is None or deadline < other else other
+
+    def _end_deadline(self) -> int | None:
+        if self.machine.state is State.CLOSED:
+            return None
+        if self._close_deadline is None:
+            return self._drain_deadline
+        return min(self._close_deadline, self._drain_deadline)
 
     def _idle_deadline(self) -> int:
         return self._idle_since + max(self._idle_timeout, IDLE_TIMEOUTS_MIN * self._probe_timeout())

@@ -3,7 +3,14 @@
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 from rudp_smtp.ranges import RangeSet
 from rudp_smtp.transport.rudp.flow import ReceiveCredit
-from rudp_smtp.transport.rudp.state import RECEIVE_TRANSITIONS, Machine, ReceiveInput, ReceiveState
+from rudp_smtp.transport.rudp.state import (
+    DELIVERED,
+    RECEIVE_OVER,
+    RECEIVE_TRANSITIONS,
+    Machine,
+    ReceiveInput,
+    ReceiveState,
+)
 
 # A window of full packets with every second one missing has fewer; a peer that sends crumbs gets no more of our memory.
 SCATTERED_RANGES_MAX = 4096
@@ -25,11 +32,11 @@ class RecvStream:
 
     @property
     def is_over(self) -> bool:
-        return self._machine.state in (ReceiveState.DELIVERED, ReceiveState.RESET)
+        return self._machine.state in RECEIVE_OVER
 
     @property
     def is_delivered(self) -> bool:
-        return self._machine.state is ReceiveState.DELIVERED
+        return self._machine.state is DELIVERED
 
     @property
     def is_size_known(self) -> bool:

@@ -7,7 +7,7 @@ any other. It takes no room and no credit.
 from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.ranges import RangeSet
 from rudp_smtp.transport.rudp.flow import Blocked, SendCredit
-from rudp_smtp.transport.rudp.state import SEND_TRANSITIONS, Machine, SendInput, SendState
+from rudp_smtp.transport.rudp.state import SEND_OVER, SEND_RESET, SEND_TRANSITIONS, Machine, SendInput, SendState
 
 # When at least this much waited, the application is told once three quarters of the most that waited have left.
 WRITABLE_THRESHOLD = 64 * 1024
@@ -56,11 +56,11 @@ class SendStream:
     @property
     def is_over(self) -> bool:
         """The peer has acknowledged the end, one way or the other."""
-        return self._machine.state in (SendState.FINISHED, SendState.RESET_ACKED)
+        return self._machine.state in SEND_OVER
 
     @property
     def is_reset(self) -> bool:
-        return self._machine.state in (SendState.RESET, SendState.RESET_ACKED)
+        return self._machine.state in SEND_RESET
 
     @property
     def is_flushed(self) -> bool:
@@ -158,7 +158,7 @@ class SendStream:
 
     def on_range_acked(self, start: int, stop: int) -> bool:
         """Forget acknowledged octets; True when that was the last of the stream."""
-        if stop <= self._base or self.is_reset:
+        if stop <= self._base or self._machine.state in SEND_RESET:
             return False
         if start <= self._base:
             base = stop

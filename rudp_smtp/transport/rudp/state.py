@@ -33,6 +33,13 @@ class Input(Enum):
     DRAIN_TIMEOUT = "drain_timeout"
 
 
+# Asked for with every packet, and an Enum finds its members slowly: hence names for those asked for.
+FLUSHING = State.FLUSHING
+CLOSED = State.CLOSED
+SHAKING_HANDS = (State.HANDSHAKE, State.HANDSHAKE_FLUSHING)
+OPEN = (State.ESTABLISHED, State.FLUSHING)
+ENDING = (State.CLOSING, State.DRAINING, State.CLOSED)  # only CONNECTION_CLOSE is sent or listened to
+
 TRANSITIONS: dict[tuple[State, Input], State] = {
     (State.IDLE, Input.START): State.HANDSHAKE,
     (State.HANDSHAKE, Input.PEER_CONFIRMED): State.ESTABLISHED,
@@ -83,6 +90,9 @@ class SendInput(Enum):
     RESET_ACKED = "reset_acked"
 
 
+SEND_OVER = (SendState.FINISHED, SendState.RESET_ACKED)
+SEND_RESET = (SendState.RESET, SendState.RESET_ACKED)
+
 SEND_TRANSITIONS: dict[tuple[SendState, SendInput], SendState] = {
     (SendState.OPEN, SendInput.FIN): SendState.FINISHING,
     (SendState.OPEN, SendInput.RESET): SendState.RESET,
@@ -108,6 +118,9 @@ class ReceiveInput(Enum):
     ALL_DELIVERED = "all_delivered"
     RESET = "reset"
 
+
+DELIVERED = ReceiveState.DELIVERED
+RECEIVE_OVER = (ReceiveState.DELIVERED, ReceiveState.RESET)
 
 RECEIVE_TRANSITIONS: dict[tuple[ReceiveState, ReceiveInput], ReceiveState] = {
     (ReceiveState.OPEN, ReceiveInput.FIN): ReceiveState.SIZE_KNOWN,

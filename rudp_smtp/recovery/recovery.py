@@ -299,7 +299,7 @@ class Recovery:
         rtt = self.rtt
         congestion = self.congestion
         # RFC 9002 section 7.8, for a whole flight as TCP stacks have it: once the window had no room for a datagram,
-        # every packet sent until then counts, or a flight's first acknowledgement would withhold growth from its others.
+        # every packet sent until then counts, or a flight's first acknowledgement would withhold growth from the rest.
         if bytes_in_flight + self._max_datagram_size > congestion.congestion_window:
             self._filled_until = self.sent.next_packet_number
         is_app_limited = acked[-1].packet_number >= self._filled_until

@@ -25,7 +25,6 @@ class Connection:
         "_handshake",
         "_is_left",
         "_lifecycle",
-        "_machine",
         "_receiver",
         "_recovery",
         "_stats",
@@ -35,6 +34,7 @@ class Connection:
         "assembler",
         "deadline",
         "is_awake",
+        "machine",
         "remote",
     )
 
@@ -55,7 +55,7 @@ class Connection:
         parts = make_parts(config, handshake, Events(events, self), vantage)
         self._handshake = parts.handshake
         self._lifecycle = parts.lifecycle
-        self._machine = parts.lifecycle.machine
+        self.machine = parts.lifecycle.machine
         self._streams = parts.streams
         self._recovery = parts.recovery
         self._acks = parts.acks
@@ -121,7 +121,7 @@ class Connection:
 
     @property
     def state(self) -> State:
-        return self._lifecycle.state
+        return self.machine.state
 
     @property
     def is_half_open(self) -> bool:
@@ -166,7 +166,7 @@ class Connection:
         if not self._handshake.is_address_proven:
             self._on_unproven_packet(packet, size, now)
         try:
-            if self._machine.state in ENDING:
+            if self.machine.state in ENDING:
                 self._on_late_packet(packet, now)
             elif packet.kind == INITIAL and not self._handshake.is_client:
                 self._receiver.on_first_flight(packet.frames, now)
@@ -174,7 +174,7 @@ class Connection:
                 self._receiver.on_packet(packet.frames, now)
         except RemoteProtocolError as error:
             self._abort(error, now)
-        if self._machine.state is FLUSHING:
+        if self.machine.state is FLUSHING:
             self._end_if_flushed(now)
 
     def handle_timeout(self, now: int) -> None:
@@ -219,7 +219,7 @@ class Connection:
         self._lifecycle.on_late_packet(now)
 
     def _end_if_flushed(self, now: int) -> None:
-        if self._machine.state is FLUSHING and self._streams.is_flushed:
+        if self.machine.state is FLUSHING and self._streams.is_flushed:
             self._lifecycle.on_flushed(now)
 
     def _abort(self, error: RemoteProtocolError, now: int) -> None:

@@ -227,7 +227,7 @@ class Endpoint:
 
     def _settle(self, connection: Connection) -> None:
         """Note when a drained connection wants to be woken, or forget it."""
-        if connection.state is CLOSED:
+        if connection.machine.state is CLOSED:
             self._forget(connection)
             return
         deadline = connection.next_timeout()

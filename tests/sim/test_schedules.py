@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.drivers.pump import Address
 from rudp_smtp.drivers.sim import Simulator
 from rudp_smtp.link.config import DelayConfig, LinkConfig
 from rudp_smtp.link.link import Link
@@ -51,7 +52,7 @@ def deliver_one_mail(dropped: int) -> tuple[str, Delivery]:
     workload = WORKLOADS.build(WORKLOADS.spec({"name": "smtp", "messages": 1, "size": "4KiB"}))
     stage = workload.stage(client, server, draws)
     schedule = Schedule(dropped)
-    links = {
+    links: dict[tuple[Address, Address], Link] = {
         ("client", "server"): ScheduledLink("forward", schedule),
         ("server", "client"): ScheduledLink("reverse", schedule),
     }

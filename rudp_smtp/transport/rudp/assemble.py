@@ -133,6 +133,8 @@ class Assembler:
                 is_ack_eliciting = True
             elif not pieces:  # what waited is no longer needed, or has no credit
                 return None
+            else:
+                self._stats.acks_sent += 1
         if ack_deadline is not None:
             acks.on_ack_sent(now, is_ack_eliciting)
         return self._send(self._encode(pieces, tail), contents, is_ack_eliciting, is_probe, now)
@@ -307,8 +309,6 @@ class Assembler:
         if is_ack_eliciting:
             self._lifecycle.on_ack_eliciting_sent(now)
             handshake.is_confirmation_due = False
-        else:
-            stats.acks_sent += 1
         if is_probe:
             self._probes_due -= 1
             stats.probes_sent += 1

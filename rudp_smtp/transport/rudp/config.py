@@ -34,8 +34,8 @@ class TransportConfig:
     # RFC 9000 section 14.1 starts at 1200 and probes for more; until path MTU discovery is here this is Ethernet's
     # 1500 octets less the IPv4 and UDP headers, as no link of ours is narrower.
     max_datagram_size: Size = 1472
-    # RFC 9002 section 6.2.2 says 333 ms, which makes the first time-out a second. A lost first flight is repeated
-    # after 300 ms here: an INITIAL is idempotent, and on a path slower than that the copies cost two packets.
+    # RFC 9002 section 6.2.2 says 333 ms, which makes the first time-out a second. Here a lost first flight is repeated
+    # after a third of one: an INITIAL is idempotent, and on a path slower than that the copies cost a packet or two.
     initial_rtt: Duration = 100 * MILLISECOND
     max_ack_delay: Duration = 25 * MILLISECOND  # RFC 9000 section 18.2
     max_idle_timeout: Duration = 30 * SECOND  # RFC 9000 section 10.1 leaves it to us; 0 is never

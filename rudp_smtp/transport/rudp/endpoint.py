@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import fields
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import PacketDecodeError
@@ -16,6 +16,7 @@ from rudp_smtp.wire.frames import HelloFrame
 from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet, destination_connection_id
 
 FirstFlight = tuple[Address, int, int]  # whence, and both connection IDs: what makes two INITIAL packets one client's
+ALARMS_SPARE = 64
 PAST_KEPT = 4096  # first flights of past connections remembered, so that a late copy opens nothing
 
 _LAST_KNOWN = ("smoothed_rtt", "min_rtt", "congestion_window")
@@ -238,7 +239,11 @@ class Endpoint:
     def _set_alarm(self, connection: Connection, deadline: int) -> None:
         connection.alarm = deadline
         self._alarm_count += 1
-        heappush(self._alarms, (deadline, self._alarm_count, connection))
+        alarms = self._alarms
+        heappush(alarms, (deadline, self._alarm_count, connection))
+        if len(alarms) > ALARMS_SPARE + 2 * len(self._by_id):  # mostly entries that no longer count
+            alarms[:] = [alarm for alarm in alarms if alarm[2].alarm == alarm[0]]
+            heapify(alarms)
 
     def _forget(self, connection: Connection) -> None:
         connection.alarm = connection.deadline = None

@@ -110,7 +110,7 @@ class Lifecycle:
         """Answer the first, so that the peer knows (s10.2.2 allows that), unless it is an answer itself."""
         was_closing = self.machine.state is State.CLOSING
         if not self._advance(Input.PEER_CLOSED, now):
-            self._on_late_packet(now)
+            self._answer_rarely(now)
         elif was_closing:
             self._tell()
         else:
@@ -120,7 +120,7 @@ class Lifecycle:
     def on_late_packet(self, now: int) -> None:
         """Answer what arrives after we closed with CONNECTION_CLOSE again, ever more rarely (s10.2.1)."""
         if self.machine.state is State.CLOSING:
-            self._on_late_packet(now)
+            self._answer_rarely(now)
 
     def take_close(self, now: int) -> ConnectionCloseFrame | None:
         """The CONNECTION_CLOSE that is due."""
@@ -172,7 +172,7 @@ class Lifecycle:
         self._close_deadline = now
         self._drain_deadline = now + DRAIN_TIMEOUTS * self._probe_timeout()
 
-    def _on_late_packet(self, now: int) -> None:
+    def _answer_rarely(self, now: int) -> None:
         self._late_packets += 1
         if self._late_packets & (self._late_packets - 1) == 0:
             self._close_deadline = now

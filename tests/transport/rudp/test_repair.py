@@ -7,6 +7,8 @@ from rudp_smtp.trace import ListSink, PacketDropped, PacketLost, PacketReceived,
 from rudp_smtp.transport import StreamData, StreamWritable
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.units import MILLISECOND
+from rudp_smtp.wire.frames import AckFrame
+from rudp_smtp.wire.packet import decode_packet
 from tests.helpers import connected_pair, make_pair
 
 
@@ -134,6 +136,8 @@ def test_every_packet_and_octet_is_accounted_for() -> None:
     assert server.stream_bytes_delivered == client.stream_bytes_sent == 200_000
     assert client.packets_lost == lost + damaged
     assert client.packets_spurious == 0
+    bare = [data for _, data in pair.reverse.sent if all(isinstance(f, AckFrame) for f in decode_packet(data).frames)]
+    assert server.acks_sent == len(bare) > 0
     assert client.smoothed_rtt >= client.min_rtt >= 40 * MILLISECOND
     sent = [fact for fact in sink.facts if isinstance(fact, PacketSent) and fact.host == "client"]
     received = [fact for fact in sink.facts if isinstance(fact, PacketReceived) and fact.host == "server"]

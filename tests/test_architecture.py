@@ -23,13 +23,11 @@ LAYERS: dict[str, set[str]] = {
     "transport": BASE | {"wire", "recovery", "ack"},
     "workload": BASE | {"transport", "smtp", "mail"},
     "drivers": BASE | {"link"},
-    "experiment": BASE
-    | {"wire", "recovery", "ack", "link", "smtp", "mail", "transport", "workload", "drivers"},
-    "cli": BASE
-    | {"wire", "recovery", "ack", "link", "smtp", "mail", "transport", "workload", "drivers", "experiment"},
+    "experiment": BASE | {"wire", "recovery", "ack", "link", "smtp", "mail", "transport", "workload", "drivers"},
+    "cli": BASE | {"wire", "recovery", "ack", "link", "smtp", "mail", "transport", "workload", "drivers", "experiment"},
 }
 WAITS = {"asyncio", "socket", "subprocess", "scapy", "time", "select", "selectors", "threading", "signal", "ssl"}
-FILES = {"os", "pathlib", "shutil", "tempfile", "sqlite3", "mailbox", "io"}
+FILES = {"os", "pathlib", "shutil", "tempfile", "sqlite3", "mailbox"}
 NOWHERE = {"random", "secrets", "uuid", "logging"}
 
 FUNCTION_LINES, FILE_LINES, POSITIONAL, PARAMETERS, NESTING = 70, 600, 5, 10, 3

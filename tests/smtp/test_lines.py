@@ -136,6 +136,8 @@ def test_a_line_split_at_the_length_limit_makes_no_end_mark() -> None:
         (b"ok\r\nb\nc\r\n", Defect(2, "bare LF")),
         (b"\nok\r\n", Defect(1, "bare LF")),
         (b"ok\r\n\r\r\n", Defect(2, "bare CR")),
+        (b"ok\r\nends in CR\r", Defect(2, "bare CR")),
+        (b"ends in LF\n", Defect(1, "bare LF")),
         (b"ok\r\nok\r\na\0b\r\n", Defect(3, "NUL")),
         (b"a\rb\nc\r\n", Defect(1, "bare CR")),
         (b"\n\r\r\n", Defect(1, "bare LF")),

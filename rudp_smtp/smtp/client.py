@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import islice
 from types import MappingProxyType
 from typing import assert_never
 
@@ -46,7 +47,7 @@ class _Transaction:
     recipients_written: int = 0
     mail_reply: Reply | None = None
     recipient_replies: list[Reply] = field(default_factory=list)  # in the order of the forward-paths
-    is_text_sent: bool = False
+    is_text_sent: bool = False  # handed out with its end mark, to somebody: it may have arrived
 
     @property
     def is_mail_refused(self) -> bool:
@@ -102,6 +103,7 @@ class Client:
         self._queue: deque[_Transaction] = deque()
         self._started: deque[_Transaction] = deque()  # in part or wholly sent, not reported
         self._awaited: deque[tuple[_Awaited, _Transaction | None]] = deque([(_Awaited.GREETING, None)])
+        self._answerable = 1  # so many of them may be answered: the greeting, and what was handed out to be sent
         self._extensions: Mapping[str, str] = MappingProxyType({})
         self._is_quit_wanted = False
         self._farewell = "QUIT"  # why the session is being ended
@@ -149,7 +151,13 @@ class Client:
             self._close("the server closed the stream")
 
     def data_to_send(self) -> bytes:
-        """Drain what has to go to the server."""
+        """Drain what has to go to the server. From now on it may be answered, and mail data in it may arrive."""
+        if not self._outgoing:
+            return b""
+        for awaited, transaction in islice(self._awaited, self._answerable, None):
+            if awaited is _Awaited.TEXT and transaction is not None:
+                transaction.is_text_sent = transaction.has_recipient
+        self._answerable = len(self._awaited)
         data = b"".join(self._outgoing)
         self._outgoing.clear()
         return data
@@ -224,8 +232,10 @@ class Client:
     def _on_reply(self, reply: Reply) -> None:
         if reply.code == SERVICE_CLOSING:
             return self._on_service_closing(reply)
-        if not self._awaited:
+        if not self._answerable:
+            # A reply that was under way before its command is none: 354 and 250 at once do not mean that mail arrived.
             raise SmtpSyntaxError(f"reply {reply.code} to no command")
+        self._answerable -= 1
         awaited, transaction = self._awaited.popleft()
         if reply.is_intermediate != (awaited is _Awaited.DATA) and (reply.is_positive or reply.is_intermediate):
             raise SmtpSyntaxError(f"reply {reply.code} to {awaited.name}")
@@ -256,7 +266,7 @@ class Client:
     def _on_hello_accepted(self, reply: Reply) -> None:
         if self._session.state is ClientState.EHLO:
             words = (line.upper().partition(" ") for line in reply.lines[1:])
-            self._extensions = MappingProxyType({keyword: parameters for keyword, _, parameters in words})
+            self._extensions = MappingProxyType({keyword: parameters.strip() for keyword, _, parameters in words})
         self._session.take(ClientInput.HELLO_ACCEPTED)
         self._events.append(SessionReady(reply.lines[0].partition(" ")[0], self._extensions))
 
@@ -272,7 +282,6 @@ class Client:
             case _Awaited.DATA if reply.is_intermediate:
                 # RFC 2920 section 3.1: DATA may be accepted though no recipient was: then send a single dot.
                 text = transaction.envelope.mail_data if transaction.has_recipient else b""
-                transaction.is_text_sent = transaction.has_recipient
                 self._command(ClientInput.TEXT, encode_text(text), _Awaited.TEXT, transaction)
             case _Awaited.DATA:
                 refused = transaction.is_mail_refused
@@ -291,7 +300,7 @@ class Client:
 
     def _on_service_closing(self, reply: Reply) -> None:
         """421: the session is over. In the place of an end mark's reply it is the answer to that message as well."""
-        awaited, transaction = self._awaited[0] if self._awaited else (_Awaited.QUIT, None)
+        awaited, transaction = self._awaited[0] if self._answerable else (_Awaited.QUIT, None)
         if awaited is _Awaited.TEXT and transaction is not None:
             self._finish(transaction, reply)
         self._give_up(reply, is_local=False)
@@ -306,10 +315,12 @@ class Client:
         self._queue.clear()
 
     def _close(self, reason: str, *, is_clean: bool = False) -> None:
-        self._give_up(Reply(451, (f"{SESSION_LOST}",)), is_local=True)
+        self._give_up(Reply(451, (SESSION_LOST,)), is_local=True)
         self._session.take(ClientInput.CLOSE)
         self._input.clear()
+        self._outgoing.clear()  # what was reported as unsent must not be sent
         self._awaited.clear()
+        self._answerable = 0
         self._events.append(SessionEnded(reason, is_clean))
 
 

@@ -17,10 +17,12 @@ TWO_GROUP = b"MAIL FROM:<a@b.example> SIZE=6\r\nRCPT TO:<u@mx.example>\r\nRCPT T
 
 
 def hear(client: Client, *lines: str) -> bytes:
-    """Let the client hear lines; what it says to them."""
+    """Let the client hear lines one after the other; what it had to say and what it says to them."""
+    said = client.data_to_send()
     for line in lines:
         client.receive_data(line.encode("latin-1") + (b"" if line.endswith("\r\n") else b"\r\n"))
-    return client.data_to_send()
+        said += client.data_to_send()
+    return said
 
 
 def greeted(hello: str = EXTENDED, *, pipelining: bool = True) -> Client:
@@ -237,6 +239,12 @@ def test_a_server_without_a_fixed_limit_is_told_the_size(size: str) -> None:
     assert client.data_to_send() == b"MAIL FROM:<> SIZE=3000\r\n"
 
 
+def test_a_limit_is_read_however_many_spaces_stand_before_it() -> None:
+    client = greeted("250-mx\r\n250 SIZE   5 ")
+    client.submit(Envelope("", ("u@mx.example",), b"12345\r\n"), token=1)
+    assert report(client).is_local
+
+
 def test_eight_bit_mail_is_declared_where_it_may_go() -> None:
     client = greeted()
     client.submit(Envelope("", ("u@mx.example",), b"\xfc\r\n"), token=1)
@@ -361,41 +369,47 @@ def test_nothing_can_be_submitted_after_quit_or_the_end() -> None:
 REPLIES = st.lists(
     st.sampled_from(
         [b"220 mx\r\n", EXTENDED.encode(), b"250 ok\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n",
-         b"354 go\r\n", b"550 no\r\n", b"451 later\r\n", b"421 bye\r\n", b"250-half", b"\r\n", b"\n", b"\xff", b"2"]
+         b"354 go\r\n", b"550 no\r\n", b"451 later\r\n", b"421 bye\r\n", b"250-half", b"\r\n", b"\n", b"\xff", b"2",
+         b"250 ok\r\n250 ok\r\n354 go\r\n", b"250 ok\r\n550 no\r\n354 go\r\n", b"354 go\r\n250 kept\r\n"]
     ),
     max_size=30,
-).map(b"".join)  # fmt: skip
-GREETED = st.tuples(st.sampled_from([b"", b"220 mx\r\n" + EXTENDED.encode(), b"220 mx\r\n250 mx\r\n"]), REPLIES).map(
-    b"".join
-)
+)  # fmt: skip
+GREETED = st.sampled_from([[], [b"220 mx\r\n", EXTENDED.encode()], [b"220 mx\r\n", b"250 mx\r\n"]])
+FLIGHTS = st.builds(list.__add__, GREETED, REPLIES)
 
 
-def drive(chunks: list[bytes], *, pipelining: bool) -> tuple[bytes, list[ClientEvent]]:
-    """All that a client with three messages says and tells when it hears these chunks and then the end."""
+def drive(flights: list[bytes], sizes: list[int] | None = None, *, pipelining: bool) -> tuple[bytes, list[ClientEvent]]:
+    """All that a client with three messages says and tells when it hears these flights, cut, and then the end.
+
+    What it says leaves behind each flight, so that the server's next one can be an answer to it.
+    """
     client = Client(domain="client.example", pipelining=pipelining)
     for token, envelope in enumerate((MAIL, TWO, MAIL)):
         client.submit(envelope, token)
     client.quit()
     said = b""
-    for chunk in chunks:
-        client.receive_data(chunk)
+    for flight in flights:
+        for chunk in cut(flight, sizes or [len(flight)]):
+            client.receive_data(chunk)
         said += client.data_to_send()
     client.receive_eof()
     return said, client_events(client)
 
 
-@given(GREETED, st.lists(st.integers(1, 20), min_size=1, max_size=5), st.booleans())
-def test_a_session_does_not_depend_on_where_the_stream_is_cut(heard: bytes, sizes: list[int], pipelining: bool) -> None:
-    expected = drive([heard], pipelining=pipelining)
-    assert drive(cut(heard, sizes), pipelining=pipelining) == expected
-    assert drive(cut(heard, [1]), pipelining=pipelining) == expected
-
-
-@given(GREETED | st.binary(max_size=200), st.booleans())
-def test_whatever_a_server_says_each_message_is_reported_once_and_each_recipient_in_it(
-    heard: bytes, pipelining: bool
+@given(FLIGHTS, st.lists(st.integers(1, 20), min_size=1, max_size=5), st.booleans())
+def test_a_session_does_not_depend_on_where_the_stream_is_cut(
+    flights: list[bytes], sizes: list[int], pipelining: bool
 ) -> None:
-    _, events = drive([heard], pipelining=pipelining)
+    expected = drive(flights, pipelining=pipelining)
+    assert drive(flights, sizes, pipelining=pipelining) == expected
+    assert drive(flights, [1], pipelining=pipelining) == expected
+
+
+@given(FLIGHTS | st.lists(st.binary(min_size=1, max_size=200), max_size=3), st.booleans())
+def test_whatever_a_server_says_each_message_is_reported_once_and_each_recipient_in_it(
+    flights: list[bytes], pipelining: bool
+) -> None:
+    said, events = drive(flights, pipelining=pipelining)
     told = [event for event in events if isinstance(event, DeliveryReport)]
     assert sorted(event.token for event in told) == [0, 1, 2]
     for event in told:
@@ -403,3 +417,33 @@ def test_whatever_a_server_says_each_message_is_reported_once_and_each_recipient
         assert sorted([*event.accepted, *(path for path, _ in event.refused)]) == sorted(envelope.forward_paths)
         assert bool(event.accepted) == (event.outcome is Outcome.ACCEPTED)
     assert isinstance(events[-1], SessionEnded)
+    # Nothing counts as accepted, or as perhaps arrived, that never left.
+    arrived = [event for event in told if event.outcome in (Outcome.ACCEPTED, Outcome.UNCONFIRMED)]
+    assert len(arrived) <= said.count(MAIL_TEXT) + said.count(b"\r\ntext\r\n.\r\n")
+
+
+def test_a_reply_that_comes_with_354_is_no_answer_to_mail_data_that_has_not_left() -> None:
+    client = greeted()
+    client.submit(MAIL, token=1)
+    assert client.data_to_send() == MAIL_GROUP
+    client.receive_data(b"250 ok\r\n250 ok\r\n354 go\r\n250 kept, whatever it is\r\n")
+    assert client.data_to_send() == b""
+    assert report(client).outcome is Outcome.UNSENT
+    assert client.done
+
+
+def test_421_that_comes_with_354_means_that_the_mail_data_never_leaves() -> None:
+    client = greeted()
+    client.submit(MAIL, token=1)
+    client.data_to_send()
+    client.receive_data(b"250 ok\r\n250 ok\r\n354 go\r\n421 or rather not\r\n")
+    assert client.data_to_send() == b""
+    assert report(client).outcome is Outcome.UNSENT
+
+
+def test_a_server_that_answers_ehlo_before_it_is_asked_is_not_believed() -> None:
+    client = Client(domain="client.example")
+    client.submit(MAIL, token=1)
+    client.receive_data(b"220 mx\r\n" + EXTENDED.encode() + b"250 ok\r\n250 ok\r\n354 go\r\n250 kept\r\n")
+    assert client.data_to_send() == b""
+    assert report(client).outcome is Outcome.UNSENT

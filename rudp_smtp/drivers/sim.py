@@ -128,22 +128,29 @@ class Simulator:
         )
 
     def on_sent(self, wire: _Wire) -> None:
-        """A node sent something over this link, which may now have something to do earlier than it had."""
+        """A node sent something over this link, which may now have something to do earlier than it had.
+
+        Not if it is in order and has something on its way already: that comes first.
+        """
         self._packets += 1
-        self._arm(wire, wire.link.next_timeout(), 0)
+        link = wire.link
+        if wire.armed == _NEVER or not link.is_fifo:
+            self._arm(wire, link.next_timeout(), 0)
 
     def _arrive(self, wire: _Wire, now: int, events_max: int) -> int:
         """Hand over what the link has ready; how many inputs that was."""
         link, host = wire.link, wire.target
         inputs = 0
-        while inputs < events_max and self._unfinished:
-            data = link.next_datagram(now)
-            if data is None:
-                break
+        data = link.next_datagram(now)
+        upcoming = None
+        while data is not None:
             inputs += 1
-            deadline = deliver(host.node, data, wire.source, now, host)
-            self._settle(host, deadline, now)
-        self._arm(wire, link.next_timeout(), now)
+            self._settle(host, deliver(host.node, data, wire.source, now, host), now)
+            upcoming = link.next_timeout()
+            if upcoming is None or upcoming > now or inputs == events_max or not self._unfinished:
+                break
+            data = link.next_datagram(now)
+        self._arm(wire, link.next_timeout() if data is None else upcoming, now)
         return inputs
 
     def _wake(self, host: _Host, now: int) -> int:

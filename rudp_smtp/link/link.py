@@ -100,7 +100,8 @@ class Link:
         self._delay = delay.time
         self._distribution = DELAY_DISTRIBUTIONS.build(delay.distribution) if delay.jitter else None
         self._ordered_until = 0  # with keep_order: the latest arrival so far
-        self._is_fifo = config.reorder is None and (delay.jitter == 0 or delay.keep_order)
+        # No packet overtakes another, so a push never brings the next arrival forward.
+        self.is_fifo = config.reorder is None and (delay.jitter == 0 or delay.keep_order)
         # No packet that has yet to be serialised can arrive sooner than this after it was.
         self._delay_min = 0 if delay.jitter or (config.reorder and config.reorder.hold is None) else delay.time
         self._arrivals = 0
@@ -136,7 +137,7 @@ class Link:
         """The next datagram that has arrived by now, if any."""
         if self._free_at <= now and len(self._queue):
             self._catch_up(now)
-        if self._is_fifo:
+        if self.is_fifo:
             line = self._line
             if not line or line[0][0] > now:
                 return None
@@ -154,7 +155,7 @@ class Link:
 
     def next_timeout(self) -> int | None:
         """When to ask again: no datagram arrives before."""
-        if self._is_fifo:
+        if self.is_fifo:
             if self._line:
                 return self._line[0][0]
             return self._free_at + self._delay_min if len(self._queue) else None
@@ -268,7 +269,7 @@ class Link:
         stats.packets_delayed += 1
         stats.delay_time += arrival - departure
         self._arrivals += 1
-        if self._is_fifo:
+        if self.is_fifo:
             self._line.append((arrival, self._arrivals, packet.data))
         else:
             heappush(self._heap, (arrival, self._arrivals, packet.data))

@@ -1,7 +1,6 @@
 """What frames are made of besides plain integers: stream IDs and counts, counted octets; and how a frame is refused."""
 
-from rudp_smtp.errors import PacketDecodeError
-from rudp_smtp.wire.error_codes import ErrorCode
+from rudp_smtp.errors import ErrorCode, PacketDecodeError
 from rudp_smtp.wire.varint import decode_varint, encode_varint
 
 MAX_STREAM_ID = (1 << 32) - 1

@@ -10,7 +10,7 @@ microseconds, so there is no ack_delay_exponent; CONNECTION_CLOSE does not name 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final
@@ -26,7 +26,7 @@ from rudp_smtp.wire.fields import (
 )
 from rudp_smtp.wire.hello import HELLO
 from rudp_smtp.wire.hello import HelloFrame as HelloFrame  # so that this module has every frame
-from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
+from rudp_smtp.wire.varint import ONE_OCTET_LIMIT, VARINT_MAX, decode_varint, encode_varint
 
 # Frame types: no class attributes, because mypyc takes those for fields.
 PADDING: Final = 0x00
@@ -47,7 +47,7 @@ CONNECTION_CLOSE_APPLICATION: Final = 0x1D
 MAX_ACK_RANGES = 256
 MAX_REASON_SIZE = 256  # octets of UTF-8; what is longer is cut, on either side
 
-_FIN: Final = 0x01
+FIN: Final = 0x01
 _LEN: Final = 0x02
 _OFF64: Final = 0x04
 _STREAM = Struct(">BII")
@@ -103,7 +103,7 @@ class StreamFrame:
             end = stop
         if stream_offset + (end - start) > VARINT_MAX:
             raise refusal("STREAM data beyond offset 2**62 - 1")
-        return StreamFrame(stream_id, stream_offset, data[start:end], flags & _FIN != 0), end
+        return StreamFrame(stream_id, stream_offset, data[start:end], flags & FIN != 0), end
 
 
 @dataclass(slots=True)
@@ -124,10 +124,8 @@ class AckFrame:
             encode_varint(len(ranges) - 1),
             encode_varint(stop - 1 - start),
         ]
-        for low, high in ranges[1:]:
-            pieces.append(encode_varint(start - high - 1))
-            pieces.append(encode_varint(high - 1 - low))
-            start = low
+        if len(ranges) > 1:
+            pieces.append(encode_further_ranges(ranges))
         return b"".join(pieces)
 
     @staticmethod
@@ -142,16 +140,43 @@ class AckFrame:
         if start < 0:
             raise refusal("ACK range below packet number 0")
         ranges = [(start, largest + 1)]
-        while count:
-            gap, offset = decode_varint(data, offset)
-            length, offset = decode_varint(data, offset)
-            stop = start - gap - 1
-            start = stop - 1 - length
-            if start < 0:
-                raise refusal("ACK range below packet number 0")
-            ranges.append((start, stop))
-            count -= 1
+        if count:
+            offset = decode_further_ranges(data, offset, count, ranges)
         return AckFrame(ranges, ack_delay * MICROSECOND), offset
+
+
+def encode_further_ranges(ranges: list[tuple[int, int]]) -> bytes:
+    """A gap and a length for each range but the first. Most fit into an octet each, and are written as one string."""
+    values: list[int] = []
+    start = ranges[0][0]
+    for low, high in ranges[1:]:
+        values.append(start - high - 1)
+        values.append(high - 1 - low)
+        start = low
+    assert min(values) >= 0
+    if max(values) < ONE_OCTET_LIMIT:
+        return bytes(values)
+    return b"".join([encode_varint(value) for value in values])
+
+
+def decode_further_ranges(data: bytes, offset: int, count: int, ranges: list[tuple[int, int]]) -> int:
+    """Append `count` ranges below the last; the offset after them."""
+    start = ranges[-1][0]
+    values: Sequence[int] = data[offset : offset + 2 * count]
+    if max(values) < ONE_OCTET_LIMIT:
+        offset += 2 * count
+    else:
+        values = []
+        for _ in range(2 * count):
+            value, offset = decode_varint(data, offset)
+            values.append(value)
+    for index in range(0, 2 * count, 2):
+        stop = start - values[index] - 1
+        start = stop - 1 - values[index + 1]
+        if start < 0:
+            raise refusal("ACK range below packet number 0")
+        ranges.append((start, stop))
+    return offset
 
 
 @dataclass(slots=True)

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from rudp_smtp.errors import PacketDecodeError
+from rudp_smtp.errors import ErrorCode, PacketDecodeError
 from rudp_smtp.units import MICROSECOND, MILLISECOND
-from rudp_smtp.wire.error_codes import ErrorCode
 from rudp_smtp.wire.fields import MAX_STREAM_COUNT, decode_octets, refusal
 from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
 

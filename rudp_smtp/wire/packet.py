@@ -44,9 +44,8 @@ from struct import Struct
 from typing import Final
 from zlib import crc32
 
-from rudp_smtp.errors import PacketDecodeError
-from rudp_smtp.wire.error_codes import ErrorCode
-from rudp_smtp.wire.frames import STREAM, Frame, StreamFrame, decode_frames
+from rudp_smtp.errors import ErrorCode, PacketDecodeError
+from rudp_smtp.wire.frames import FIN, STREAM, Frame, StreamFrame, decode_frames
 from rudp_smtp.wire.varint import VARINT_MAX
 
 VERSION = 0x5255_4401  # "RUD", 1
@@ -133,6 +132,8 @@ def decode_packet(data: bytes) -> Packet:
     body = data[:-TRAILER_SIZE]  # a copy, but faster than a memoryview: crc32 and the frames both read from it
     if _CRC.unpack_from(data, size - TRAILER_SIZE)[0] != crc32(body):
         raise PacketDecodeError("the check sum is wrong", trigger="integrity_check_failed")
+    if body[0] == ONE_RTT and body[SHORT_HEADER_SIZE] & ~FIN == STREAM and len(body) >= _SHORT_AND_STREAM_HEADER.size:
+        return _decode_stream_packet(body)
     source = 0
     if body[0] == ONE_RTT:
         kind, destination, packet_number = _SHORT_HEADER.unpack_from(body)
@@ -146,11 +147,25 @@ def decode_packet(data: bytes) -> Packet:
         offset = INITIAL_HEADER_SIZE
     else:
         raise PacketDecodeError(f"unknown packet type {body[0]:#04x}", trigger="header_parse_error")
-    if packet_number > VARINT_MAX:  # RFC 9000 s12.3; an ACK could not name it
-        raise PacketDecodeError(
-            "packet number beyond 2**62 - 1", trigger="header_parse_error", error_code=ErrorCode.PROTOCOL_VIOLATION
-        )
+    if packet_number > VARINT_MAX:
+        raise _packet_number_refusal()
     return Packet(kind, destination, packet_number, decode_frames(body, offset), source)
+
+
+def _decode_stream_packet(body: bytes) -> Packet:
+    """What encode_stream_packet made with nothing preceding: both headers are read at once."""
+    kind, destination, packet_number, flags, stream_id, offset = _SHORT_AND_STREAM_HEADER.unpack_from(body)
+    if packet_number > VARINT_MAX:
+        raise _packet_number_refusal()
+    frame = StreamFrame(stream_id, offset, body[_SHORT_AND_STREAM_HEADER.size :], flags != STREAM)
+    return Packet(kind, destination, packet_number, [frame])
+
+
+def _packet_number_refusal() -> PacketDecodeError:
+    """RFC 9000 s12.3: an ACK could not name it."""
+    return PacketDecodeError(
+        "packet number beyond 2**62 - 1", trigger="header_parse_error", error_code=ErrorCode.PROTOCOL_VIOLATION
+    )
 
 
 def destination_connection_id(data: bytes) -> int | None:

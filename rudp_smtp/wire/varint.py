@@ -3,21 +3,21 @@
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - `error` alone would say too little below
 
-from rudp_smtp.errors import PacketDecodeError
-from rudp_smtp.wire.error_codes import ErrorCode
+from rudp_smtp.errors import ErrorCode, PacketDecodeError
 
 VARINT_MAX = (1 << 62) - 1
+ONE_OCTET_LIMIT = 0x40  # what is below this is its own encoding
 
 _U16 = Struct(">H")
 _U32 = Struct(">I")
 _U64 = Struct(">Q")
-_ONE_OCTET = tuple(bytes([value]) for value in range(0x40))
+_ONE_OCTET = tuple(bytes([value]) for value in range(ONE_OCTET_LIMIT))
 
 
 def encode_varint(value: int) -> bytes:
     """The shortest form of 0 <= value <= VARINT_MAX."""
     assert 0 <= value <= VARINT_MAX
-    if value < 0x40:
+    if value < ONE_OCTET_LIMIT:
         return _ONE_OCTET[value]
     if value < 0x4000:
         return _U16.pack(value | 0x4000)
@@ -30,7 +30,7 @@ def decode_varint(data: bytes, offset: int) -> tuple[int, int]:
     """The integer at `offset` and the offset after it. Longer forms than needed are accepted, as s16 allows."""
     try:
         first = data[offset]
-        if first < 0x40:
+        if first < ONE_OCTET_LIMIT:
             return first, offset + 1
         if first < 0x80:
             return (first & 0x3F) << 8 | data[offset + 1], offset + 2

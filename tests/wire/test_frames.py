@@ -3,9 +3,8 @@
 import pytest
 from hypothesis import given
 
-from rudp_smtp.errors import PacketDecodeError
+from rudp_smtp.errors import ErrorCode, PacketDecodeError
 from rudp_smtp.units import MICROSECOND, MILLISECOND
-from rudp_smtp.wire.error_codes import ErrorCode
 from rudp_smtp.wire.frames import (
     MAX_ACK_RANGES,
     MAX_REASON_SIZE,

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rudp_smtp.errors import PacketDecodeError
+from rudp_smtp.errors import ErrorCode, PacketDecodeError
 from rudp_smtp.units import MICROSECOND, MILLISECOND, SECOND
-from rudp_smtp.wire.error_codes import ErrorCode
 from rudp_smtp.wire.frames import (
     AckFrame,
     ConnectionCloseFrame,

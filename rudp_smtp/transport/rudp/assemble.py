@@ -24,7 +24,7 @@ from rudp_smtp.wire.packet import (
     seal,
 )
 
-ACK_RANGES_SENT = 64  # per ACK; each is repeated in many
+ACK_RANGES_SENT = 32  # per ACK: each is repeated in that many and more
 CONTROL_SPACE = 64  # octets that any single frame from an outbox fits into
 STREAM_SPACE = 32  # below this a further STREAM frame is not worth its header
 ANNOUNCED_STREAMS_MAX = 16  # in a first flight

@@ -31,6 +31,10 @@ class Session(Protocol):
 React = Callable[[], Awaitable[None]]  # the application looks at its session's events and answers them
 
 
+class _StreamLost(Exception):
+    """Reading or writing failed. The application's own errors are not this one, and nobody's to swallow."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """How long a peer may take, in ns. Running out of it ends the session as if the peer had closed."""
@@ -82,17 +86,20 @@ async def _converse(
             while await _flush(session, writer, patience):
                 await _fill(session, reader, patience)
                 await react()
-    except (ConnectionError, TimeoutError):
+    except (_StreamLost, TimeoutError):
         session.receive_eof()
         await react()
     finally:
-        await _hang_up(writer)
+        await _hang_up(writer, patience)
 
 
 async def _fill(session: Session, reader: asyncio.StreamReader, patience: Patience) -> None:
     """Wait for something to come and hand it over."""
-    async with asyncio.timeout(patience.idle / SECOND):
-        data = await reader.read(READ_OCTETS)
+    try:
+        async with asyncio.timeout(patience.idle / SECOND):
+            data = await reader.read(READ_OCTETS)
+    except OSError as error:
+        raise _StreamLost from error
     if data:
         session.receive_data(data)
     else:
@@ -103,15 +110,20 @@ async def _flush(session: Session, writer: asyncio.StreamWriter, patience: Patie
     """Write what the session has to say; whether it goes on."""
     data = session.data_to_send()
     if data:
-        async with asyncio.timeout(patience.idle / SECOND):
-            writer.write(data)
-            await writer.drain()
+        try:
+            async with asyncio.timeout(patience.idle / SECOND):
+                writer.write(data)
+                await writer.drain()
+        except OSError as error:
+            raise _StreamLost from error
     return not session.done
 
 
-async def _hang_up(writer: asyncio.StreamWriter) -> None:
+async def _hang_up(writer: asyncio.StreamWriter, patience: Patience) -> None:
+    """Close behind the last word. Without a limit, a peer that does not read would keep the connection for ever."""
     writer.close()
     try:
-        await writer.wait_closed()
-    except ConnectionError:
-        return  # the peer was faster
+        async with asyncio.timeout(patience.idle / SECOND):
+            await writer.wait_closed()
+    except OSError:
+        writer.transport.abort()

@@ -1,7 +1,9 @@
 """Our server against smtplib and our client against aiosmtpd, over TCP on loopback."""
 
 import asyncio
+import errno
 import smtplib
+import socket
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
@@ -207,6 +209,55 @@ def test_a_slow_peer_runs_out_of_the_time_for_all_of_it() -> None:
     said = asyncio.run(serving(answer, dawdle, Patience(total=20 * MILLISECOND)))
     assert said.startswith(b"220 ")
     assert [end.is_clean for end in ended] == [False]
+
+
+def test_a_peer_that_never_reads_does_not_keep_its_place() -> None:
+    async def dialogue() -> bytes:
+        listener = await start_server(
+            answering(MemoryMailbox()), HOST, 0, patience=Patience(idle=50 * MILLISECOND), sessions_max=1
+        )
+        listener.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # what is accepted inherits it
+        port = int(listener.sockets[0].getsockname()[1])
+        loop = asyncio.get_running_loop()
+        async with listener:
+            with socket.socket() as deaf:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                deaf.setblocking(False)
+                await loop.sock_connect(deaf, (HOST, port))
+                await loop.sock_sendall(deaf, b"HELP\r\n" * 5_000)
+                reader, writer = await asyncio.open_connection(HOST, port)
+                async with asyncio.timeout(5):
+                    greeting = await reader.readline()
+                writer.close()
+                return greeting
+
+    assert asyncio.run(dialogue()).startswith(b"220 ")
+
+
+def test_a_network_that_fails_under_a_session_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(domain="client.example")
+    client.submit(Envelope("", ("u@mx.example",), MESSAGE), token=1)
+    connect = asyncio.open_connection
+
+    async def connect_badly(host: str, port: int, *, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        _, writer = await connect(host, port, limit=limit)
+        reader = asyncio.StreamReader()
+        reader.set_exception(OSError(errno.EHOSTUNREACH, "No route to host"))  # no ConnectionError
+        return reader, writer
+
+    monkeypatch.setattr(asyncio, "open_connection", connect_badly)
+    asyncio.run(serving(answering(MemoryMailbox()), lambda port: deliver(client, nothing, HOST, port)))
+    assert client.done
+    assert outcomes(client) == [Outcome.UNSENT]
+
+
+def test_an_error_of_the_application_is_not_taken_for_a_lost_stream() -> None:
+    async def stumble() -> None:
+        raise FileNotFoundError("the application's own")
+
+    client = Client(domain="client.example")
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(serving(answering(MemoryMailbox()), lambda port: deliver(client, stumble, HOST, port)))
 
 
 def test_nobody_listening_is_an_error_that_says_where() -> None:

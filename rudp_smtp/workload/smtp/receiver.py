@@ -96,7 +96,11 @@ def match_copies(mails: Sequence[Mail], delivered: Sequence[DeliveredMail]) -> i
 
 
 def _under_way(mails: Sequence[Mail], now: int) -> Delivery | None:
+    last = None
     for mail in mails:
-        if mail.row.completed_at is None or mail.row.completed_at >= now:
-            return mail.row
-    return mails[-1].row if mails else None
+        last = mail.row
+        if last.completed_at is None or last.completed_at > now:
+            break
+        if last.completed_at == now and not last.copies:  # a path without delay; one that has its copy is over
+            break
+    return last

@@ -34,6 +34,33 @@ def test_copies_of_equal_messages_go_to_the_one_under_way() -> None:
     assert fates(mails) == [(2, 5, True), (1, 20, True), (0, None, False)]
 
 
+def test_equal_messages_that_all_arrive_in_one_instant_get_a_copy_each() -> None:
+    mails = [mail(0, b"x\r\n", completed_at=7), mail(1, b"x\r\n", completed_at=7), mail(2, b"x\r\n", completed_at=9)]
+    assert match_copies(mails, [arrived(b"x\r\n", 7)] * 3) == 0
+    assert fates(mails) == [(1, 7, True), (1, 7, True), (1, 7, True)]
+
+
+def test_a_damaged_copy_spoils_the_message_that_lacks_one_in_the_same_instant() -> None:
+    mails = [mail(0, b"x\r\n", completed_at=7), mail(1, b"y\r\n", completed_at=7)]
+    assert match_copies(mails, [arrived(b"x\r\n", 7), arrived(b"?\r\n", 7)]) == 0
+    assert fates(mails) == [(1, 7, True), (1, 7, False)]
+
+
+def test_a_good_copy_does_not_mend_what_a_damaged_one_spoiled() -> None:
+    for copies in ([b"?\r\n", b"x\r\n"], [b"x\r\n", b"?\r\n"]):
+        mails = [mail(0, b"x\r\n", completed_at=10)]
+        match_copies(mails, [arrived(text, at) for at, text in enumerate(copies)])
+        assert fates(mails) == [(2, 0, False)]
+
+
+def test_a_copy_for_other_recipients_or_from_another_sender_is_not_intact() -> None:
+    for reverse, forward in (("a@a.example", ("c@b.example",)), ("", ("b@b.example",)), ("a@a.example", ())):
+        mails = [mail(0, b"x\r\n")]
+        copy = DeliveredMail(Envelope(reverse, forward, b"x\r\n", client_domain=client_domain(0)), 5)
+        assert match_copies(mails, [copy]) == 0
+        assert fates(mails) == [(1, 5, False)]
+
+
 def test_equal_messages_of_two_sessions_are_told_apart() -> None:
     mails = [mail(0, b"x\r\n", session=0), mail(1, b"x\r\n", session=1)]
     assert match_copies(mails, [arrived(b"x\r\n", 5, session=1)]) == 0

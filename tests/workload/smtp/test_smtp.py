@@ -193,6 +193,13 @@ def test_more_messages_than_the_corpus_has_begin_it_again(tmp_path: Path) -> Non
     assert all_arrived_once(outcome)
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_equal_messages_over_a_path_without_delay_have_a_copy_each(tmp_path: Path, pipelining: bool) -> None:
+    (tmp_path / "a").write_bytes(b"A: a\n")
+    workload = smtp(corpus=str(tmp_path), messages=6, sessions=2, pipelining=pipelining)
+    assert all_arrived_once(play(workload, LinkConfig()))
+
+
 @pytest.mark.skipif(not CPYTHON.is_dir(), reason="the shared corpus is not here")
 def test_the_awkward_messages_of_cpython_all_arrive_octet_for_octet() -> None:
     outcome = play(smtp(corpus=str(CPYTHON), sessions=3), PATHS["loss"])

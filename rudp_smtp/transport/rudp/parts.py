@@ -42,7 +42,7 @@ def make_parts(config: TransportConfig, handshake: Handshake, events: Events, va
         congestion=CONTROLLERS.build(config.congestion, max_datagram_size=config.max_datagram_size),
         pacing=config.pacing,
         initial_rtt=config.initial_rtt,
-        max_ack_delay=config.max_ack_delay,
+        max_ack_delay=0,  # RFC 9002 section 6.2.1: until the handshake is done nothing is delayed on purpose
         max_datagram_size=config.max_datagram_size,
         is_client=handshake.is_client,
         vantage=vantage,

@@ -57,7 +57,7 @@ class BusyHost(Role):
 
 
 def send(count: int, server_role: Role, until: int = 400 * SECOND) -> list[Delivery]:
-    """Send `count` small messages over one session and give back their rows."""
+    """Send `count` small messages over one session and give back their rows. It is done when none is pending."""
     draws = DrawKey(1)
     client, server = endpoints(draws)
     session = Session(0, client, pipelining=True)
@@ -68,7 +68,8 @@ def send(count: int, server_role: Role, until: int = 400 * SECOND) -> list[Deliv
     for mail in mails:
         session.add(mail)
     stage = Stage(WorkloadNode(client, MailSender([session])), WorkloadNode(server, server_role))
-    simulate(stage, LOSSLESS, LOSSLESS, draws, until=until)
+    result = simulate(stage, LOSSLESS, LOSSLESS, draws, until=until)
+    assert (result.stop == "done") == all(mail.row.status != "pending" for mail in mails)
     return [mail.row for mail in mails]
 
 
@@ -110,3 +111,10 @@ def test_a_host_that_refuses_service_is_left_politely_and_asked_again() -> None:
         assert row.status == "pending"
         assert 5 <= len(host.opened_at) <= 8
         assert row.attempts == len(host.opened_at)
+
+
+def test_a_host_that_says_a_whole_session_of_approval_in_advance_delivers_nothing() -> None:
+    words = b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n250 ok\r\n250 ok\r\n354 go\r\n250 kept\r\n221 bye\r\n"
+    (row,) = send(1, BusyHost(words), until=10 * SECOND)
+    assert row.status == "pending"
+    assert row.completed_at is None

@@ -1,16 +1,19 @@
 """Mail from hand-over to mailbox over bad paths: delivered, intact, and what became of the rest."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rudp_smtp.draws import DrawKey
 from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, ReorderConfig
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, SECOND
 from rudp_smtp.workload import WORKLOADS, Workload
-from tests.workload.scene import DELAY, LOSSLESS, REFERENCE, Outcome, play
+from rudp_smtp.workload.smtp import SmtpStage
+from tests.workload.scene import DELAY, LOSSLESS, REFERENCE, Outcome, endpoints, play, simulate
 
 CPYTHON = Path(__file__).parents[4] / "shared" / "data" / "mail" / "cpython"
 TENTH = PROBABILITY_ONE // 10
@@ -183,6 +186,35 @@ def test_a_corpus_of_nothing_that_can_be_sent_ends_at_once(tmp_path: Path) -> No
     assert outcome.report.finished_at == 0
     assert outcome.result.stop == "done"
     assert outcome.result.packets == 0
+
+
+def test_what_the_server_promised_is_held_against_what_the_mailbox_has() -> None:
+    draws = DrawKey(1)
+    workload = smtp(messages=4, size="1KiB")
+    stage = workload.stage(*endpoints(draws), draws.derive("workload"))
+    assert isinstance(stage, SmtpStage)
+    assert simulate(stage, LOSSLESS, LOSSLESS, draws, until=60 * SECOND).stop == "done"
+    kept, lost, damaged, doubled = stage.mailbox.messages
+    text = bytearray(damaged.envelope.mail_data)
+    text[500] ^= 1
+    spoiled = replace(damaged, envelope=replace(damaged.envelope, mail_data=bytes(text)))
+    stage.mailbox.messages[:] = [kept, spoiled, doubled, doubled]
+    rows = workload.report(stage).deliveries
+    assert lost.envelope != kept.envelope
+    assert [(row.status, row.copies, row.is_intact) for row in rows] == [
+        ("delivered", 1, True), ("delivered", 0, False), ("delivered", 1, False), ("delivered", 2, True)
+    ]  # fmt: skip
+
+
+def test_a_run_that_ends_before_its_mail_is_not_finished() -> None:
+    whole = play(smtp(messages=1, size="1KiB"))
+    (row,) = whole.rows
+    assert row.delivered_at is not None
+    for until, copies in ((DELAY.time, 0), (row.delivered_at - 1, 0), (row.delivered_at + 1, 1)):
+        outcome = play(smtp(messages=1, size="1KiB"), until=until)
+        (row,) = outcome.rows
+        assert outcome.result.stop != "done"
+        assert (row.status, row.copies, outcome.report.finished_at) == ("pending", copies, None)
 
 
 def test_more_messages_than_the_corpus_has_begin_it_again(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Nothing is repaired and nothing is cut off: text is an address as a whole or it 
 import re
 from dataclasses import dataclass
 
-from rudp_smtp.errors import SmtpSyntaxError
+from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
 
 LOCAL_PART_OCTETS = 64  # RFC 5321 section 4.5.3.1.1
 DOMAIN_OCTETS = 255  # section 4.5.3.1.2
@@ -71,6 +71,14 @@ def check_domain(text: str) -> None:
         raise SmtpSyntaxError("malformed domain")
     if any(len(label) > LABEL_OCTETS for label in text.split(".")):
         raise SmtpSyntaxError(f"domain with a label longer than {LABEL_OCTETS} octets")
+
+
+def check_own_domain(text: str) -> None:
+    """Raise at the caller unless the text may stand for us in a greeting or a hello."""
+    try:
+        check_domain(text)
+    except SmtpSyntaxError as error:
+        raise LocalProtocolError(f"{text!r}: {error}") from None
 
 
 def parse_reverse_path(text: str) -> str:

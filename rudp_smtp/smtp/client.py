@@ -13,15 +13,16 @@ from types import MappingProxyType
 from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
-from rudp_smtp.smtp.address import check_domain, parse_mailbox, parse_recipient
+from rudp_smtp.smtp.address import check_own_domain, parse_mailbox, parse_recipient
 from rudp_smtp.smtp.commands import BodyType, Data, Hello, MailFrom, Quit, RcptTo, Rset
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import ClientEvent, DeliveryReport, Outcome, SessionEnded, SessionReady
 from rudp_smtp.smtp.lines import CRLF, LineBuffer, encode_text, first_defect
-from rudp_smtp.smtp.replies import READABLE_LINE_OCTETS, Reply, ReplyReader
+from rudp_smtp.smtp.replies import LONG_LINE, READABLE_LINE_OCTETS, Reply, ReplyReader
 from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState, Machine
 
 SERVICE_CLOSING = 421  # RFC 5321 section 3.8: may answer any command, or none
+BROKEN_PROTOCOL = "the server broke the protocol"
 SESSION_LOST = "4.4.2 The session ended before the message was accepted"
 
 
@@ -89,10 +90,7 @@ class Client:
     """
 
     def __init__(self, *, domain: str, pipelining: bool = True) -> None:
-        try:
-            check_domain(domain)
-        except SmtpSyntaxError as error:
-            raise LocalProtocolError(f"{domain!r}: {error}") from None
+        check_own_domain(domain)
         self._domain = domain
         self._is_pipelining_wanted = pipelining
         self._session = Machine(ClientState.GREETING, CLIENT_TRANSITIONS)
@@ -143,7 +141,9 @@ class Client:
                     self._on_reply(reply)
                     self._write()
             except SmtpSyntaxError as error:
-                self._close(f"the server broke the protocol: {error}")
+                self._close(f"{BROKEN_PROTOCOL}: {error}")
+        if self._input.is_line_too_long:  # its end may never come
+            self._close(f"{BROKEN_PROTOCOL}: {LONG_LINE}")
 
     def receive_eof(self) -> None:
         """The server will send no more."""

@@ -56,6 +56,11 @@ class LineBuffer:
     def __len__(self) -> int:
         return len(self._octets) - self._start
 
+    @property
+    def is_line_too_long(self) -> bool:
+        """The line that has not ended yet is over the limit that `next_line` was last given."""
+        return bool(self._head)
+
     def append(self, data: bytes) -> None:
         spent = self._start - len(CRLF)
         if spent:

@@ -8,6 +8,7 @@ from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
 REPLY_LINE_OCTETS = 512  # RFC 5321 section 4.5.3.1.5, code and CRLF included: the most we send
 READABLE_LINE_OCTETS = 4096  # the most we read: real servers exceed the limit, and no ambiguity comes of it
 READABLE_LINES = 128
+LONG_LINE = f"reply line longer than {READABLE_LINE_OCTETS} octets"
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _STATUS = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
@@ -76,8 +77,10 @@ class ReplyReader:
 
     def receive_line(self, line: bytes) -> Reply | None:
         """The reply that this line (without CRLF) completes, if it does."""
+        if len(line) > READABLE_LINE_OCTETS:
+            raise SmtpSyntaxError(LONG_LINE)
         fields = _LINE.fullmatch(line)
-        if fields is None or len(line) > READABLE_LINE_OCTETS:
+        if fields is None:
             raise SmtpSyntaxError(f"not a reply line: {_printable(line[:40])!r}")
         if any(octet in line for octet in (b"\r", b"\n", b"\0")):
             raise SmtpSyntaxError("reply line with a bare CR, a bare LF or a NUL")

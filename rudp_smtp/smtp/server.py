@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError
-from rudp_smtp.smtp.address import check_domain, parse_recipient
+from rudp_smtp.smtp.address import check_own_domain, parse_recipient
 from rudp_smtp.smtp.commands import (
     COMMAND_LINE_OCTETS,
     MAIL_EXTRA_OCTETS,
@@ -72,7 +72,7 @@ class Server:
         local_domains: tuple[str, ...] | None = None,
         stray_octets: StrayOctets = StrayOctets.REJECT,
     ) -> None:
-        check_domain(domain)
+        check_own_domain(domain)
         self._domain = domain
         self._limits = limits or Limits()
         self._local_domains = frozenset(name.lower() for name in local_domains or (domain,))

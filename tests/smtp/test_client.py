@@ -313,6 +313,15 @@ def test_a_server_that_breaks_the_protocol_ends_the_session(heard: int, line: st
     assert outcomes == [Outcome.UNCONFIRMED if heard == 5 else Outcome.UNSENT, Outcome.UNSENT]
 
 
+@pytest.mark.parametrize("pieces", [[b"2" * 5_000], [b"2"] * 5_000, [b"250-and on\r\n"] * 200, [b"250-x\r\n" * 200]])
+def test_a_reply_that_does_not_end_ends_the_session(pieces: list[bytes]) -> None:
+    client = halfway(5)
+    for piece in pieces:
+        client.receive_data(piece)
+    assert client.done
+    assert fate(client) == [(1, Outcome.UNCONFIRMED), (2, Outcome.UNSENT)]
+
+
 def test_a_reply_to_no_command_and_a_refused_rset_end_the_session() -> None:
     idle = greeted()
     hear(idle, "250 what for?")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
+from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.smtp import Envelope, Limits, MailReceived, Reply, Server, SessionEnded, StrayOctets
 from tests.smtp.dialogue import accept_all, cut, feed, play, read_replies, say, server_events
 
@@ -397,9 +397,10 @@ def test_shutting_down_waits_for_the_answer_to_a_message() -> None:
     assert [reply.code for reply in read_replies(busy.data_to_send())] == [250, 421]
 
 
-def test_a_server_has_a_domain() -> None:
-    with pytest.raises(SmtpSyntaxError):
-        Server(domain="mx example\r\n")
+@pytest.mark.parametrize("domain", ["", "mx example\r\n", "ä.example"])
+def test_a_server_has_a_domain(domain: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        Server(domain=domain)
 
 
 SCRIPT = st.lists(

@@ -7,6 +7,7 @@ behind the trace fields that RFC 5321 section 4.4 asks of the server that makes 
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -40,10 +41,12 @@ class Files(Protocol):
 
     def sync_directory(self, path: Path) -> None: ...
 
+    def exists(self, path: Path) -> bool: ...
+
     def remove(self, path: Path) -> None: ...
 
     def modified(self, path: Path) -> dict[str, int]:
-        """Each file in a directory and when it was last written, ns since the epoch."""
+        """Each file that stays in a directory and when it was last written, ns since the epoch."""
 
 
 class Disk:
@@ -74,12 +77,19 @@ class Disk:
         finally:
             os.close(handle)
 
+    def exists(self, path: Path) -> bool:
+        return os.path.lexists(path)
+
     def remove(self, path: Path) -> None:
         os.unlink(path)
 
     def modified(self, path: Path) -> dict[str, int]:
+        times = {}
         with os.scandir(path) as entries:
-            return {entry.name: entry.stat(follow_symlinks=False).st_mtime_ns for entry in entries}
+            for entry in entries:
+                with suppress(FileNotFoundError):  # delivered by somebody else meanwhile
+                    times[entry.name] = entry.stat(follow_symlinks=False).st_mtime_ns
+        return times
 
 
 class Maildir:
@@ -118,24 +128,33 @@ class Maildir:
             raise _mailbox_error(f"{name} could not be delivered to {self._path}", error) from error
 
     def clean(self, now: int) -> int:
-        """Remove what deliveries that were cut off left in tmp/; how many files went."""
+        """Remove what deliveries that were cut off left in tmp/; how many files were stale."""
         folder = self._path / "tmp"
         try:
             stale = [name for name, time in sorted(self._files.modified(folder).items()) if now - time > STALE_AFTER]
             for name in stale:
-                self._files.remove(folder / name)
+                with suppress(FileNotFoundError):  # somebody else cleans too
+                    self._files.remove(folder / name)
         except OSError as error:
             raise _mailbox_error(f"{folder} cannot be cleaned", error) from error
         return len(stale)
 
     def _create(self, now: int) -> tuple[str, int]:
-        """A file in tmp/ that nobody else has, open for writing."""
+        """A file in tmp/ that nobody else has, open for writing, under a name that is free in new/ as well.
+
+        Looking there once the file in tmp/ is ours leaves no gap: who had the name before has renamed it by then. A
+        rename onto a message would destroy what was answered with 250.
+        """
         seconds, rest = divmod(now, SECOND)
         host = self._domain.replace("/", "\\057").replace(":", "\\072")
         for _ in range(NAME_ATTEMPTS):
             name = f"{seconds}.M{rest // MICROSECOND:06}{self._unique()}.{host}"
             try:
-                return name, self._files.create(self._path / "tmp" / name)
+                handle = self._files.create(self._path / "tmp" / name)
+                if not self._files.exists(self._path / "new" / name):
+                    return name, handle
+                self._files.close(handle)
+                self._files.remove(self._path / "tmp" / name)
             except FileExistsError:
                 continue
             except OSError as error:
@@ -152,12 +171,10 @@ class Maildir:
             self._files.close(handle)
 
     def _discard(self, path: Path) -> None:
-        try:
+        # If it fails, either it is not there, or the disk refuses this too: `clean` finds it in tmp/ later, and the
+        # caller hears of the first error in any case.
+        with suppress(OSError):
             self._files.remove(path)
-        except OSError:
-            # Either it is not there, or the disk refuses this too: `clean` finds it in tmp/ later, and the caller
-            # hears of the first error in any case.
-            return
 
 
 def trace_fields(envelope: Envelope, *, domain: str, now: int) -> bytes:

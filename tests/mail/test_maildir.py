@@ -177,6 +177,31 @@ def test_a_name_that_is_taken_is_not_used_again(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "box" / "new").iterdir()] == ["1700000000.M123456b.mx.example"]
 
 
+def test_a_name_that_a_delivered_message_has_is_not_used_again(tmp_path: Path) -> None:
+    names = iter(["a", "a", "b"])  # as a counter that began again with its process
+    maildir = Maildir(tmp_path / "box", domain="mx.example", unique=lambda: next(names))
+    maildir.deliver(ENVELOPE, NOW)
+    maildir.deliver(Envelope("", ("u@mx.example",), b"another\r\n"), NOW)
+    first, second = folder(tmp_path / "box", "new")
+    assert first == TRACE + ENVELOPE.mail_data
+    assert second.endswith(b"another\r\n")
+    assert folder(tmp_path / "box", "tmp") == []
+
+
+def test_cleaning_and_delivering_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
+    class BusyFolder(Disk):
+        """Others remove each file between the look at it and our turn."""
+
+        def remove(self, path: Path) -> None:
+            super().remove(path)
+            super().remove(path)
+
+    maildir = Maildir(tmp_path / "box", domain="mx.example", unique=counter(), files=BusyFolder())
+    (tmp_path / "box" / "tmp" / "left").touch()
+    assert maildir.clean((tmp_path / "box" / "tmp" / "left").stat().st_mtime_ns + 48 * HOUR) == 1
+    assert folder(tmp_path / "box", "tmp") == []
+
+
 def test_a_source_of_names_that_repeats_itself_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
     maildir = Maildir(tmp_path / "box", domain="mx.example", unique=lambda: "a")
     (tmp_path / "box" / "tmp" / "1700000000.M123456a.mx.example").touch()

@@ -11,6 +11,7 @@ from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
 LOCAL_PART_OCTETS = 64  # RFC 5321 section 4.5.3.1.1
 DOMAIN_OCTETS = 255  # section 4.5.3.1.2
 PATH_OCTETS = 256  # section 4.5.3.1.3, angle brackets included
+TOO_LONG_A_PATH = f"path longer than {PATH_OCTETS} octets"
 LABEL_OCTETS = 63  # RFC 1035 section 2.3.4
 IPV6_GROUPS = 8
 IPV6_GROUPS_BESIDE_GAP = 6  # RFC 5321 section 4.1.3: "::" stands for at least two groups
@@ -45,7 +46,7 @@ class MailAddress:
 
 
 def parse_mailbox(text: str) -> MailAddress:
-    """Local-part "@" ( Domain / address-literal ), the whole text."""
+    """Local-part "@" ( Domain / address-literal ), the whole text, and no longer than a path may be."""
     local_part = _QUOTED_STRING.match(text) or _DOT_STRING.match(text)
     if local_part is None:
         raise SmtpSyntaxError("address without a valid local part")
@@ -55,6 +56,8 @@ def parse_mailbox(text: str) -> MailAddress:
         raise SmtpSyntaxError("address without an @ behind its local part")
     domain = text[local_part.end() + 1 :]
     check_domain(domain)
+    if len(text) + len("<>") > PATH_OCTETS:
+        raise SmtpSyntaxError(TOO_LONG_A_PATH)
     return MailAddress(local_part[0], domain)
 
 
@@ -102,7 +105,7 @@ def parse_recipient(text: str) -> MailAddress:
 
 def _strip_brackets(text: str) -> str:
     if len(text) > PATH_OCTETS:
-        raise SmtpSyntaxError(f"path longer than {PATH_OCTETS} octets")
+        raise SmtpSyntaxError(TOO_LONG_A_PATH)
     if len(text) < len("<>") or text[0] != "<" or text[-1] != ">":
         raise SmtpSyntaxError("path without its angle brackets")
     return text[1:-1]

@@ -112,9 +112,11 @@ def test_sizes_follow_the_distribution() -> None:
     assert all_arrived_once(outcome)
 
 
-def test_a_larger_message_than_the_server_takes_is_refused_by_name() -> None:
-    outcome = play(smtp(messages=1, size="33MiB"))
+def test_a_larger_message_than_the_server_takes_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes((b"x" * 998 + b"\r\n") * (33 << 10))
+    outcome = play(smtp(corpus=str(tmp_path)))
     (row,) = outcome.rows
+    assert row.size == 33_000 << 10
     assert (row.status, row.copies) == ("refused", 0)
     assert row.reply.startswith("552 5.3.4")
     assert outcome.result.stop == "done"

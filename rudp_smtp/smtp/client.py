@@ -18,10 +18,9 @@ from rudp_smtp.smtp.commands import BodyType, Data, Hello, MailFrom, Quit, RcptT
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import ClientEvent, DeliveryReport, Outcome, SessionEnded, SessionReady
 from rudp_smtp.smtp.lines import CRLF, LineBuffer, encode_text, first_defect
-from rudp_smtp.smtp.replies import LONG_LINE, READABLE_LINE_OCTETS, Reply, ReplyReader
+from rudp_smtp.smtp.replies import LONG_LINE, READABLE_LINE_OCTETS, SERVICE_CLOSING, Reply, ReplyReader
 from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState, Machine
 
-SERVICE_CLOSING = 421  # RFC 5321 section 3.8: may answer any command, or none
 BROKEN_PROTOCOL = "the server broke the protocol"
 SESSION_LOST = "4.4.2 The session ended before the message was accepted"
 

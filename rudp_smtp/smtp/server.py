@@ -31,10 +31,10 @@ from rudp_smtp.smtp.commands import (
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import MailReceived, ServerEvent, SessionEnded
 from rudp_smtp.smtp.lines import TEXT_LINE_OCTETS, LineBuffer, first_defect
-from rudp_smtp.smtp.replies import Reply
+from rudp_smtp.smtp.replies import SERVICE_CLOSING, Reply
 from rudp_smtp.smtp.state import SERVER_TRANSITIONS, Machine, ServerInput, ServerState
 
-RecipientPolicy = Callable[[str], Reply | None]  # a forward-path -> the refusal, or None to accept it
+RecipientPolicy = Callable[[str], Reply | None]  # a forward-path -> the 4yz or 5yz refusal, or None to accept it
 
 
 class StrayOctets(Enum):
@@ -107,7 +107,7 @@ class Server:
         if self.is_waiting and len(self._input) + len(data) > self._limits.buffered_octets:
             self._input.clear()
             self._is_input_over = True
-            self._shut_down = Reply(421, ("4.7.0 Too much sent ahead of a reply",))
+            self._shut_down = Reply(SERVICE_CLOSING, ("4.7.0 Too much sent ahead of a reply",))
             return
         self._input.append(data)
         self._process()
@@ -133,14 +133,13 @@ class Server:
 
     def reject_mail(self, reply: Reply) -> None:
         """Answer that the message was not kept, for now (4yz) or for good (5yz)."""
-        if not (reply.is_transient or reply.is_permanent):
-            raise LocalProtocolError(f"{reply.code} does not reject a message")
+        _check_refusal(reply)
         self._answer(reply)
 
     def shut_down(self, text: str = "4.3.2 Service shutting down") -> None:
         """End the session with 421, behind the answer to a message that still waits for it (RFC 5321 section 3.8)."""
         if not self.done and self._shut_down is None:
-            self._shut_down = Reply(421, (text,))
+            self._shut_down = Reply(SERVICE_CLOSING, (text,))
             self._process()
 
     def _answer(self, reply: Reply) -> None:
@@ -242,6 +241,7 @@ class Server:
         is_local = not address.domain or address.domain.lower() in self._local_domains
         refusal = None if is_local and address.is_postmaster else self._accepts(rcpt.forward_path)
         if refusal is not None:
+            _check_refusal(refusal)
             return self._send(refusal)
         self._session.take(ServerInput.RCPT)
         self._forward_paths.append(rcpt.forward_path)
@@ -298,7 +298,7 @@ class Server:
         self._errors += 1
         if self._errors < self._limits.errors:
             return self._send(reply)
-        self._say(421, "4.7.0 Too many errors")
+        self._say(SERVICE_CLOSING, "4.7.0 Too many errors")
         return self._close("too many errors")
 
     def _refuse_relaying(self, forward_path: str) -> Reply | None:
@@ -322,3 +322,9 @@ class Server:
         self._session.take(ServerInput.CLOSE)
         self._input.clear()
         self._events.append(SessionEnded(reason, is_clean))
+
+
+def _check_refusal(reply: Reply) -> None:
+    """The client would take anything else for an acceptance, or for the end of the session."""
+    if reply.code == SERVICE_CLOSING or not (reply.is_transient or reply.is_permanent):
+        raise LocalProtocolError(f"{reply.code} refuses neither a recipient nor a message")

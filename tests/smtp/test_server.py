@@ -175,12 +175,24 @@ def test_250_is_said_when_the_application_says_so_and_not_before() -> None:
 def test_a_rejected_message_gets_its_reply_and_the_session_goes_on() -> None:
     mx = in_data()
     mx.receive_data(b"mail\r\n.\r\n")
-    with pytest.raises(LocalProtocolError):
-        mx.reject_mail(Reply(250, ("not a refusal",)))
     assert [type(event) for event in server_events(mx)] == [MailReceived]
     mx.reject_mail(Reply(452, ("4.3.1 Disk full",)))
     assert mx.data_to_send() == b"452 4.3.1 Disk full\r\n"
     assert say(mx, "DATA", "MAIL FROM:<>") == [503, 250]
+
+
+@pytest.mark.parametrize("code", [250, 354, 421])
+def test_what_does_not_refuse_is_not_said_as_a_refusal(code: int) -> None:
+    mx = in_data()
+    mx.receive_data(b"mail\r\n.\r\n")
+    with pytest.raises(LocalProtocolError):
+        mx.reject_mail(Reply(code, ("2.0.0 no refusal",)))
+    mx.accept_mail()
+    mx = Server(domain="mx.example", accepts=lambda path: Reply(code, ("2.0.0 no refusal",)))
+    say(mx, "EHLO c", "MAIL FROM:<>")
+    with pytest.raises(LocalProtocolError):
+        say(mx, "RCPT TO:<u@mx.example>")
+    assert mx.data_to_send() == b""
 
 
 def test_an_answer_that_cannot_be_sent_leaves_the_message_waiting() -> None:

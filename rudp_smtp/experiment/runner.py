@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 from itertools import islice
+from queue import Empty, SimpleQueue
 
 from rudp_smtp.errors import DriverError, RunFailed
 from rudp_smtp.experiment.build import execute
+from rudp_smtp.experiment.executor import interrupts_held
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.records import Record, record
 from rudp_smtp.experiment.store import Store
@@ -54,6 +56,7 @@ class Runner:
         self._perform = perform
         self._records: dict[str, Record] = {}
         self._failures: list[tuple[Run, BaseException]] = []
+        self._finished: SimpleQueue[Future[Record]] = SimpleQueue()
         self._started = time.monotonic()
         self.progress = Progress(0, 0, 0, 0.0)  # the last reported
 
@@ -80,8 +83,7 @@ class Runner:
         try:
             self._submit(executor, waiting, pending)
             while pending:
-                finished, _ = wait(pending, REPORT_EVERY, FIRST_COMPLETED)
-                for future in finished:
+                for future in self._next_finished():
                     self._keep(pending[future], future)
                     del pending[future]  # only now: Ctrl-C in between leaves it to the last look below
                 self._submit(executor, waiting, pending)
@@ -98,8 +100,23 @@ class Runner:
         for run in islice(waiting, AHEAD - len(pending)):
             future = executor.submit(self._perform, run)
             pending[future] = run
-            if future.done():  # a serial executor: keep and report it before the next one starts
+            with interrupts_held():
+                future.add_done_callback(self._finished.put)
+            if not self._finished.empty():  # keep and report it first: with a serial executor, before the next starts
                 break
+
+    def _next_finished(self) -> Iterator[Future[Record]]:
+        """What has finished, after waiting a little for it.
+
+        `concurrent.futures.wait` would hold a lock of every future under way: Ctrl-C while it takes them leaves one
+        taken for ever, and the executor can then neither finish that future nor be shut down.
+        """
+        try:
+            yield self._finished.get(timeout=REPORT_EVERY)
+            while True:
+                yield self._finished.get_nowait()
+        except Empty:
+            return
 
     def _keep(self, run: Run, future: Future[Record]) -> None:
         error = future.exception()

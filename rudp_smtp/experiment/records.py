@@ -24,7 +24,8 @@ class MessageRow:
 
     message: int
     name: str
-    size_bytes: int
+    size_bytes: int  # as sent, after what `changed_before_sending` says
+    changed_before_sending: str
     session: int
     status: str
     is_intact: bool
@@ -74,6 +75,7 @@ class Record:
     seed: int
     parameters: dict[str, str | int | float]
     stop: str  # done, or the limit that was reached
+    notes: str  # what else a reader must know of the run; mostly nothing
     metrics: dict[str, Number | None]
     messages: tuple[MessageRow, ...]
     links: tuple[LinkRow, ...]
@@ -89,6 +91,7 @@ class Record:
             "seed": self.seed,
             "parameters": self.parameters,
             "stop": self.stop,
+            "notes": self.notes,
             "metrics": self.metrics,
             "messages": [asdict(row) for row in self.messages],
             "links": [asdict(row) for row in self.links],
@@ -106,7 +109,7 @@ class Record:
 
 def columns() -> list[str]:
     """Every column a record can fill: a stored run that was made with others is stale."""
-    rows = [f"{row.__name__}.{field.name}" for row in (MessageRow, LinkRow) for field in fields(row)]
+    rows = [f"{row.__name__}.{field.name}" for row in (Record, MessageRow, LinkRow) for field in fields(row)]
     return [*rows, *METRICS.names()]
 
 
@@ -118,6 +121,7 @@ def record(facts: RunFacts) -> Record:
         seed=run.seed,
         parameters=run.parameters(),
         stop=facts.stop,
+        notes="; ".join(facts.report.notes),
         metrics={name: METRICS.load(name)(facts) for name in METRICS.names()},
         messages=tuple(_message_row(delivery) for delivery in facts.report.deliveries),
         links=(
@@ -133,6 +137,7 @@ def _message_row(delivery: Delivery) -> MessageRow:
         message=delivery.index,
         name=delivery.name,
         size_bytes=delivery.size,
+        changed_before_sending=delivery.changed_before_sending,
         session=delivery.session,
         status=delivery.status,
         is_intact=delivery.is_intact,

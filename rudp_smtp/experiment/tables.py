@@ -88,10 +88,15 @@ def runs_csv(results: Results) -> bytes:
     """A row for each run: its parameters, its seed, every metric."""
     prefix = _Prefix(results)
     rows = [
-        [*prefix.values(run, record), record.stop, *(record.metrics[metric] for metric in METRICS.names())]
+        [
+            *prefix.values(run, record),
+            record.stop,
+            record.notes,
+            *(record.metrics[metric] for metric in METRICS.names()),
+        ]
         for run, record in zip(results.runs, results.records, strict=True)
     ]
-    return encode_csv([*prefix.columns, "stop", *METRICS.names()], rows)
+    return encode_csv([*prefix.columns, "stop", "notes", *METRICS.names()], rows)
 
 
 def messages_csv(results: Results) -> bytes:

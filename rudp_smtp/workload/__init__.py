@@ -39,6 +39,7 @@ class Delivery:
     index: int
     name: str  # the corpus file's name, "generated-0007", "transfer", "turn-3"
     size: int  # octets the receiver should have got
+    changed_before_sending: str = field(default="", kw_only=True)  # what was made canonical, in words
     session: int
     submitted_at: int | None = None  # handed to the client
     completed_at: int | None = None  # the final reply arrived (SMTP: the 250 or the refusal)
@@ -59,7 +60,7 @@ class WorkloadReport:
     server: TransportStats
     started_at: int = 0
     finished_at: int | None = None  # the last wanted thing happened; None: the run was censored
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is of the run and of no delivery
 
 
 @dataclass(slots=True)

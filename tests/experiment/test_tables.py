@@ -44,7 +44,7 @@ def censored(original: Record) -> Record:
 
 def test_runs_csv_has_a_row_for_each_run_with_parameters_seed_and_every_metric() -> None:
     found = rows(runs_csv(results()))
-    assert list(found[0]) == [*PARAMETERS, "replication", "seed", "stop", *METRICS.names()]
+    assert list(found[0]) == [*PARAMETERS, "replication", "seed", "stop", "notes", *METRICS.names()]
     assert [row["network.both.loss.p"] for row in found] == ["0%"] * 3 + ["10%"] * 3
     assert [row["replication"] for row in found] == ["0", "1", "2"] * 2
     assert [row["seed"] for row in found[:3]] == [row["seed"] for row in found[3:]]
@@ -63,7 +63,20 @@ def test_messages_csv_has_a_row_for_each_message_and_links_csv_for_each_directio
 
 def test_columns_that_measure_end_in_a_unit() -> None:
     given = results()
-    plain = {"replication", "seed", "stop", "message", "name", "session", "status", "is_intact", "reply", "direction"}
+    plain = {
+        "replication",
+        "seed",
+        "stop",
+        "notes",
+        "message",
+        "name",
+        "changed_before_sending",
+        "session",
+        "status",
+        "is_intact",
+        "reply",
+        "direction",
+    }
     for content in (runs_csv(given), messages_csv(given), links_csv(given)):
         for column in rows(content)[0]:
             assert column in {*PARAMETERS, *plain} or column.rsplit("_", 1)[-1] in UNITS, column

@@ -4,7 +4,7 @@
 to be sent.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from rudp_smtp.draws import DrawKey
@@ -33,7 +33,6 @@ class SmtpStage(Stage):
     mailbox: MemoryMailbox
     rows: list[Delivery]  # of every message, the refused ones too
     mails: list[Mail]  # of those that were sent
-    notes: list[str] = field(default_factory=list)
 
 
 @WORKLOADS.register
@@ -62,7 +61,6 @@ class Smtp(Workload):
         sessions = [Session(ordinal, client, pipelining=self.pipelining) for ordinal in range(self.sessions)]
         rows: list[Delivery] = []
         mails: list[Mail] = []
-        changes: dict[str, int] = {}
         for index, message in enumerate(self._messages(draws)):
             row = Delivery(index, message.name, len(message.octets), index % self.sessions)
             rows.append(row)
@@ -70,12 +68,10 @@ class Smtp(Workload):
             if isinstance(prepared, Refused):
                 row.status, row.reply = "refused", f"not sent: {prepared.reason}"
                 continue
-            row.size = len(prepared.data)
+            row.size, row.changed_before_sending = len(prepared.data), "; ".join(prepared.changes)
             envelope = Envelope(message.reverse_path, message.forward_paths, prepared.data)
             mails.append(Mail(envelope, index * self.interval, row))
             sessions[row.session].add(mails[-1])
-            for change in prepared.changes:
-                changes[change] = changes.get(change, 0) + 1
         mailbox = MemoryMailbox()
         return SmtpStage(
             client=WorkloadNode(client, MailSender(sessions)),
@@ -84,14 +80,13 @@ class Smtp(Workload):
             mailbox=mailbox,
             rows=rows,
             mails=mails,
-            notes=[f"before sending, in {count} of {len(rows)} messages: {what}" for what, count in changes.items()],
         )
 
     def report(self, stage: Stage) -> WorkloadReport:
         """A row per message. Over when the last message has its final reply."""
         assert isinstance(stage, SmtpStage)
         strays = match_copies(stage.mails, stage.mailbox.messages)
-        notes = [*stage.notes, *([f"{strays} copies in the mailbox are of no session here"] if strays else [])]
+        notes = [f"{strays} copies in the mailbox are of no session here"] if strays else []
         client, server = (endpoint.total_stats() for endpoint in stage.endpoints)
         is_over = all(row.status != "pending" for row in stage.rows)
         finished_at = max((row.completed_at or 0 for row in stage.rows), default=0) if is_over else None

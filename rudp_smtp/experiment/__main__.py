@@ -83,7 +83,7 @@ class _Command:
     def list_runs(self) -> int:
         from rich.console import Console
 
-        from rudp_smtp.experiment.console import PLAIN_WIDTH, listing
+        from rudp_smtp.experiment.console import PLAIN_WIDTH, listing, print_whole
         from rudp_smtp.experiment.store import Store
 
         scenario, runs = self._plan()
@@ -93,7 +93,7 @@ class _Command:
             cell = ", ".join(f"{key}={value}" for key, value in planned.cell) or scenario.name
             cells.setdefault(cell, []).append(store.load(planned.key) is not None)
         console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
-        console.print(listing([(cell, len(stored), sum(stored)) for cell, stored in cells.items()]))
+        print_whole(listing([(cell, len(stored), sum(stored)) for cell, stored in cells.items()]), console)
         total = sum(sum(stored) for stored in cells.values())
         print(f"{scenario.name}: {len(runs) - total} of {len(runs)} runs to do; output in {self._folder}")
         return OK
@@ -133,7 +133,7 @@ class _Command:
     def _finish(self, results: "Results") -> int:
         from rich.console import Console
 
-        from rudp_smtp.experiment.console import PLAIN_WIDTH, problems, summary_table
+        from rudp_smtp.experiment.console import PLAIN_WIDTH, print_whole, problems, summary_table
         from rudp_smtp.experiment.figures import draw_figures
         from rudp_smtp.experiment.tables import Invocation, write_tables
         from rudp_smtp.experiment.trace_table import write_trace
@@ -146,7 +146,7 @@ class _Command:
         console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
         times = f"{progress.reused} of them stored before, {progress.seconds:.1f} s"
         print(f"{results.scenario.name}: {progress.total} runs, {times}")
-        console.print(summary_table(results))
+        print_whole(summary_table(results), console)
         print(f"in {self._folder}: {', '.join(path.name for path in paths)}")
         incomplete = problems(results)
         if incomplete:

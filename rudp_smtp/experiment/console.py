@@ -17,12 +17,15 @@ from rudp_smtp.experiment.tables import Cell, Results
 
 PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
 PLAIN_WIDTH = 160
+WIDTH_MAX = 10_000
 PROBLEMS_MAX = 10
 
 _HEADINGS = (
-    "runs", "delivered", "intact", "dupl.", "latency p50", "p95", "p99 (ms)", "goodput (Mbit/s)", "sent again",
-    "loss", "asked",
+    "\ndelivered", "\nrefused", "\nintact", "\ndupl.", "latency\np50 ms", "\np95 ms", "\np99 ms", "goodput\nMbit/s",
+    "sent\nagain", "loss\nasked", "loss\nfound",
 )  # fmt: skip
+_CAPTION = """latency: from hand-over to the final reply, over the messages of all runs
+goodput, octets sent again: the median run; loss: of packets, both directions"""
 
 
 @contextmanager
@@ -66,15 +69,23 @@ def _duration(seconds: float) -> str:
 
 
 def summary_table(results: Results) -> Table:
-    """A row for each cell: delivery first, then what it cost."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    """A row for each cell: delivery first, then what it cost. Without axes it fits a terminal of 80 columns."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    table.caption, table.caption_justify, table.caption_style = _CAPTION, "left", "dim"
     for axis in results.scenario.axes:
-        table.add_column(axis.key, overflow="fold")
+        table.add_column(f"\n{axis.key}", no_wrap=True)
     for heading in _HEADINGS:
         table.add_column(heading, justify="right", no_wrap=True)
     for cell, records in results.by_cell().items():
         table.add_row(*_values(cell), *_cells(records))
     return table
+
+
+def print_whole(table: Table, console: Console) -> None:
+    """Print it as wide as it is: a terminal may break its lines, but no number is cut short."""
+    unbounded = console.options.update_width(WIDTH_MAX)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
 
 
 def _values(cell: Cell) -> list[str]:
@@ -88,15 +99,15 @@ def _cells(records: Sequence[Record]) -> list[str]:
     links = [row for record in records for row in record.links]
     judged = sum(row.judged_count for row in links)
     return [
-        str(len(records)),
         f"{_total(records, 'delivered_count')}/{messages}",
+        str(_total(records, "refused_count")),
         str(_total(records, "intact_count")),
         str(_total(records, "duplicated_count")),
-        *(_number(nearest_rank(latencies, share), 1, 1) for share in (MEDIAN, P95, P99)),
+        *(_number(nearest_rank(latencies, share), 1, 0) for share in (MEDIAN, P95, P99)),
         _number(_median(records, "goodput_bps"), 1e6, 2),
         _percent(_median(records, "retransmit_ratio")),
-        _percent(sum(row.lost_count for row in links) / judged if judged else None),
         _percent(sum(row.asked_loss_ratio * row.judged_count for row in links) / judged if judged else None),
+        _percent(sum(row.lost_count for row in links) / judged if judged else None),
     ]
 
 
@@ -110,11 +121,14 @@ def _median(records: Sequence[Record], metric: str) -> Number | None:
 
 
 def _number(value: Number | None, scale: float, digits: int) -> str:
-    return "-" if value is None or math.isinf(value) else f"{value / scale:,.{digits}f}"
+    if value is None or math.isinf(value):
+        return "-"
+    scaled = value / scale
+    return f"{scaled:.1g}" if 0 < scaled < 10**-digits else f"{scaled:,.{digits}f}"
 
 
 def _percent(value: Number | None) -> str:
-    return "-" if value is None else f"{value * 100:.2f} %"
+    return "-" if value is None else f"{value * 100:.1f}%"
 
 
 def problems(results: Results) -> list[str]:
@@ -138,6 +152,7 @@ def _faults(record: Record) -> list[str]:
     refused = [row for row in record.messages if row.status == "refused"]
     faults += [f"{pending} of {total} messages undelivered"] if pending else []
     faults += [f"{damaged} of {total} messages damaged"] if damaged else []
+    faults += [record.notes] if record.notes else []
     if refused:
         faults.append(f"{len(refused)} of {total} messages refused (first: {refused[0].name}: {refused[0].reply})")
     return faults

@@ -142,7 +142,9 @@ def draw_latencies(rows: Sequence[Row], varied: Sequence[str], name: str) -> Fig
         dict.fromkeys(f"{len(curve.runs)} runs, {curve.messages} messages" for curve in curves.values())
     )
     sizes = f"each curve: {sizes}" if len(curves) > 1 else sizes
-    _head(axes, f"{name}: latency of messages", sizes + ("; thin: single runs" * with_single_runs))
+    is_any_answered = any(curve.pooled() for curve in curves.values())
+    note = "; thin: single runs" * with_single_runs if is_any_answered else "; no message was answered"
+    _head(axes, f"{name}: latency of messages", sizes + note)
     return figure
 
 
@@ -169,6 +171,7 @@ def _steps(ordered: Sequence[float], size: float) -> tuple[list[float], list[flo
 def _scale_time(axes: Axes, latencies: Sequence[float]) -> None:
     """From zero, unless a few very late messages would press the others against the edge: then logarithmic."""
     if not latencies:
+        axes.set_xticks([])
         return
     ordered = sorted(latencies)
     shortest, middle, longest = ordered[0], ordered[len(ordered) // 2], ordered[-1]
@@ -274,6 +277,8 @@ def draw_time_sequence(rows: Sequence[Row], name: str) -> Figure:
     for axes in (whole, detail):
         axes.set_ylabel("offset in the stream (kB)")
     if not drawn:
+        whole.set_axis_off()
+        detail.set_axis_off()
         _head(whole, title, "no stream octets were sent")
         return figure
     acked = [step for step in transfer.acknowledged if len(drawn) == len(packets) or step.time <= drawn[-1].time]

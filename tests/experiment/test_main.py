@@ -6,12 +6,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from rudp_smtp.cli.__main__ import main as cli
 from rudp_smtp.experiment.__main__ import main
+from rudp_smtp.experiment.console import print_whole, summary_table
+from rudp_smtp.experiment.plan import plan
+from rudp_smtp.experiment.tables import Results
+from tests.experiment import invented
 
 SCENARIO = """schema: 1
 name: tiny
@@ -119,6 +126,33 @@ def test_a_run_that_cannot_deliver_ends_by_its_limit_with_status_1(
         stops = [(row["stop"], row["delivered_count"]) for row in csv.DictReader(file)]
     assert stops[:2] == [("done", "2")] * 2
     assert all(stop != "done" and delivered == "0" for stop, delivered in stops[2:])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_was_changed_or_refused_before_sending_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "corpus").mkdir()
+    for name, octets in {"a": b"A: a\n", "b": b"B: b\r\n", "c": b"C: c\r\rd\r\n"}.items():
+        (here / "corpus" / name).write_bytes(octets)
+    settings = ["--set", "workload={name: smtp, corpus: corpus}", "--set", "vary=null", "--replications", "1"]
+    assert main(["tiny.yaml", *settings]) == 1
+    captured = capsys.readouterr()
+    assert "2/3" in captured.out
+    assert "1 of 3 messages refused (first: c: not sent: it contains a bare CR)" in captured.err
+    with (here / "results" / "tiny" / "messages.csv").open(newline="") as file:
+        rows = [(row["name"], row["status"], row["changed_before_sending"]) for row in csv.DictReader(file)]
+    assert rows == [("a", "delivered", "bare LF line ends became CRLF"), ("b", "delivered", ""), ("c", "refused", "")]
+
+
+def test_the_table_of_one_cell_fits_80_columns_and_a_wide_one_loses_no_number() -> None:
+    for losses, is_narrow in ((("10%",), True), (("0%", "10%"), False)):
+        scenario = invented.scenario(losses=losses)
+        scenario = replace(scenario, axes=() if is_narrow else scenario.axes)
+        runs = plan(scenario)
+        console = Console(width=80, file=StringIO(), record=True)
+        print_whole(summary_table(Results(scenario, runs, [invented.perform(run) for run in runs])), console)
+        lines = console.export_text().splitlines()
+        assert (max(map(len, lines)) <= 80) == is_narrow
+        assert not any("\u2026" in line for line in lines)
 
 
 @pytest.mark.parametrize(

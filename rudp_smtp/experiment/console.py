@@ -70,7 +70,7 @@ def _duration(seconds: float) -> str:
 
 def summary_table(results: Results) -> Table:
     """A row for each cell: delivery first, then what it cost. Without axes it fits a terminal of 80 columns."""
-    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.caption, table.caption_justify, table.caption_style = _CAPTION, "left", "dim"
     for axis in results.scenario.axes:
         table.add_column(f"\n{axis.key}", no_wrap=True)

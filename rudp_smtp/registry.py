@@ -34,6 +34,18 @@ def nearest(name: str, known: tuple[str, ...]) -> str:
     return f"{guess}known: {', '.join(known)}"
 
 
+def tell(value: object) -> str:
+    """A value in an error message, in the words of the file it came from."""
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping | list):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
+    return repr(value).lower() if isinstance(value, bool) else repr(value)
+
+
+_EXPECTED = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
 class Registry(Generic[T]):
     """One folder of plug-ins.
 
@@ -163,11 +175,12 @@ def _convert(value: object, hint: object, key: str) -> object:
             raise ConfigError(error.message, key=key) from None
     if origin is tuple:
         if not isinstance(value, list):
-            raise ConfigError(f"{value!r} is not a list", key=key)
+            raise ConfigError(f"expected a list of values, got {tell(value)}", key=key)
         return tuple(_convert(item, get_args(hint)[0], f"{key}[{i}]") for i, item in enumerate(value))
     if isinstance(hint, type) and type(value) is hint:
         return value
-    raise ConfigError(f"{value!r} is not of type {getattr(hint, '__name__', hint)}", key=key)
+    assert isinstance(hint, type), f"{hint} has no reading"
+    raise ConfigError(f"expected {_EXPECTED[hint]}, got {tell(value)}", key=key)
 
 
 def describe_value(value: object, hint: object) -> object:

@@ -39,10 +39,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--replications", metavar="N", help="runs for each cell, instead of the scenario's number")
     add("--seed", metavar="N", help="instead of the scenario's seed")
     add("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="change any dotted key")
-    add("--output", metavar="DIR", type=Path, help="where to write (default: results/NAME)")
+    add("--output", metavar="DIR", type=_folder, help="where to write (default: results/NAME)")
     add("--workers", metavar="N", type=_positive, help="processes (default: the scenario's executor)")
     add("--list", action="store_true", dest="only_list", help="print what would run, and stop")
     add("--version", action="version", version=f"rudp_smtp {__version__}")
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not the name of a folder")
+    return Path(text)
 
 
 def _positive(text: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rudp_smtp.errors import ConfigError
-from rudp_smtp.registry import nearest
+from rudp_smtp.registry import nearest, tell
 
 KeyPath = tuple[str | int, ...]
 
@@ -137,6 +137,9 @@ def expand_both(tree: Tree, problems: Problems) -> None:
     """Write `network.both` out as two equal directions, so that each can be changed alone."""
     network = tree.get("network")
     if not isinstance(network, Mapping):
+        if ("network",) in tree.places:
+            text = f"{tell(network)} is not a mapping; expected the key 'both', or 'forward' and 'reverse'"
+            problems.add(tree.locate(("network",)), text)
         return
     for key in network:
         if key not in ("both", *_DIRECTIONS):

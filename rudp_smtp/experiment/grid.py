@@ -12,9 +12,9 @@ from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.document import KeyPath, Place, Problems, Tree, concrete, dotted, expand_both, steps
 from rudp_smtp.experiment.metrics import METRICS
 from rudp_smtp.experiment.scenario import Axis, Cell, Compare, canonical
-from rudp_smtp.experiment.schema import BODY_KEYS, Comparison, read_configuration, tell
+from rudp_smtp.experiment.schema import BODY_KEYS, Comparison, read_configuration
 from rudp_smtp.mail.corpus import load_corpus
-from rudp_smtp.registry import nearest
+from rudp_smtp.registry import nearest, tell
 
 MAX_CELLS = 10_000
 MAX_PROBLEMS = 50  # a grid that is wrong in this many ways need not be walked to its end
@@ -64,7 +64,7 @@ def read_comparison(comparison: Comparison, axes: Sequence[Axis], tree: Tree, pr
         place = tree.locate(("compare", "baseline", key))
         label = _label(value, value)
         if key not in known:
-            problems.add(place, f"{key!r} is not varied; {nearest(key, tuple(known))}")
+            problems.add(place, f"{key!r} is not varied; {nearest(key, tuple(known)) if known else 'nothing is'}")
         elif label not in known[key]:
             problems.add(place, f"{tell(value)} is not a value of {key}; {nearest(label, known[key])}")
         baseline.append((key, label))
@@ -151,6 +151,9 @@ class _CellReader:
             if not isinstance(given, str):
                 continue
             place = tree.locate(key)
+            if not given.strip():
+                self._problems.add(place, "an empty path; expected a file or a folder, or null for none")
+                continue
             target = (place.folder / given).resolve()
             try:
                 if target not in self._digests:

@@ -28,7 +28,7 @@ from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.document import KeyPath, Problems, Tree, steps, unknown_key
 from rudp_smtp.experiment.scenario import Configuration, Limits
 from rudp_smtp.link.config import LinkConfig, RateConfig
-from rudp_smtp.registry import Registry, Spec, describe_value, nearest
+from rudp_smtp.registry import Registry, Spec, describe_value, nearest, tell
 from rudp_smtp.transport import TRANSPORTS
 from rudp_smtp.units import PARSERS
 from rudp_smtp.workload import WORKLOADS
@@ -253,15 +253,6 @@ def _explain(error: ErrorDetails, cls: type) -> tuple[KeyPath, str]:
     if kind in _EXPECTED:
         return path, f"expected {_EXPECTED[kind]}, got {tell(given)}"
     return path, f"{tell(given)}: {error['msg']}"
-
-
-def tell(value: object) -> str:
-    """A value in an error message, short."""
-    if value is None:
-        return "null"
-    if isinstance(value, Mapping | list):
-        return "a mapping" if isinstance(value, Mapping) else "a list"
-    return repr(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _keys(hint: Any) -> list[str]:

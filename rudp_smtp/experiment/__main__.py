@@ -1,10 +1,11 @@
 """Arguments and exit codes: python -m rudp_smtp.experiment configs/loss10.yaml.
 
-Exit status: 0 everything was delivered, 1 it ran but something was not, 2 bad input, 130 interrupted. Only argparse is
-imported at once: `--help` must not wait for numpy.
+Exit status: 0 everything was delivered, 1 it ran but something was not, 2 bad input, 130 interrupted, 141 nobody
+reads the output. Only argparse is imported at once: `--help` must not wait for numpy.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rudp_smtp.experiment.scenario import Scenario
     from rudp_smtp.experiment.tables import Results
 
-OK, INCOMPLETE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, INCOMPLETE, BAD_INPUT, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
 DESCRIPTION = """Run a scenario: every cell of its grid times its replications, spread over the cores. Finished runs are
 kept, so the same command goes on after an interruption. Writes CSV tables, a manifest and figures."""
@@ -61,7 +62,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Do what the arguments say, parsed and as they were given; the exit status."""
     command = _Command(options, arguments)
     try:
-        return command.list_runs() if options.only_list else command.run()
+        status = command.list_runs() if options.only_list else command.run()
+        sys.stdout.flush()
+        return status
     except ConfigError as error:
         place = f"{error.key}: " if error.key and error.key not in error.message else ""
         print(f"{place}{error.message}", file=sys.stderr)
@@ -72,6 +75,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     except RunFailed as error:
         command.tell_failure(error)
         return INCOMPLETE
+    except BrokenPipeError:  # whoever read our output has seen enough, as `| head` has
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for what is still flushed at exit
+        return UNREAD
     except KeyboardInterrupt:
         command.tell_interruption()
         return INTERRUPTED

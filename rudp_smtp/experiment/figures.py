@@ -134,8 +134,8 @@ def draw_latencies(rows: Sequence[Row], varied: Sequence[str], name: str) -> Fig
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.03)
     _scale_time(axes, [latency for curve in curves.values() for latency in curve.pooled()])
-    for place, curve in enumerate(curves.values()):
-        _draw_curve(axes, curve, place, with_single_runs)
+    for curve, look in zip(curves.values(), _looks(list(curves)), strict=True):
+        _draw_curve(axes, curve, look, with_single_runs)
     if varied and curves:
         figure.legend(title=_legend_title(varied), loc="outside lower center", ncols=columns)
     sizes = " or ".join(
@@ -148,9 +148,20 @@ def draw_latencies(rows: Sequence[Row], varied: Sequence[str], name: str) -> Fig
     return figure
 
 
-def _draw_curve(axes: Axes, curve: _Curve, place: int, with_single_runs: bool) -> None:
-    colour = COLOURS[place % len(COLOURS)]
-    style = LINE_STYLES[place % len(LINE_STYLES)]  # seven colours, four styles: 28 curves that differ
+def _looks(cells: Sequence[tuple[str, ...]]) -> list[tuple[str, str]]:
+    """Colour and line style of each cell: the first varied key is the colour and the others the style, if that does.
+
+    Else the place in the grid decides: seven colours and four styles make 28 curves that differ.
+    """
+    firsts = list(dict.fromkeys(cell[0] for cell in cells)) if cells and cells[0] else []
+    rests = list(dict.fromkeys(cell[1:] for cell in cells))
+    if 1 < len(firsts) <= len(COLOURS) and 1 < len(rests) <= len(LINE_STYLES):
+        return [(COLOURS[firsts.index(cell[0])], LINE_STYLES[rests.index(cell[1:])]) for cell in cells]
+    return [(COLOURS[place % len(COLOURS)], LINE_STYLES[place % len(LINE_STYLES)]) for place in range(len(cells))]
+
+
+def _draw_curve(axes: Axes, curve: _Curve, look: tuple[str, str], with_single_runs: bool) -> None:
+    colour, style = look
     if with_single_runs:
         for latencies in curve.runs.values():
             size = curve.messages / len(curve.runs)

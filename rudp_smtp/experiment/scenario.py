@@ -23,6 +23,7 @@ from rudp_smtp.registry import Spec
 from rudp_smtp.units import SECOND, Duration
 
 MAX_FILE_BYTES = 1_000_000
+MAX_RUNS = 1_000_000  # a plan is a list in memory
 
 _NULL = ("", "null", "Null", "NULL", "~")
 _BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -135,6 +136,11 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
     _check_overrides(tree, overrides, problems)
     header = read_header(tree, problems)
     axes, cells = read_grid(tree, problems)
+    if header and len(cells) * header.replications > MAX_RUNS:
+        message = (
+            f"{len(cells)} cells times {header.replications} runs are too many; expected at most {MAX_RUNS} in all"
+        )
+        problems.add(tree.locate(("replications",)), message)
     comparison = header.compare if header and not problems else None  # an unread axis has no values to compare
     compare = read_comparison(comparison, axes, tree, problems) if comparison else None
     problems.raise_any()

@@ -22,10 +22,6 @@ class Prepared:
     data: bytes
     changes: tuple[str, ...] = ()
 
-    @property
-    def was_canonicalised(self) -> bool:
-        return bool(self.changes)
-
 
 @dataclass(frozen=True, slots=True)
 class Refused:

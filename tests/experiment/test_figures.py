@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rudp_smtp.experiment.figures import draw_figures
+from rudp_smtp.experiment.figures import draw_figures, draw_latencies
 from rudp_smtp.experiment.plan import plan
 from rudp_smtp.experiment.records import record
 from rudp_smtp.experiment.tables import Invocation, Results, write_tables
@@ -34,6 +34,20 @@ def test_every_figure_is_drawn_as_svg_and_png_to_the_same_bytes_each_time(folder
     assert all(
         content.startswith(b"\x89PNG") for path, content in zip(paths, first, strict=True) if path.suffix == ".png"
     )
+
+
+def test_of_two_varied_keys_one_is_the_colour_and_the_other_the_line_style() -> None:
+    grid = [(timer, loss) for timer in ("pto", "rfc6298", "fixed") for loss in ("0%", "5%")]
+    rows = [
+        {"timer": timer, "loss": loss, "replication": "0", "status": "delivered", "latency_ms": str(40 + place)}
+        for place, (timer, loss) in enumerate(grid)
+    ]
+    (axes,) = draw_latencies(rows, ("timer", "loss"), "grid").axes
+    looks = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in axes.lines}
+    for timer, loss in grid:
+        colour, style = looks[f"{timer}, {loss}"]
+        assert [colour == looks[f"{other}, {loss}"][0] for other in ("pto", "rfc6298", "fixed")].count(True) == 1
+        assert all(style == looks[f"{other}, {loss}"][1] for other in ("pto", "rfc6298", "fixed"))
 
 
 def test_an_svg_names_no_date_and_no_program_version(folder: Path) -> None:

@@ -62,6 +62,16 @@ def command(*arguments: str, **environment: str) -> list[str]:
     return ["env", *variables, sys.executable, "-m", "rudp_smtp.experiment", "tiny.yaml", *arguments]
 
 
+def test_a_reader_of_the_output_that_leaves_is_no_error_to_speak_of(undrawn: None) -> None:
+    assert main(["tiny.yaml"]) == 0  # what follows has only to print
+    with subprocess.Popen(command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+    assert process.returncode not in (0, 2)
+
+
 def test_a_run_writes_everything_and_prints_a_table(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tiny.yaml"]) == 0
     output = capsys.readouterr().out

@@ -197,6 +197,12 @@ def test_every_value_of_the_grid_is_checked(tmp_path: Path, vary: str, message: 
     assert the_refusal(tmp_path, f"{BASE}vary: {vary}\n").startswith(f"x.yaml:12: {message}")
 
 
+def test_a_plan_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
+    text = BASE + "vary: {transport.congestion: [cubic, new_reno]}\n"
+    message = the_refusal(tmp_path, text, ("replications", "1000000"))
+    assert message == "--set: replications: 2 cells times 1000000 runs are too many; expected at most 1000000 in all"
+
+
 # Overrides.
 
 
@@ -286,6 +292,16 @@ def test_a_varied_key_cannot_be_set(tmp_path: Path) -> None:
         ("name: rudp", "nam: rudp", "10: transport: expected the name of a transport, or {name: NAME"),
         ("name: rudp", "name: rudp, tls: on", "10: transport.tls: transport 'rudp' has no parameter 'tls'; "),
         ("name: smtp", "name: smtp, corpus: no", "11: workload.corpus: 'no' does not exist; expected a folder of mess"),
+        (
+            "size: 1KiB",
+            "size: 65MiB",
+            "11: workload.size: 68157440B is too large: a generated message has at most 64MiB",
+        ),
+        (
+            "messages: 2",
+            "messages: 2000000",
+            "11: workload.messages: 2000000 messages; expected at least 1 and at most",
+        ),
         ("messages: 2", 'corpus: ""', "11: workload.corpus: an empty path"),
         ("messages: 2", "messages: two", "11: workload.messages: expected a whole number, got 'two'"),
         ("messages: 2", "messages: 1e3", "11: workload.messages: expected a whole number, got 1000.0"),

@@ -95,7 +95,7 @@ def test_the_null_return_path_of_a_bounce_is_kept(tmp_path: Path) -> None:
         b"ann@@a.example",
         b"<ann@a.example",
         b"(((((ann@a.example",
-        b'<ann@a.example> <bob@b.example>',
+        b"<ann@a.example> <bob@b.example>",
         "Ann <änn@a.example>".encode(),
         b"\xff\xfe@a.example",
         b"ann@a_b.example",

@@ -24,6 +24,7 @@ from rudp_smtp.workload.smtp.receiver import MailReceiver, match_copies
 from rudp_smtp.workload.smtp.sender import Mail, MailSender, Session
 
 MESSAGES_GENERATED = 20
+MESSAGES_MAX = 1_000_000  # of one run: they are all made before it starts
 SIZE_GENERATED = Spec("constant", (("size", 16 << 10),))
 
 
@@ -40,7 +41,8 @@ class SmtpStage(Stage):
 class Smtp(Workload):
     """`messages`: how many; of a corpus all if not said, and from its beginning again if there are fewer.
 
-    `size` is of generated messages. Message k is handed over at k times `interval`, to session k modulo `sessions`.
+    `size` is of generated messages, and means nothing beside a corpus, whose messages have their own. Message k is
+    handed over at k times `interval`, to session k modulo `sessions`.
     """
 
     messages: int | None = None
@@ -52,8 +54,8 @@ class Smtp(Workload):
 
     @staticmethod
     def check(messages: int | None = None, sessions: int = 1, **_: object) -> None:
-        if messages is not None and messages < 1:
-            raise ConfigError(f"{messages} is not a number of messages; expected at least 1", key="messages")
+        if messages is not None and not 1 <= messages <= MESSAGES_MAX:
+            raise ConfigError(f"{messages} messages; expected at least 1 and at most {MESSAGES_MAX}", key="messages")
         if sessions < 1:
             raise ConfigError(f"{sessions} is not a number of sessions; expected at least 1", key="sessions")
 

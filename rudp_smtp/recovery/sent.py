@@ -158,7 +158,10 @@ class SentPackets:
         """Acknowledge or miss every packet from `next_number` up to the first range; where that starts."""
         fresh = [(start, stop) for start, stop in ranges if stop > next_number]
         for start, stop in reversed(fresh):
-            self._miss(next_number, start)
+            if start > next_number:
+                self._miss(next_number, start)
+            else:
+                start = next_number  # known below
             next_number = stop
             if stop < fresh[0][1]:
                 self._take(start, stop, acked)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
-from rudp_smtp.recovery.sent import LOSSES_KEPT, UNCOUNTED_KEPT, SentPackets
+from rudp_smtp.recovery.sent import LOSSES_KEPT, UNCOUNTED_KEPT, SentPacket, SentPackets
 from tests.recovery.builders import MDS, numbers, ranges_of, sent_packet, silent_packet
 
 
@@ -54,6 +54,27 @@ def test_an_acknowledgement_that_arrives_late_changes_nothing() -> None:
     sent.on_ack_received([(0, 6)])
     assert sent.on_ack_received([(0, 3)]) == ([], ())
     assert sent.largest_acked == 5
+
+
+class CountingDict(dict[int, SentPacket]):
+    """Counts how often something is looked for."""
+
+    looks = 0
+
+    def pop(self, *arguments: object) -> object:  # type: ignore[override]
+        self.looks += 1
+        return super().pop(*arguments)  # type: ignore[call-overload]
+
+
+def test_a_range_that_reaches_far_back_is_walked_only_where_it_is_new() -> None:
+    sent = SentPackets()
+    sent.outstanding = looked_for = CountingDict()
+    for number in range(0, 3000, 3):
+        for late in range(3):
+            sent.on_packet_sent(sent_packet(number + late))
+        acked, _ = sent.on_ack_received([(number + 2, number + 3), (0, number + 1)])
+        assert [packet.packet_number for packet in acked][-2:] == [number, number + 2]
+    assert looked_for.looks <= 3000
 
 
 def test_a_packet_declared_lost_and_acknowledged_later_is_told_apart() -> None:

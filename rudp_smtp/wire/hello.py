@@ -10,7 +10,7 @@ from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
 
 HELLO: Final = 0x06  # frame type
 
-MIN_DATAGRAM_SIZE = 128  # departs from s18.2's 1200: no rule of ours needs it, and studies ask for small packets
+MIN_DATAGRAM_SIZE = 1200  # s18.2: less is invalid
 MAX_PARAMETERS = 64
 
 

@@ -161,7 +161,7 @@ def test_unknown_hello_parameters_are_skipped_whatever_they_hold() -> None:
         "06 08 7f00 01 00 7f00 01 00",  # an unknown one twice
         "06 04 04 02 05 00",  # a value shorter than its length
         "06 0a 08 08 c000000040000001",  # more streams than there are IDs
-        "06 04 03 02 407f",  # datagrams of 127 octets
+        "06 04 03 02 44af",  # datagrams of 1199 octets
         "06 06 0b 04 80fa0000",  # an ACK delay of 2**14 ms
     ],
 )

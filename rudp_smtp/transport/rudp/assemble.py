@@ -25,6 +25,7 @@ from rudp_smtp.wire.packet import (
 )
 
 ACK_RANGES_SENT = 32  # per ACK: each is repeated in that many and more
+ACK_RANGE_SIZE_MAX = 16  # octets: two integers; an ACK's other fields take less than two ranges do
 CONTROL_SPACE = 64  # octets that any single frame from an outbox fits into
 STREAM_SPACE = 32  # below this a further STREAM frame is not worth its header
 ANNOUNCED_STREAMS_MAX = 16  # in a first flight
@@ -117,7 +118,7 @@ class Assembler:
         pieces: list[bytes] = []
         contents: list[Carried] = []
         if ack_deadline is not None:
-            space -= self._add_ack(pieces, contents, now)
+            space -= self._add_ack(pieces, contents, space, now)
         acks_only = len(contents)
         tail: StreamFrame | None = None
         if may_send:
@@ -158,7 +159,10 @@ class Assembler:
     def _wants_ping(self, is_probe: bool, may_send: bool, now: int) -> bool:
         if is_probe or (may_send and self._handshake.is_confirmation_due):
             return True
-        return self._acks.ack_deadline is not None and self._acks.wants_ack_of_ack(self._recovery.rtt.smoothed_rtt, now)
+        acks, recovery = self._acks, self._recovery
+        if acks.ack_deadline is None or not acks.wants_ack_of_ack(recovery.rtt.smoothed_rtt, now):
+            return False
+        return recovery.send_allowance(now) > 0  # if not, what fills the window carries acknowledgements too
 
     # Packets of the handshake and of the end
 
@@ -198,7 +202,7 @@ class Assembler:
         pieces: list[bytes] = []
         contents: list[Carried] = []
         if self._acks.ack_ranges(1):
-            self._add_ack(pieces, contents, now)
+            self._add_ack(pieces, contents, self._handshake.max_datagram_size // 2, now)
             self._acks.on_ack_sent(now, is_ack_eliciting=False)
         pieces.append(close.encode())
         datagram = self._encode(pieces, None)
@@ -223,9 +227,10 @@ class Assembler:
         destination = handshake.original_id if peer_id is None else peer_id
         return seal([encode_initial_header(destination, handshake.local_id, number), *pieces])
 
-    def _add_ack(self, pieces: list[bytes], contents: list[Carried], now: int) -> int:
+    def _add_ack(self, pieces: list[bytes], contents: list[Carried], space: int, now: int) -> int:
         acks = self._acks
-        ranges = acks.ack_ranges(ACK_RANGES_SENT)
+        limit = space // ACK_RANGE_SIZE_MAX - 1  # seldom less than all
+        ranges = acks.ack_ranges(limit if limit < ACK_RANGES_SENT else ACK_RANGES_SENT)
         octets = AckFrame(ranges, acks.ack_delay(now)).encode()
         pieces.append(octets)
         contents.append(SentAck(acks, ranges[0][1] - 1))

@@ -15,6 +15,8 @@ from rudp_smtp.transport.rudp.state import CLOSED, ENDING, FLUSHING, State
 from rudp_smtp.wire.frames import ConnectionCloseFrame, is_ack_eliciting
 from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet
 
+UNPROVEN_PACKETS_MAX = 64  # in flight to an address that repeats itself and proves nothing: more than time-outs ask for
+
 
 class Connection:
     """Owns its parts. `awake` is the endpoint's queue of connections to drain: every input and command joins it."""
@@ -150,8 +152,12 @@ class Connection:
         """Take a packet that came in a datagram of `size` octets."""
         if not self.is_awake:
             self._wake()
-        if packet.kind == INITIAL and not self._handshake.accepts(packet):
-            self._drop(size, "unexpected_source_connection_id", now)
+        if packet.kind == INITIAL:
+            if not self._handshake.accepts(packet):
+                self._drop(size, "unexpected_source_connection_id", now)
+                return
+        elif self._handshake.peer_id is None:  # a server's first words are INITIAL; we could not even acknowledge this
+            self._drop(size, "no_handshake", now)
             return
         if not self._acks.on_packet_received(packet.packet_number, is_ack_eliciting(packet.frames), now):
             self._stats.packets_duplicate += 1
@@ -207,7 +213,7 @@ class Connection:
         self._handshake.on_unproven_received(size)
         if packet.destination_connection_id == self._handshake.local_id:
             self._receiver.on_address_proven(now)
-        elif self._recovery.sent.ack_eliciting_in_flight:
+        elif 0 < self._recovery.sent.ack_eliciting_in_flight < UNPROVEN_PACKETS_MAX:
             self.assembler.probe(1)  # the client repeats itself: it may not have got our answer
 
     def _on_late_packet(self, packet: Packet, now: int) -> None:

@@ -11,7 +11,7 @@ from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.outbox import Control, Outbox
 from rudp_smtp.wire.frames import Frame, HelloFrame
-from rudp_smtp.wire.packet import INITIAL, Packet
+from rudp_smtp.wire.packet import Packet
 
 AMPLIFICATION_FACTOR = 3  # RFC 9000 section 8.1
 
@@ -77,9 +77,7 @@ class Handshake:
         self.outbox.add(self.hello)
 
     def accepts(self, packet: Packet) -> bool:
-        """Take the peer's connection ID from its first INITIAL packet; it does not change (s7.2)."""
-        if packet.kind != INITIAL:
-            return True
+        """Take the peer's connection ID from its first INITIAL packet; in later ones it does not change (s7.2)."""
         if self.peer_id is None:
             self.peer_id = packet.source_connection_id
         return packet.source_connection_id == self.peer_id

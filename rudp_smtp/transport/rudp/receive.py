@@ -91,9 +91,11 @@ class Receiver:
                 raise RemoteProtocolError(f"{name} in a first flight", error_code=ErrorCode.PROTOCOL_VIOLATION)
 
     def on_address_proven(self, now: int) -> None:
-        """The client knows our connection ID, so it is where it says, and the handshake is done."""
+        """The client knows our connection ID, so it is where it says, and the handshake is done, unless all is."""
         handshake = self._handshake
         handshake.is_address_proven = True
+        if self._lifecycle.is_ending:
+            return
         assert handshake.peer_hello is not None
         self._complete_handshake(handshake.peer_hello, now)
 

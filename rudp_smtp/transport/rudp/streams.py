@@ -185,7 +185,9 @@ class Streams:
         self.send_credit.raise_limit(hello.initial_max_data)
         self._peer_stream_credit = hello.initial_max_stream_data
         for stream in self._by_id.values():
-            stream.sending.credit.raise_limit(hello.initial_max_stream_data)
+            self._raise_limit(
+                stream, hello.initial_max_stream_data
+            )  # the peer's streams may have come before its HELLO
         self.on_max_streams(hello.initial_max_streams)
 
     def on_stream_frame(self, frame: StreamFrame) -> None:
@@ -205,7 +207,8 @@ class Streams:
                 self._outbox.add(stream.max_stream_data)
             if self.receive_credit.on_consumed(size):
                 self._outbox.add(self._max_data)
-            self._stats.stream_bytes_delivered += size
+            if stream.is_wanted:
+                self._stats.stream_bytes_delivered += size
         if stream.is_wanted:
             self.events.push(StreamData(stream.stream_id, octets, receiving.is_delivered))
         if receiving.is_size_known:
@@ -234,13 +237,10 @@ class Streams:
             stream.sending.is_stopped = True
             self.events.push(StreamStopped(stream.stream_id, frame.error_code))
 
-    def on_max_data(self, maximum: int) -> None:
-        self.send_credit.raise_limit(maximum)
-
     def on_max_stream_data(self, frame: MaxStreamDataFrame) -> None:
         stream = self._by_id.get(frame.stream_id) or self._accept(frame.stream_id)
-        if stream is not None and stream.sending.credit.raise_limit(frame.maximum):
-            self.schedule.add(stream.sending)
+        if stream is not None:
+            self._raise_limit(stream, frame.maximum)
 
     def on_max_streams(self, maximum: int) -> None:
         first = self._local_limit
@@ -305,6 +305,10 @@ class Streams:
         if stream is None:
             raise LocalProtocolError(f"stream {stream_id} is not open")
         return stream
+
+    def _raise_limit(self, stream: Stream, limit: int) -> None:
+        if stream.sending.credit.raise_limit(limit) and self._may_send(stream.stream_id):
+            self.schedule.add(stream.sending)
 
     def _may_send(self, stream_id: int) -> bool:
         return stream_id & 1 != self._own_bit or stream_id >> 2 < self._local_limit

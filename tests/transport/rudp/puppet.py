@@ -75,6 +75,10 @@ class Puppet:
         self.server.receive_datagram(data, remote, self.now)
         return self._drain()
 
+    def skip(self, count: int) -> None:
+        """Leave packet numbers out."""
+        self._packet_number += count
+
     def wait(self, duration: int) -> list[Frame]:
         """Let time pass; the frames that come meanwhile."""
         end = self.now + duration

@@ -3,7 +3,7 @@
 import pytest
 
 from rudp_smtp.errors import LocalProtocolError
-from rudp_smtp.transport import Closed
+from rudp_smtp.transport import Closed, Event, StreamOpened, Transport
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.units import MILLISECOND, SECOND
 from rudp_smtp.wire.frames import ConnectionCloseFrame, Frame
@@ -131,6 +131,23 @@ def test_a_reset_before_the_handshake_is_done_leaves_nothing_behind() -> None:
     assert connections_of(pair.client) == 0
     assert connections_of(pair.server) == 0
     assert pair.server.transports == []
+
+
+def test_a_server_may_reset_before_the_handshake_is_done() -> None:
+    pair = make_pair()
+
+    def refuse(transport: Transport, event: Event) -> None:
+        if isinstance(event, StreamOpened):
+            transport.reset(5, "not today", pair.now)
+
+    pair.server.application = refuse
+    pair.connect()
+    pair.client.open_stream()
+    pair.run_until_idle()
+    assert pair.client.closed == Closed("peer", 5, "not today")
+    assert pair.server.closed == Closed("local", 5, "not today")
+    assert not pair.server.is_established
+    assert connections_of(pair.client) == connections_of(pair.server) == 0
 
 
 def test_commands_after_close_are_the_callers_mistake() -> None:

@@ -157,6 +157,26 @@ def test_the_peers_smaller_datagrams_are_obeyed() -> None:
     assert max(len(data) for _, data in pair.forward.sent) == 1250
 
 
+def test_what_is_answered_before_the_servers_hello_arrives_is_sent_after_it() -> None:
+    pair = make_pair()
+
+    def speak(transport: Transport, event: Event) -> None:
+        if event == StreamOpened(0):
+            transport.send(transport.open_stream(), bytes(3000), True)
+
+    def answer(transport: Transport, event: Event) -> None:
+        if event == StreamOpened(1):
+            transport.send(1, b"answer", True)
+
+    pair.server.application, pair.client.application = speak, answer
+    pair.reverse.hold_back([0], by="5ms")  # the packet with the HELLO, and none that follows
+    pair.connect()
+    pair.client.open_stream()
+    pair.run_until_idle()
+    assert isinstance(pair.client.events[0][1], StreamOpened)
+    assert pair.server.octets == {1: b"answer"}
+
+
 def test_the_same_hello_again_is_no_offence() -> None:
     puppet = Puppet().connect()
     puppet.say(LIMITS)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rudp_smtp.errors import ErrorCode
 from rudp_smtp.trace import ListSink, PacketDropped
-from rudp_smtp.transport import Closed, StreamOpened
+from rudp_smtp.transport import Closed, StreamData, StreamOpened
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.units import SECOND
 from rudp_smtp.wire.frames import (
@@ -22,7 +22,7 @@ from rudp_smtp.wire.frames import (
     StopSendingFrame,
     StreamFrame,
 )
-from rudp_smtp.wire.packet import ONE_RTT, Packet, encode_packet, seal
+from rudp_smtp.wire.packet import INITIAL, ONE_RTT, Packet, encode_packet, seal
 from tests.transport.rudp.puppet import LIMITS, Puppet
 from tests.wire.strategies import frames
 
@@ -99,6 +99,37 @@ def test_a_first_flight_that_names_more_streams_than_allowed_opens_those_it_may(
     assert not puppet.close_codes
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        [StreamFrame(0, 0, b"early", False), LIMITS],
+        [LIMITS, StreamFrame(0, 0, b"early", False)],
+        [LIMITS, ConnectionCloseFrame(0, "", True)],
+        [ConnectionCloseFrame(0, "", True), LIMITS],
+    ],
+    ids=["violated before hello", "violated after hello", "left after hello", "left before hello"],
+)
+def test_an_address_proven_after_the_end_begins_nothing(said: list[Frame]) -> None:
+    puppet = Puppet()
+    puppet.say_initial(*said)
+    puppet.server_id = puppet.packets[-1].source_connection_id
+    puppet.say(PingFrame())
+    puppet.say(LIMITS, StreamFrame(0, 0, b"late", False))
+    assert [type(event) for event in puppet.events] == [Closed]
+    puppet.wait(20 * SECOND)
+    assert puppet.server.connection_count == 0
+
+
+def test_a_client_that_repeats_itself_for_ever_costs_no_memory_and_the_connection_still_works() -> None:
+    puppet = Puppet()
+    for _ in range(500):
+        puppet.say_initial(LIMITS)
+    assert sum(isinstance(frame, HelloFrame) for frame in puppet.heard) < 100
+    puppet.server_id = puppet.packets[-1].source_connection_id
+    puppet.say(StreamFrame(0, 0, b"at last", True))
+    assert StreamData(0, b"at last", True) in puppet.events
+
+
 def test_intact_nonsense_closes_the_connection() -> None:
     puppet = Puppet().connect()
     good = encode_packet(Packet(ONE_RTT, puppet.server_id, 99, [PingFrame()]))
@@ -141,6 +172,17 @@ def test_an_unproven_address_gets_at_most_three_times_what_came_from_it() -> Non
     puppet.wait(25 * SECOND)
     sizes = sum(len(encode_packet(packet)) for packet in puppet.packets)
     assert 0 < sizes <= 3 * 1200
+
+
+def test_an_unproven_address_gets_no_more_for_acknowledgements_that_are_long() -> None:
+    puppet = Puppet()
+    puppet.say_initial(LIMITS)
+    received = 1200
+    for _ in range(200):
+        puppet.skip(1 << 30)  # each packet leaves a gap, so each is a range of its own
+        puppet.say_initial(PingFrame(), size=0)
+        received += len(encode_packet(Packet(INITIAL, 3, 0, [PingFrame()], 7)))
+        assert sum(len(encode_packet(packet)) for packet in puppet.packets) <= 3 * received
 
 
 def test_half_open_connections_are_bounded() -> None:

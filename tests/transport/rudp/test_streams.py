@@ -99,7 +99,7 @@ def test_a_reader_who_has_enough_stops_the_writer() -> None:
     pair.run_until_idle()
     assert pair.client.told(StreamStopped) == [StreamStopped(0, 9)]
     assert pair.server.told(StreamReset) == [StreamReset(0, 9)]
-    assert len(pair.server_received) == got
+    assert len(pair.server_received) == got == pair.server.transport.stats.stream_bytes_delivered
     assert pair.client.transport.unsent_bytes(0) == 0
 
 

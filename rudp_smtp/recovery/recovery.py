@@ -166,12 +166,6 @@ class Recovery:
         self._max_ack_delay = max_ack_delay
         self._timeout = None
 
-    def discard_all(self) -> None:
-        """Give up everything outstanding: no acknowledgement, loss or time-out follows."""
-        self.sent.discard_all()
-        self._loss_time = None
-        self._is_awaiting_handshake = False
-
     # Outputs
 
     def next_timeout(self) -> int | None:

@@ -136,16 +136,6 @@ class SentPackets:
             del self.recent_losses[:expired]
             del self._lost_times[:expired]
 
-    def discard_all(self) -> None:
-        """Forget every outstanding packet; the largest numbers sent and acknowledged stay."""
-        self.outstanding.clear()
-        self.missing.clear()
-        self.recent_losses.clear()
-        self._lost_times.clear()
-        self._uncounted.clear()
-        self.bytes_in_flight = 0
-        self.ack_eliciting_in_flight = 0
-
     def _take(self, start: int, stop: int, acked: list[SentPacket]) -> None:
         """Acknowledge what is outstanding of [start, stop)."""
         pop = self.outstanding.pop

@@ -496,17 +496,6 @@ def test_persistent_congestion_is_seen_across_acknowledgements() -> None:
 # The end, and the facts
 
 
-def test_after_giving_up_everything_nothing_is_due() -> None:
-    recovery = new_recovery(is_client=True)
-    send(recovery, 5, now=0)
-    recovery.on_ack_received([(4, 5)], 0, RTT)
-    recovery.discard_all()
-    assert recovery.next_timeout() is None
-    assert recovery.sent.bytes_in_flight == 0
-    outcome = recovery.on_ack_received([(0, 5)], 0, RTT)
-    assert (outcome.acked, outcome.lost, outcome.spurious) == ((), (), ())
-
-
 def test_every_fate_is_told_to_whoever_listens() -> None:
     sink = ListSink()
     recovery = established(sink=sink)

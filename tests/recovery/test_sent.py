@@ -159,17 +159,6 @@ def test_only_ack_eliciting_packets_in_flight_count_for_the_timer() -> None:
     assert sent.ack_eliciting_in_flight == 0
 
 
-def test_discarding_leaves_nothing_outstanding_and_the_numbers_going_on() -> None:
-    sent = flight_of(6)
-    sent.on_ack_received([(4, 5)])
-    sent.on_packets_lost(sent.missing[:1], now=9)
-    sent.discard_all()
-    assert (sent.bytes_in_flight, sent.ack_eliciting_in_flight) == (0, 0)
-    assert sent.on_ack_received([(0, 6)]) == ([], ())
-    sent.on_packet_sent(sent_packet(6))
-    assert sent.bytes_in_flight == MDS
-
-
 class NaiveSentPackets:
     """The same book-keeping by brute force: a fate for each number, and every question asked of all of them."""
 

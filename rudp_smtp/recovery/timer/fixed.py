@@ -14,7 +14,10 @@ BACKOFF_STEPS_MAX = 16  # keeps the power short
 @TIMERS.register
 @dataclass(slots=True, kw_only=True)
 class Fixed(RtoEstimator):
-    """`backoff` multiplies the interval after each expiration in a row; 1 is none."""
+    """`backoff` multiplies the interval after each expiration in a row; 1 is none.
+
+    An interval below the path's round trip never falls silent: each probe is due before the last is acknowledged.
+    """
 
     interval: Duration = INTERVAL
     backoff: int = 1

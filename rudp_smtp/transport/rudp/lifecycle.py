@@ -51,10 +51,6 @@ class Lifecycle:
         self._untold: Closed | None = None  # what the application hears when the peer knows
 
     @property
-    def state(self) -> State:
-        return self.machine.state
-
-    @property
     def is_ending(self) -> bool:
         """Nothing but CONNECTION_CLOSE is sent or listened to any more."""
         return self.machine.state in ENDING

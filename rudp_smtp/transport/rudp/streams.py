@@ -283,8 +283,11 @@ class Streams:
 
     @property
     def is_flushed(self) -> bool:
-        """Everything written is acknowledged."""
-        return all(stream.sending.is_flushed for stream in self._by_id.values())
+        """Everything written is acknowledged, but for what was given up before the peer could hear of it."""
+        return all(
+            stream.sending.is_flushed or (stream.sending.is_reset and not self._may_send(stream.stream_id))
+            for stream in self._by_id.values()
+        )
 
     @property
     def blocked_at(self) -> int | None:

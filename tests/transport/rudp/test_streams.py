@@ -3,7 +3,7 @@
 import pytest
 
 from rudp_smtp.errors import LocalProtocolError
-from rudp_smtp.transport import Event, StreamData, StreamOpened, StreamReset, StreamStopped, Transport
+from rudp_smtp.transport import Closed, Event, StreamData, StreamOpened, StreamReset, StreamStopped, Transport
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.wire.frames import (
     DataBlockedFrame,
@@ -195,6 +195,18 @@ def test_what_is_reset_while_it_waits_for_the_limit_is_never_opened_too_early() 
         pair.server.send(b"", fin=True, stream_id=stream_id)
     pair.run_until_idle()
     assert pair.server.told(StreamReset) == [StreamReset(streams[2], 5)]
+
+
+def test_a_close_does_not_wait_for_a_stream_that_was_reset_before_the_peer_could_hear_of_it() -> None:
+    pair = connected_pair(client=Rudp(max_streams=1))
+    pair.client.send(b"heard", fin=True)
+    unheard = pair.client.open_stream()
+    pair.client.send(b"unheard", stream_id=unheard)
+    pair.client.transport.reset_stream(unheard, 3)
+    pair.client.transport.close(pair.now)
+    pair.run_for("1s")
+    assert pair.server_received == b"heard"
+    assert pair.client.closed == Closed("local", 0, "")
 
 
 def test_streams_opened_before_the_handshake_beyond_the_limit_wait_too() -> None:

@@ -10,12 +10,13 @@ microseconds, so there is no ack_delay_exponent; CONNECTION_CLOSE does not name 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
-from rudp_smtp.units import MICROSECOND
+from rudp_smtp.wire.ack_frame import ACK
+from rudp_smtp.wire.ack_frame import AckFrame as AckFrame  # this and HelloFrame, so that this module has every frame
 from rudp_smtp.wire.fields import (
     MAX_STREAM_COUNT,
     decode_octets,
@@ -25,13 +26,12 @@ from rudp_smtp.wire.fields import (
     refusal,
 )
 from rudp_smtp.wire.hello import HELLO
-from rudp_smtp.wire.hello import HelloFrame as HelloFrame  # so that this module has every frame
-from rudp_smtp.wire.varint import ONE_OCTET_LIMIT, VARINT_MAX, decode_varint, encode_varint
+from rudp_smtp.wire.hello import HelloFrame as HelloFrame
+from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
 
 # Frame types: no class attributes, because mypyc takes those for fields.
 PADDING: Final = 0x00
 PING: Final = 0x01
-ACK: Final = 0x02
 RESET_STREAM: Final = 0x04
 STOP_SENDING: Final = 0x05
 STREAM: Final = 0x08  # and the three flags below
@@ -44,7 +44,6 @@ STREAMS_BLOCKED: Final = 0x16
 CONNECTION_CLOSE: Final = 0x1C
 CONNECTION_CLOSE_APPLICATION: Final = 0x1D
 
-MAX_ACK_RANGES = 256
 MAX_REASON_SIZE = 256  # octets of UTF-8; what is longer is cut, on either side
 
 FIN: Final = 0x01
@@ -104,79 +103,6 @@ class StreamFrame:
         if stream_offset + (end - start) > VARINT_MAX:
             raise refusal("STREAM data beyond offset 2**62 - 1")
         return StreamFrame(stream_id, stream_offset, data[start:end], flags & FIN != 0), end
-
-
-@dataclass(slots=True)
-class AckFrame:
-    """Packets received (s19.3): half-open ranges of packet numbers, highest first, a gap between any two."""
-
-    ranges: list[tuple[int, int]]
-    ack_delay: int  # between the arrival of the largest packet and this acknowledgement
-
-    def encode(self) -> bytes:
-        ranges = self.ranges
-        assert 1 <= len(ranges) <= MAX_ACK_RANGES
-        start, stop = ranges[0]
-        pieces = [
-            encode_varint(ACK),
-            encode_varint(stop - 1),
-            encode_varint(self.ack_delay // MICROSECOND),
-            encode_varint(len(ranges) - 1),
-            encode_varint(stop - 1 - start),
-        ]
-        if len(ranges) > 1:
-            pieces.append(encode_further_ranges(ranges))
-        return b"".join(pieces)
-
-    @staticmethod
-    def decode(data: bytes, offset: int) -> tuple["AckFrame", int]:
-        largest, offset = decode_varint(data, offset + 1)
-        ack_delay, offset = decode_varint(data, offset)
-        count, offset = decode_varint(data, offset)
-        length, offset = decode_varint(data, offset)
-        if count >= MAX_ACK_RANGES or 2 * count > len(data) - offset:
-            raise refusal(f"{count} further ACK ranges do not fit")
-        start = largest - length
-        if start < 0:
-            raise refusal("ACK range below packet number 0")
-        ranges = [(start, largest + 1)]
-        if count:
-            offset = decode_further_ranges(data, offset, count, ranges)
-        return AckFrame(ranges, ack_delay * MICROSECOND), offset
-
-
-def encode_further_ranges(ranges: list[tuple[int, int]]) -> bytes:
-    """A gap and a length for each range but the first. Most fit into an octet each, and are written as one string."""
-    values: list[int] = []
-    start = ranges[0][0]
-    for low, high in ranges[1:]:
-        values.append(start - high - 1)
-        values.append(high - 1 - low)
-        start = low
-    assert min(values) >= 0
-    if max(values) < ONE_OCTET_LIMIT:
-        return bytes(values)
-    return b"".join([encode_varint(value) for value in values])
-
-
-def decode_further_ranges(data: bytes, offset: int, count: int, ranges: list[tuple[int, int]]) -> int:
-    """Append `count` ranges below the last; the offset after them."""
-    start = ranges[-1][0]
-    values: Sequence[int] = data[offset : offset + 2 * count]
-    if max(values) < ONE_OCTET_LIMIT:
-        offset += 2 * count
-    else:
-        values = []
-        for _ in range(2 * count):
-            value, offset = decode_varint(data, offset)
-            values.append(value)
-    for index in range(0, 2 * count, 2):
-        stop = start - values[index] - 1
-        start = stop - 1 - values[index + 1]
-        if start < 0:
-            raise refusal("ACK range below packet number 0")
-        ranges.append((start, stop))
-    return offset
 
 
 @dataclass(slots=True)

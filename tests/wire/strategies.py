@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from rudp_smtp.ranges import RangeSet
 from rudp_smtp.units import MICROSECOND, MILLISECOND
+from rudp_smtp.wire.ack_frame import MAX_ACK_RANGES
 from rudp_smtp.wire.fields import MAX_STREAM_COUNT, MAX_STREAM_ID
 from rudp_smtp.wire.frames import (
-    MAX_ACK_RANGES,
     MAX_REASON_SIZE,
     AckFrame,
     ConnectionCloseFrame,

@@ -5,8 +5,8 @@ from hypothesis import given
 
 from rudp_smtp.errors import ErrorCode, PacketDecodeError
 from rudp_smtp.units import MICROSECOND, MILLISECOND
+from rudp_smtp.wire.ack_frame import MAX_ACK_RANGES
 from rudp_smtp.wire.frames import (
-    MAX_ACK_RANGES,
     MAX_REASON_SIZE,
     AckFrame,
     ConnectionCloseFrame,

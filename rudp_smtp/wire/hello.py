@@ -10,7 +10,7 @@ from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
 
 HELLO: Final = 0x06  # frame type
 
-MIN_DATAGRAM_SIZE = 1200  # s18.2: less is invalid
+MIN_DATAGRAM_SIZE = 1200  # s14, s18.2: every path carries this; a first flight is padded to it
 MAX_PARAMETERS = 64
 
 

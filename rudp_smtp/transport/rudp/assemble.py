@@ -8,12 +8,12 @@ from rudp_smtp.ack.tracker import AckTracker
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.trace import PacketSent
 from rudp_smtp.transport import StreamWritable
-from rudp_smtp.transport.rudp.config import DATAGRAM_SIZE_MIN
 from rudp_smtp.transport.rudp.outbox import Carried, Outbox
 from rudp_smtp.transport.rudp.parts import Parts
 from rudp_smtp.transport.rudp.schedule import SentRange
 from rudp_smtp.transport.rudp.state import ENDING, OPEN, SHAKING_HANDS
 from rudp_smtp.wire.frames import AckFrame, PingFrame, StreamFrame, stream_frame_overhead
+from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
 from rudp_smtp.wire.packet import (
     INITIAL_HEADER_SIZE,
     SHORT_HEADER_SIZE,
@@ -191,7 +191,7 @@ class Assembler:
         assert frame is not None
         names = self._streams.local_ids(ANNOUNCED_STREAMS_MAX)
         pieces = [frame.encode(), *[StreamFrame(stream_id, 0, b"", False).encode() for stream_id in names]]
-        padding = DATAGRAM_SIZE_MIN - INITIAL_HEADER_SIZE - TRAILER_SIZE - sum(map(len, pieces))
+        padding = MIN_DATAGRAM_SIZE - INITIAL_HEADER_SIZE - TRAILER_SIZE - sum(map(len, pieces))
         pieces.append(bytes(padding))
         return self._send(self._encode(pieces, None), [hello], True, is_probe, now)
 

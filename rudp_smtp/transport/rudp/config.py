@@ -10,9 +10,9 @@ from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS
 from rudp_smtp.recovery.timer import TIMERS
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MILLISECOND, SECOND, Duration, Size
+from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
+from rudp_smtp.wire.packet import MAX_DATAGRAM_SIZE
 
-DATAGRAM_SIZE_MIN = 1200  # RFC 9000 section 14: every path carries this; a first flight is padded to it
-DATAGRAM_SIZE_MAX = 65_527  # RFC 9000 section 18.2
 ACK_DELAY_MAX = (1 << 14) * MILLISECOND  # RFC 9000 section 18.2: 2**14 ms or more is invalid
 STREAMS_MAX = 1 << 16
 CONNECTIONS_MAX = 1 << 20
@@ -61,11 +61,11 @@ class TransportConfig:
         **_: object,
     ) -> None:
         """Refuse what cannot work."""
-        _within("max_datagram_size", max_datagram_size, DATAGRAM_SIZE_MIN, DATAGRAM_SIZE_MAX, "B")
+        _within("max_datagram_size", max_datagram_size, MIN_DATAGRAM_SIZE, MAX_DATAGRAM_SIZE, "B")
         _within("initial_rtt", initial_rtt, MILLISECOND, 60 * SECOND, "ns")
         _within("max_ack_delay", max_ack_delay, 0, ACK_DELAY_MAX - 1, "ns")
-        _within("connection_window", connection_window, DATAGRAM_SIZE_MAX, 1 << 32, "B")
-        _within("stream_window", stream_window, DATAGRAM_SIZE_MAX, 1 << 32, "B")
+        _within("connection_window", connection_window, MAX_DATAGRAM_SIZE, 1 << 32, "B")
+        _within("stream_window", stream_window, MAX_DATAGRAM_SIZE, 1 << 32, "B")
         _within("max_streams", max_streams, 1, STREAMS_MAX, "")
         _within("max_connections", max_connections, 1, CONNECTIONS_MAX, "")
         _within("max_half_open", max_half_open, 1, CONNECTIONS_MAX, "")

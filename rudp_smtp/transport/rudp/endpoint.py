@@ -8,11 +8,12 @@ from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import PacketDecodeError
 from rudp_smtp.trace import PacketDropped, Sink, VantagePoint
 from rudp_smtp.transport import Address, Event, Transport, TransportStats
-from rudp_smtp.transport.rudp.config import DATAGRAM_SIZE_MIN, TransportConfig
+from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.connection import Connection
 from rudp_smtp.transport.rudp.handshake import Handshake
 from rudp_smtp.transport.rudp.state import CLOSED
 from rudp_smtp.wire.frames import HelloFrame
+from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
 from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet, destination_connection_id
 
 FirstFlight = tuple[Address, int, int]  # whence, and both connection IDs: what makes two INITIAL packets one client's
@@ -178,7 +179,7 @@ class Endpoint:
         """Why a first flight opens no connection; nothing is answered, so nothing can be amplified."""
         if first_flight in self._past_flights:
             return "duplicate"
-        if size < DATAGRAM_SIZE_MIN:  # RFC 9000 section 14.1
+        if size < MIN_DATAGRAM_SIZE:  # RFC 9000 section 14.1
             return "first_flight_too_small"
         if not any(isinstance(frame, HelloFrame) for frame in packet.frames):
             return "no_hello"

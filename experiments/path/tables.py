@@ -16,6 +16,7 @@ from statistics import fmean, median
 
 from rich.console import Console
 from rich.table import Table
+
 from rudp_smtp.experiment.__main__ import main as run_experiment
 
 HERE = Path(__file__).parent

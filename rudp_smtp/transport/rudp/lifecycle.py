@@ -6,12 +6,13 @@ from rudp_smtp.trace import ConnectionStateUpdated, VantagePoint
 from rudp_smtp.transport import Closed
 from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.state import ENDING, TRANSITIONS, Input, Machine, State
-from rudp_smtp.units import MILLISECOND
+from rudp_smtp.units import MILLISECOND, SECOND
 from rudp_smtp.wire.frames import ConnectionCloseFrame
 
 DRAIN_TIMEOUTS = 3  # RFC 9000 section 10.2: this many probe time-outs; our CONNECTION_CLOSE is repeated at each
 IDLE_TIMEOUTS_MIN = 3  # RFC 9000 section 10.1: an idle timeout is at least this many probe time-outs
 GRANULARITY = MILLISECOND  # RFC 9002 section 6.1.2
+HANDSHAKE_TIMEOUT = 30 * SECOND  # of silence, where no idle timeout is agreed: a half-open connection must end
 
 
 class Lifecycle:
@@ -25,6 +26,7 @@ class Lifecycle:
         "_has_sent_since_receipt",
         "_idle_since",
         "_idle_timeout",
+        "_idle_timeout_agreed",
         "_late_packets",
         "_max_ack_delay",
         "_rtt",
@@ -38,7 +40,8 @@ class Lifecycle:
     ) -> None:
         self.machine = Machine(TRANSITIONS, State.IDLE)  # others read its state
         self._rtt = rtt
-        self._idle_timeout = max_idle_timeout  # 0: never
+        self._idle_timeout_agreed = max_idle_timeout  # 0: none
+        self._idle_timeout = max_idle_timeout or HANDSHAKE_TIMEOUT  # in force
         self._max_ack_delay = max_ack_delay  # the peer's, once it is known
         self._events = events
         self._vantage = vantage
@@ -63,11 +66,13 @@ class Lifecycle:
 
     def on_peer_limits(self, max_idle_timeout: int, max_ack_delay: int) -> None:
         """s10.1: the smaller of both sides' idle timeouts, where 0 is none."""
-        if max_idle_timeout and (not self._idle_timeout or max_idle_timeout < self._idle_timeout):
-            self._idle_timeout = max_idle_timeout
+        agreed = self._idle_timeout_agreed
+        if max_idle_timeout and (not agreed or max_idle_timeout < agreed):
+            self._idle_timeout = self._idle_timeout_agreed = max_idle_timeout
         self._max_ack_delay = max_ack_delay
 
     def on_peer_confirmed(self, now: int) -> None:
+        self._idle_timeout = self._idle_timeout_agreed
         self._advance(Input.PEER_CONFIRMED, now)
 
     # Traffic

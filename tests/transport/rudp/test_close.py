@@ -226,6 +226,31 @@ def test_an_idle_timeout_of_zero_is_none() -> None:
     assert pair.client.endpoint.next_timeout() is None
 
 
+def test_a_half_open_connection_ends_even_where_no_idle_timeout_is_agreed() -> None:
+    pair = make_pair(client=Rudp(max_idle_timeout=0), server=Rudp(max_idle_timeout=0))
+    pair.reverse.is_cut = True
+    pair.connect()
+    pair.run_for("9000s")
+    assert pair.forward.count > 1
+    assert pair.client.closed == Closed("idle_timeout", 0, "")
+    assert_forgotten(pair)
+
+
+@pytest.mark.parametrize("error_code", [-1, 1 << 62])
+def test_an_error_code_that_no_frame_holds_is_refused_at_the_call(error_code: int) -> None:
+    pair = connected_pair()
+    stream_id = pair.client.open_stream()
+    with pytest.raises(LocalProtocolError, match="error code"):
+        pair.client.transport.reset_stream(stream_id, error_code)
+    with pytest.raises(LocalProtocolError, match="error code"):
+        pair.client.transport.stop_sending(stream_id, error_code)
+    with pytest.raises(LocalProtocolError, match="error code"):
+        pair.client.transport.reset(error_code, "", pair.now)
+    pair.client.send(b"still here")
+    pair.run_until_idle()
+    assert pair.server_received == b"still here"
+
+
 def test_an_idle_timeout_is_never_shorter_than_three_probe_timeouts() -> None:
     pair = briefly_connected(Rudp(max_idle_timeout=SECOND), delay="400ms")
     pair.client.send(b"slow but steady", fin=True)

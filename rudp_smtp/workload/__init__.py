@@ -31,6 +31,10 @@ class Application(ABC):
     def done(self) -> bool:
         """Nothing more is wanted; a host that only serves is always done."""
 
+    @abstractmethod
+    def stats(self) -> TransportStats:
+        """The sum over all the host's connections."""
+
 
 @dataclass(slots=True)
 class Delivery:

@@ -98,7 +98,6 @@ class Receiver(Role):
 class BulkStage(Stage):
     sender: Sender
     receiver: Receiver
-    endpoints: tuple[Endpoint, Endpoint]
 
 
 @WORKLOADS.register
@@ -120,7 +119,6 @@ class Bulk(Workload):
             server=WorkloadNode(server, receiver),
             sender=sender,
             receiver=receiver,
-            endpoints=(client, server),
         )
 
     def report(self, stage: Stage) -> WorkloadReport:
@@ -142,5 +140,5 @@ class Bulk(Workload):
             status="delivered" if is_complete else "pending",
             reply=sender.failure,
         )
-        client, server = (endpoint.total_stats() for endpoint in stage.endpoints)
+        client, server = stage.client.stats(), stage.server.stats()
         return WorkloadReport([delivery], client, server, finished_at=receiver.completed_at)

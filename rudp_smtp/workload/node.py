@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from hashlib import shake_128
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.transport import Address, Closed, Endpoint, Event, Transport
+from rudp_smtp.transport import Address, Closed, Endpoint, Event, Transport, TransportStats
 from rudp_smtp.workload import Application
 
 SERVER = "server"  # the address every workload's client connects to
@@ -76,6 +76,9 @@ class WorkloadNode(Application):
     @property
     def done(self) -> bool:
         return self._role.is_done
+
+    def stats(self) -> TransportStats:
+        return self._endpoint.total_stats()
 
 
 class Pattern:

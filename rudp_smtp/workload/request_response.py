@@ -144,7 +144,6 @@ class Answerer(Role):
 class DialogueStage(Stage):
     asker: Asker
     answerer: Answerer
-    endpoints: tuple[Endpoint, Endpoint]
 
 
 @WORKLOADS.register
@@ -180,7 +179,6 @@ class RequestResponse(Workload):
             server=WorkloadNode(server, answerer),
             asker=asker,
             answerer=answerer,
-            endpoints=(client, server),
         )
 
     def report(self, stage: Stage) -> WorkloadReport:
@@ -188,7 +186,7 @@ class RequestResponse(Workload):
         assert isinstance(stage, DialogueStage)
         asker = stage.asker
         deliveries = [self._row(turn, asker, stage.answerer) for turn in range(self.turns)]
-        client, server = (endpoint.total_stats() for endpoint in stage.endpoints)
+        client, server = stage.client.stats(), stage.server.stats()
         finished_at = asker.answered_at[-1] if len(asker.answered_at) == self.turns else None
         return WorkloadReport(deliveries, client, server, started_at=asker.established_at or 0, finished_at=finished_at)
 

@@ -30,7 +30,6 @@ SIZE_GENERATED = Spec("constant", (("size", 16 << 10),))
 
 @dataclass(slots=True)
 class SmtpStage(Stage):
-    endpoints: tuple[Endpoint, Endpoint]
     mailbox: MemoryMailbox
     rows: list[Delivery]  # of every message, the refused ones too
     mails: list[Mail]  # of those that were sent
@@ -78,7 +77,6 @@ class Smtp(Workload):
         return SmtpStage(
             client=WorkloadNode(client, MailSender(sessions)),
             server=WorkloadNode(server, MailReceiver(mailbox)),
-            endpoints=(client, server),
             mailbox=mailbox,
             rows=rows,
             mails=mails,
@@ -89,7 +87,7 @@ class Smtp(Workload):
         assert isinstance(stage, SmtpStage)
         strays = match_copies(stage.mails, stage.mailbox.messages)
         notes = [f"{strays} copies in the mailbox are of no session here"] if strays else []
-        client, server = (endpoint.total_stats() for endpoint in stage.endpoints)
+        client, server = stage.client.stats(), stage.server.stats()
         is_over = all(row.status != "pending" for row in stage.rows)
         finished_at = max((row.completed_at or 0 for row in stage.rows), default=0) if is_over else None
         return WorkloadReport(stage.rows, client, server, finished_at=finished_at, notes=notes)

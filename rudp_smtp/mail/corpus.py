@@ -120,18 +120,28 @@ def _addresses(fields: list[tuple[str, str]], wanted: tuple[str, ...]) -> list[s
 
 
 def _paths(value: str) -> Iterator[str]:
-    """What stands for an address between the commas of an address list (RFC 5322 section 3.4), not judged yet."""
+    """What stands for an address between the commas of an address list (RFC 5322 section 3.4), not judged yet.
+
+    A group counts once it is closed: its members do, its name does not.
+    """
     bare, path, depth = "", "", 0
+    group: list[str] | None = None
     for token in [*_TOKEN.findall(value), ","]:
         if token in ("(", ")"):
             depth = max(0, depth + (1 if token == "(" else -1))
         elif depth:
             continue  # a comment
         elif token in (",", ";"):
-            if path or bare.strip():
-                yield path or f"<{bare.strip()}>"
+            found = [path or f"<{bare.strip()}>"] if path or bare.strip() else []
             bare, path = "", ""
+            if group is None or token == ";":
+                yield from [*(group or ()), *found]
+                group = None
+            else:
+                group += found
         elif token.startswith("<"):
             path += token  # a second one makes it no address
+        elif ":" in token and token[0] not in '"[':
+            bare, group = token.rpartition(":")[2], []
         else:
             bare += token

@@ -113,6 +113,14 @@ def test_one_bad_address_does_not_lose_its_neighbours(tmp_path: Path) -> None:
     assert message.forward_paths == ("q@q.example", '"odd local"@o.example', "x@[192.0.2.1]")
 
 
+def test_the_members_of_a_group_are_recipients_and_its_name_is_not(tmp_path: Path) -> None:
+    value = b'Team: a@example.org, Bo <b@example.org>, "c: d"@example.org;, e@[IPv6:2001:db8::1], undisclosed:;'
+    (tmp_path / "one").write_bytes(b"To: " + value + b"\n\nbody\n")
+    (message,) = load_corpus(str(tmp_path))
+    expected = ("a@example.org", "b@example.org", '"c: d"@example.org', "e@[IPv6:2001:db8::1]")
+    assert message.forward_paths == expected
+
+
 def test_header_fields_in_the_body_are_not_asked(tmp_path: Path) -> None:
     message = only(tmp_path, b"Subject: x\n\nFrom: ann@a.example\nTo: bob@b.example")
     assert (message.reverse_path, message.forward_paths) == (DEFAULT_REVERSE_PATH, (DEFAULT_FORWARD_PATH,))

@@ -14,9 +14,7 @@ from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.recovery.sent import Ranges, SentPacket, SentPackets
 from rudp_smtp.recovery.timer import RtoEstimator
 from rudp_smtp.trace import MetricsUpdated, PacketAcked, PacketLost, Sink, SpuriousLoss, VantagePoint
-from rudp_smtp.units import MILLISECOND
 
-GRANULARITY = MILLISECOND  # kGranularity, RFC 9002 section 6.1.2
 PERSISTENT_CONGESTION_THRESHOLD = 3  # kPersistentCongestionThreshold, RFC 9002 section 7.6.1
 LOSS_MEMORY_RTTS = 3  # ours, of round trips with their variation: what is later proves nothing about reordering
 PROBES_FIRST, PROBES_NEXT = 1, 2  # RFC 9002 section 6.2.4: one is a MUST, two survive another loss
@@ -265,9 +263,8 @@ class Recovery:
         """RFC 9002 section 7.6: nothing sent over a long time came through, and the round trip was known before."""
         if self._first_sample_time is None:
             return False
-        rtt = self.rtt
         # Section 7.6.1: as the probe time-out, whatever timer is in use, but never backed off.
-        duration = rtt.smoothed_rtt + max(4 * rtt.rttvar, GRANULARITY) + self._max_ack_delay
+        duration = self.rtt.probe_timeout(self._max_ack_delay)
         span = self._loss_run.extend(lost, self._first_sample_time)
         return span > duration * PERSISTENT_CONGESTION_THRESHOLD
 

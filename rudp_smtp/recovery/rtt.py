@@ -1,5 +1,9 @@
 """RttEstimator: latest, smallest and smoothed round-trip time and its variation (RFC 9002 section 5)."""
 
+from rudp_smtp.units import MILLISECOND
+
+GRANULARITY = MILLISECOND  # kGranularity, RFC 9002 section 6.1.2
+
 
 class RttEstimator:
     """Owns the path's round-trip estimates, in nanoseconds; the caller pairs packets with acknowledgements."""
@@ -33,3 +37,7 @@ class RttEstimator:
         smoothed_rtt = self.smoothed_rtt
         self.rttvar = (3 * self.rttvar + abs(smoothed_rtt - adjusted_rtt)) // 4
         self.smoothed_rtt = (7 * smoothed_rtt + adjusted_rtt) // 8
+
+    def probe_timeout(self, max_ack_delay: int, granularity: int = GRANULARITY) -> int:
+        """RFC 9002 section 6.2.1's PTO, not backed off: what an acknowledgement takes at the most."""
+        return self.smoothed_rtt + max(4 * self.rttvar, granularity) + max_ack_delay

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS, LossDetector, LossVerdict
 from rudp_smtp.recovery.loss_detection.packet_threshold import PACKET_THRESHOLD, PacketThreshold
-from rudp_smtp.recovery.loss_detection.time_threshold import GRANULARITY, TIME_THRESHOLD, TimeThreshold, loss_delay
-from rudp_smtp.recovery.rtt import RttEstimator
+from rudp_smtp.recovery.loss_detection.time_threshold import TIME_THRESHOLD, TimeThreshold, loss_delay
+from rudp_smtp.recovery.rtt import GRANULARITY, RttEstimator
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.units import Duration
 

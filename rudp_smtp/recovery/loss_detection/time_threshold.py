@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS, LossDetector, LossVerdict
-from rudp_smtp.recovery.rtt import RttEstimator
+from rudp_smtp.recovery.rtt import GRANULARITY, RttEstimator
 from rudp_smtp.recovery.sent import SentPacket
-from rudp_smtp.units import MILLISECOND, Duration
+from rudp_smtp.units import Duration
 
 TIME_THRESHOLD = (9, 8)  # kTimeThreshold, RFC 9002 section 6.1.2
-GRANULARITY = MILLISECOND  # kGranularity, RFC 9002 section 6.1.2
 
 
 def loss_delay(rtt: RttEstimator, numerator: int, denominator: int, granularity: int) -> int:

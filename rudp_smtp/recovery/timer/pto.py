@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 from rudp_smtp.errors import ConfigError
-from rudp_smtp.recovery.rtt import RttEstimator
+from rudp_smtp.recovery.rtt import GRANULARITY, RttEstimator
 from rudp_smtp.recovery.timer import TIMERS, RtoEstimator
-from rudp_smtp.units import MILLISECOND, Duration
+from rudp_smtp.units import Duration
 
-GRANULARITY = MILLISECOND  # kGranularity, RFC 9002 section 6.1.2
 EXPONENT_MAX = 10  # ours: a back-off of 1024 outlasts any idle time-out, so it needs no larger
 
 
@@ -30,5 +29,4 @@ class Pto(RtoEstimator):
         pass
 
     def timeout(self, rtt: RttEstimator, max_ack_delay: int, expirations: int) -> int:
-        pto = rtt.smoothed_rtt + max(4 * rtt.rttvar, self.granularity) + max_ack_delay
-        return pto << min(expirations, self.exponent_max)
+        return rtt.probe_timeout(max_ack_delay, self.granularity) << min(expirations, self.exponent_max)

@@ -6,12 +6,11 @@ from rudp_smtp.trace import ConnectionStateUpdated, VantagePoint
 from rudp_smtp.transport import Closed
 from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.state import ENDING, TRANSITIONS, Input, Machine, State
-from rudp_smtp.units import MILLISECOND, SECOND
+from rudp_smtp.units import SECOND
 from rudp_smtp.wire.frames import ConnectionCloseFrame
 
 DRAIN_TIMEOUTS = 3  # RFC 9000 section 10.2: this many probe time-outs; our CONNECTION_CLOSE is repeated at each
 IDLE_TIMEOUTS_MIN = 3  # RFC 9000 section 10.1: an idle timeout is at least this many probe time-outs
-GRANULARITY = MILLISECOND  # RFC 9002 section 6.1.2
 HANDSHAKE_TIMEOUT = 30 * SECOND  # of silence, where no idle timeout is agreed: a half-open connection must end
 
 
@@ -165,9 +164,8 @@ class Lifecycle:
         return self._idle_since + max(self._idle_timeout, IDLE_TIMEOUTS_MIN * self._probe_timeout())
 
     def _probe_timeout(self) -> int:
-        """RFC 9002 section 6.2.1's, never backed off, whatever timer repairs losses."""
-        rtt = self._rtt
-        return rtt.smoothed_rtt + max(4 * rtt.rttvar, GRANULARITY) + self._max_ack_delay
+        """Never backed off, whatever timer repairs losses."""
+        return self._rtt.probe_timeout(self._max_ack_delay)
 
     def _begin_closing(self, now: int) -> None:
         self._close_deadline = now

@@ -93,19 +93,15 @@ class _Command:
         self._folder = Path()
 
     def list_runs(self) -> int:
-        from rich.console import Console
-
-        from rudp_smtp.experiment.console import PLAIN_WIDTH, listing, print_whole
+        from rudp_smtp.experiment.console import Output, listing, print_whole
         from rudp_smtp.experiment.store import Store
 
         scenario, runs = self._plan()
         store = Store(self._folder / "runs")
         cells: dict[str, list[bool]] = {}
         for planned in runs:
-            cell = ", ".join(f"{key}={value}" for key, value in planned.cell) or scenario.name
-            cells.setdefault(cell, []).append(store.load(planned.key) is not None)
-        console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
-        print_whole(listing([(cell, len(stored), sum(stored)) for cell, stored in cells.items()]), console)
+            cells.setdefault(planned.cell_label or scenario.name, []).append(store.load(planned.key) is not None)
+        print_whole(listing([(cell, len(stored), sum(stored)) for cell, stored in cells.items()]), Output())
         total = sum(sum(stored) for stored in cells.values())
         print(f"{scenario.name}: {len(runs) - total} of {len(runs)} runs to do; output in {self._folder}")
         return OK
@@ -143,9 +139,7 @@ class _Command:
         return scenario, plan(scenario)
 
     def _finish(self, results: "Results") -> int:
-        from rich.console import Console
-
-        from rudp_smtp.experiment.console import PLAIN_WIDTH, print_whole, problems, summary_table
+        from rudp_smtp.experiment.console import Output, print_whole, problems, summary_table
         from rudp_smtp.experiment.figures import draw_figures
         from rudp_smtp.experiment.tables import Invocation, write_tables
         from rudp_smtp.experiment.trace_table import write_trace
@@ -155,10 +149,9 @@ class _Command:
         invocation = Invocation(self._arguments, progress.reused, progress.seconds)
         paths = write_tables(self._folder, results, invocation)
         paths += [write_trace(self._folder, results.runs[0]), *draw_figures(self._folder)]
-        console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
         times = f"{progress.reused} of them stored before, {progress.seconds:.1f} s"
         print(f"{results.scenario.name}: {progress.total} runs, {times}")
-        print_whole(summary_table(results), console)
+        print_whole(summary_table(results), Output())
         print(f"in {self._folder}: {', '.join(path.name for path in paths)}")
         incomplete = problems(results)
         if incomplete:

@@ -1,6 +1,7 @@
 """What a person reads: progress while runs finish, a short table when all have, and what did not go well."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -26,6 +27,16 @@ _HEADINGS = (
 )  # fmt: skip
 _CAPTION = """latency: from hand-over to the final reply, over the messages of all runs
 goodput, octets sent again: the median run; loss: of packets, both directions"""
+
+
+class Output(Console):
+    """Standard output. A reader that left is the command's business, not rich's, which would exit on the spot."""
+
+    def __init__(self) -> None:
+        super().__init__(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 @contextmanager

@@ -34,6 +34,11 @@ class Run:
     document: str  # canonical JSON of the resolved configuration, corpus digest included
     key: str  # sha256, hexadecimal
 
+    @property
+    def cell_label(self) -> str:
+        """The cell by what it varies, as a person would look it up; empty where nothing is varied."""
+        return ", ".join(f"{key}={value}" for key, value in self.cell)
+
     def parameters(self) -> dict[str, Parameter]:
         """Every parameter as a dotted column (network.forward.delay.time -> "20ms"), sorted; absent stages omitted."""
         return dict(_flatten("", json.loads(self.document)))

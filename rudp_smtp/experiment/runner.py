@@ -148,5 +148,4 @@ class Runner:
 
 def describe(run: Run) -> str:
     """A run by what it varies, as a person would look it up."""
-    cell = ", ".join(f"{key}={value}" for key, value in run.cell)
-    return f"{cell}, seed {run.seed}" if cell else f"seed {run.seed}"
+    return f"{run.cell_label}, seed {run.seed}" if run.cell else f"seed {run.seed}"

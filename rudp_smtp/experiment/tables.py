@@ -9,7 +9,7 @@ import io
 import json
 import math
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from hashlib import sha256
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from rudp_smtp.experiment.files import write_atomic
 from rudp_smtp.experiment.metrics import METRICS
 from rudp_smtp.experiment.plan import MODEL_VERSION, Run
 from rudp_smtp.experiment.records import LinkRow, MessageRow, Record, Value
-from rudp_smtp.experiment.scenario import Scenario
+from rudp_smtp.experiment.scenario import Scenario, canonical
 from rudp_smtp.experiment.statistics import (
     MEDIAN,
     P95,
@@ -45,6 +45,7 @@ SUMMARY_COLUMNS = (
 DIFFERENCE_COLUMNS = ("pairs_count", "difference_mean", "difference_mean_low", "difference_mean_high")
 
 Cell = tuple[tuple[str, str], ...]
+Row = MessageRow | LinkRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +102,22 @@ def runs_csv(results: Results) -> bytes:
 
 def messages_csv(results: Results) -> bytes:
     """A row for each message of each run."""
-    prefix = _Prefix(results)
-    rows = [
-        [*values, *astuple(row)]
-        for run, record in zip(results.runs, results.records, strict=True)
-        for values in (prefix.values(run, record),)
-        for row in record.messages
-    ]
-    return encode_csv([*prefix.columns, *(field.name for field in fields(MessageRow))], rows)
+    return _inner_rows_csv(results, MessageRow, lambda record: record.messages)
 
 
 def links_csv(results: Results) -> bytes:
     """A row for each run and direction."""
+    return _inner_rows_csv(results, LinkRow, lambda record: record.links)
+
+
+def _inner_rows_csv(results: Results, kind: type[Row], rows_of: Callable[[Record], Sequence[Row]]) -> bytes:
+    """The rows of one kind inside each record, behind what every row begins with."""
     prefix = _Prefix(results)
-    rows = [
-        [*values, *astuple(row)]
-        for run, record in zip(results.runs, results.records, strict=True)
-        for values in (prefix.values(run, record),)
-        for row in record.links
-    ]
-    return encode_csv([*prefix.columns, *(field.name for field in fields(LinkRow))], rows)
+    rows = []
+    for run, record in zip(results.runs, results.records, strict=True):
+        values = prefix.values(run, record)
+        rows += [[*values, *astuple(row)] for row in rows_of(record)]
+    return encode_csv([*prefix.columns, *(field.name for field in fields(kind))], rows)
 
 
 class _Prefix:
@@ -220,10 +217,9 @@ def _field(value: Value) -> str:
 def manifest(results: Results, invocation: Invocation, tables: Mapping[str, bytes]) -> bytes:
     """The resolved scenario and its hash, versions, and how this invocation went."""
     scenario = results.scenario.document()
-    canonical = json.dumps(scenario, sort_keys=True, separators=(",", ":"))
     document = {
         "scenario": scenario,
-        "scenario_sha256": sha256(canonical.encode()).hexdigest(),
+        "scenario_sha256": sha256(canonical(scenario).encode()).hexdigest(),
         "versions": {
             "rudp_smtp": __version__,
             "model": MODEL_VERSION,

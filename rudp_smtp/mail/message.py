@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-TEXT_LINE_MAX = 998  # RFC 5321 section 4.5.3.1.6: 1000 octets with CRLF; the stuffed dot is not counted
+from rudp_smtp.smtp.lines import CRLF, TEXT_LINE_OCTETS
+
+TEXT_LINE_MAX = TEXT_LINE_OCTETS - len(CRLF)
 
 
 @dataclass(frozen=True, slots=True)

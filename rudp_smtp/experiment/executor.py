@@ -20,16 +20,26 @@ from rudp_smtp.errors import ConfigError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_NAME = re.compile(r"(serial)|local(?::([1-9][0-9]{0,3}))?")
+
+
+def read_executor(name: str) -> int | None:
+    """How many processes serial, local or local:N asks for: 0 is none, None as many as there are cores."""
+    named = _NAME.fullmatch(name)
+    if named is None:
+        message = f"unknown executor {name!r}; expected serial, local, or local:N for N processes"
+        raise ConfigError(message, key="executor")
+    if named.group(1):
+        return 0
+    return int(named.group(2)) if named.group(2) else None
+
 
 def open_executor(name: str, workers: int | None = None) -> Executor:
-    """serial, local or local:N; `workers`, where given, overrides it with that many processes."""
-    named = re.fullmatch(r"(serial)|local(?::([1-9][0-9]*))?", name)
-    if named is None:
-        message = f"unknown executor {name!r}; expected serial, local, or local:N with N processes"
-        raise ConfigError(message, key="executor")
-    if workers is None and named.group(1):
+    """`workers`, where given, overrides what `name` says with that many processes."""
+    asked = read_executor(name)
+    if asked == 0 and workers is None:
         return Serial()
-    return Processes(workers or int(named.group(2) or 0) or available_cores())
+    return Processes(workers or asked or available_cores())
 
 
 def available_cores() -> int:

@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.document import KeyPath, Problems, Tree, steps, unknown_key
+from rudp_smtp.experiment.executor import read_executor
 from rudp_smtp.experiment.scenario import Configuration, Limits
 from rudp_smtp.link.config import LinkConfig, RateConfig
 from rudp_smtp.registry import Registry, Spec, describe_value, nearest, tell
@@ -36,7 +37,6 @@ from rudp_smtp.workload import WORKLOADS
 T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_EXECUTOR = re.compile(r"serial|local(:[1-9][0-9]{0,3})?")
 _SHORTHAND: dict[type, str] = {RateConfig: "value"}  # `rate: 20mbit` is {value: 20mbit}
 MAX_SEED = 2**63 - 1
 MAX_REPLICATIONS = 1_000_000
@@ -77,11 +77,7 @@ class Header:
             raise ConfigError(
                 f"{self.name!r} names no folder of results; expected letters, digits, '.', '_' and '-'", key="name"
             )
-        if not _EXECUTOR.fullmatch(self.executor):
-            raise ConfigError(
-                f"unknown executor {self.executor!r}; expected serial, local, or local:N for N processes",
-                key="executor",
-            )
+        read_executor(self.executor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

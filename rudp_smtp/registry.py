@@ -49,9 +49,10 @@ _EXPECTED = {int: "a whole number", float: "a number", str: "text", bool: "true 
 class Registry(Generic[T]):
     """One folder of plug-ins.
 
-    `context` names what the composition root passes to `build`; a scenario may not set those. `support` names the
-    folder's files that are no plug-ins. `selector` is the key that holds the name. `shorthand`, (plug-in, parameter),
-    says what a bare value that is no name means.
+    `groups` names folders inside that only sort: the plug-ins in them count as this folder's own. `context` names what
+    the composition root passes to `build`; a scenario may not set those. `support` names the folder's files that are
+    no plug-ins. `selector` is the key that holds the name. `shorthand`, (plug-in, parameter), says what a bare value
+    that is no name means.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Registry(Generic[T]):
         *,
         context: tuple[str, ...] = (),
         support: tuple[str, ...] = (),
+        groups: tuple[str, ...] = (),
         selector: str = "model",
         shorthand: tuple[str, str] | None = None,
     ) -> None:
@@ -70,25 +72,36 @@ class Registry(Generic[T]):
         self._package = package
         self._context = context
         self._support = support
+        self._groups = groups
         self._classes: dict[str, type[T]] = {}
 
     def register(self, cls: type[T]) -> type[T]:
         """Class decorator; the name is the file's, or the folder's when the plug-in is one."""
-        self._classes[cls.__module__.removeprefix(self._package + ".").split(".")[0]] = cls
+        steps = cls.__module__.removeprefix(self._package + ".").split(".")
+        self._classes[steps[1] if steps[0] in self._groups else steps[0]] = cls
         return cls
 
     def names(self) -> tuple[str, ...]:
         """Every plug-in there is, by the files in the folder, without importing them."""
-        path = import_module(self._package).__path__
-        return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if m.name not in self._support))
+        return tuple(sorted(self._modules()))
 
     def load(self, name: str) -> type[T]:
         """The class called `name`; `ConfigError` offers the nearest name."""
         if name not in self._classes:
             if name not in self.names():
                 raise ConfigError(f"unknown {self.kind} {name!r}; {nearest(name, self.names())}")
-            import_module(f"{self._package}.{name}")
+            import_module(self._modules()[name])
         return self._classes[name]
+
+    def _modules(self) -> dict[str, str]:
+        """Every plug-in's name and module."""
+        path = import_module(self._package).__path__
+        found = {m.name: f"{self._package}.{m.name}" for m in pkgutil.iter_modules(path)}
+        for group in self._groups:
+            if found.pop(group, None) is not None:
+                inside = pkgutil.iter_modules([f"{folder}/{group}" for folder in path])
+                found |= {m.name: f"{self._package}.{group}.{m.name}" for m in inside}
+        return {name: module for name, module in found.items() if name not in self._support}
 
     def parameters(self, name: str) -> dict[str, inspect.Parameter]:
         """What a scenario may set of plug-in `name`: its keyword-only parameters less the context."""

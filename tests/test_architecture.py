@@ -12,7 +12,7 @@ PACKAGE = ROOT / "rudp_smtp"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ALL_FILES = [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
 
-BASE = {"", "errors", "units", "ranges", "registry", "trace", "draws"}
+BASE = {"", "errors", "units", "ranges", "registry", "trace", "draws", "datagram"}
 LAYERS: dict[str, set[str]] = {
     "wire": BASE,
     "recovery": BASE,

@@ -4,12 +4,10 @@ Every driver, virtual or real, moves a node through `deliver` and `expire` and n
 drain, and all of them run the same code in the same order.
 """
 
-from collections.abc import Hashable
 from typing import Protocol
 
+from rudp_smtp.datagram import NOT_ECT, Address, Label
 from rudp_smtp.errors import LivelockError
-
-Address = Hashable  # a (host, port) on real sockets, a host's name in simulation
 
 DATAGRAMS_PER_INPUT_MAX = 1_000_000  # one input that asks for more than this never comes to an end
 
@@ -17,11 +15,11 @@ DATAGRAMS_PER_INPUT_MAX = 1_000_000  # one input that asks for more than this ne
 class Node(Protocol):
     """A host: whatever answers datagrams and timeouts. Workloads' applications are such."""
 
-    def receive_datagram(self, data: bytes, remote: Address, now: int) -> None: ...
+    def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None: ...
 
     def handle_timeout(self, now: int) -> None: ...
 
-    def next_datagram(self, now: int) -> tuple[bytes, Address] | None: ...
+    def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None: ...
 
     def next_timeout(self) -> int | None: ...
 
@@ -32,12 +30,12 @@ class Node(Protocol):
 class Network(Protocol):
     """Where a node's datagrams go: links in simulation, a socket otherwise."""
 
-    def send(self, data: bytes, remote: Address, now: int) -> None: ...
+    def send(self, data: bytes, remote: Address, now: int, ecn: int) -> None: ...
 
 
-def deliver(node: Node, data: bytes, remote: Address, now: int, network: Network) -> int | None:
+def deliver(node: Node, data: bytes, label: Label, now: int, network: Network) -> int | None:
     """Hand over a datagram that arrived, send what comes out, and say when the node wants to be woken."""
-    node.receive_datagram(data, remote, now)
+    node.receive_datagram(data, label.source, now, label.ecn)
     return _drain(node, now, network)
 
 
@@ -50,7 +48,7 @@ def expire(node: Node, now: int, network: Network) -> int | None:
 def _drain(node: Node, now: int, network: Network) -> int | None:
     sent = 0
     while (outgoing := node.next_datagram(now)) is not None:
-        network.send(outgoing[0], outgoing[1], now)
+        network.send(outgoing[0], outgoing[1], now, outgoing[2])
         sent += 1
         if sent > DATAGRAMS_PER_INPUT_MAX:
             raise LivelockError(f"a node sent {sent} datagrams in one go at {now} ns and has not finished")

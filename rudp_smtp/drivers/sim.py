@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Literal
 
-from rudp_smtp.drivers.pump import Address, Node, deliver, expire
+from rudp_smtp.datagram import Address, Label
+from rudp_smtp.drivers.pump import Node, deliver, expire
 from rudp_smtp.errors import DriverError, LivelockError
 from rudp_smtp.link.link import Link
 
@@ -40,37 +41,46 @@ class _Slot:
 
 
 class _Wire(_Slot):
-    """A link and the host it leads to."""
+    """A link, which several pairs of hosts may share: each datagram's label says whose it is."""
 
-    __slots__ = ("link", "source", "target")
+    __slots__ = ("link",)
 
-    def __init__(self, link: Link, source: Address, target: "_Host") -> None:
+    def __init__(self, link: Link) -> None:
         super().__init__()
         self.link = link
-        self.source = source
-        self.target = target
+
+
+class _Route:
+    """The wire from one host to another, and the labels its datagrams wear, by ECN codepoint."""
+
+    __slots__ = ("labels", "wire")
+
+    def __init__(self, wire: _Wire, source: Address, target: Address) -> None:
+        self.wire = wire
+        self.labels = tuple(Label(source, target, ecn) for ecn in range(4))
 
 
 class _Host(_Slot):
     """A node and the links that lead away from it; the node's network, as the pump sees it."""
 
-    __slots__ = ("address", "is_done", "node", "simulator", "timed_out_at", "timeouts", "wires")
+    __slots__ = ("address", "is_done", "node", "routes", "simulator", "timed_out_at", "timeouts")
 
     def __init__(self, address: Address, node: Node, simulator: "Simulator") -> None:
         super().__init__()
         self.address = address
         self.node = node
         self.simulator = simulator
-        self.wires: dict[Address, _Wire] = {}
+        self.routes: dict[Address, _Route] = {}
         self.is_done = node.done
         self.timed_out_at = -1
         self.timeouts = 0  # in a row at `timed_out_at`
 
-    def send(self, data: bytes, remote: Address, now: int) -> None:
-        wire = self.wires.get(remote)
-        if wire is None:
+    def send(self, data: bytes, remote: Address, now: int, ecn: int) -> None:
+        route = self.routes.get(remote)
+        if route is None:
             raise DriverError(f"no link leads from {self.address!r} to {remote!r}")
-        wire.link.push(data, now)
+        wire = route.wire
+        wire.link.push(data, now, route.labels[ecn])
         self.simulator.on_sent(wire)
 
 
@@ -78,22 +88,22 @@ class Simulator:
     """Owns the clock and the heap. Run once."""
 
     def __init__(self, nodes: Mapping[Address, Node], links: Mapping[tuple[Address, Address], Link]) -> None:
-        """`links` maps (from, to) to the direction between those two nodes."""
+        """`links` maps (from, to) to the direction between those two nodes; pairs that share a path share its links."""
         self._heap: list[tuple[int, int, _Slot]] = []
         self._entries = 0
         self._packets = 0
-        hosts = {address: _Host(address, node, self) for address, node in nodes.items()}
-        self._hosts = list(hosts.values())
-        self._links = list(links.values())
+        self._hosts = hosts = {address: _Host(address, node, self) for address, node in nodes.items()}
+        wires = {link: _Wire(link) for link in links.values()}
+        self._links = list(wires)
         for (source, target), link in links.items():
             if source not in hosts or target not in hosts:
                 raise DriverError(f"a link leads from {source!r} to {target!r}, but not both are nodes")
-            hosts[source].wires[target] = _Wire(link, source, hosts[target])
-        self._unfinished = sum(not host.is_done for host in self._hosts)
+            hosts[source].routes[target] = _Route(wires[link], source, target)
+        self._unfinished = sum(not host.is_done for host in hosts.values())
 
     def run(self, until: int, events: int) -> SimulationResult:
         """Go on until every node is done, nothing is left to happen, time is past `until`, or `events` are spent."""
-        for host in self._hosts:
+        for host in self._hosts.values():
             self._arm(host, host.node.next_timeout(), 0)
         heap = self._heap
         now = 0
@@ -123,7 +133,7 @@ class Simulator:
 
     def _is_stalled(self) -> bool:
         """Whether the heap holds nothing but deadlines that were given up."""
-        return all(host.node.next_timeout() is None for host in self._hosts) and all(
+        return all(host.node.next_timeout() is None for host in self._hosts.values()) and all(
             link.next_timeout() is None for link in self._links
         )
 
@@ -139,18 +149,20 @@ class Simulator:
 
     def _arrive(self, wire: _Wire, now: int, events_max: int) -> int:
         """Hand over what the link has ready; how many inputs that was."""
-        link, host = wire.link, wire.target
+        link = wire.link
         inputs = 0
-        data = link.next_datagram(now)
+        arrived = link.next_datagram(now)
         upcoming = None
-        while data is not None:
+        while arrived is not None:
             inputs += 1
-            self._settle(host, deliver(host.node, data, wire.source, now, host), now)
+            data, label = arrived
+            host = self._hosts[label.target]
+            self._settle(host, deliver(host.node, data, label, now, host), now)
             upcoming = link.next_timeout()
             if upcoming is None or upcoming > now or inputs == events_max or not self._unfinished:
                 break
-            data = link.next_datagram(now)
-        self._arm(wire, link.next_timeout() if data is None else upcoming, now)
+            arrived = link.next_datagram(now)
+        self._arm(wire, link.next_timeout() if arrived is None else upcoming, now)
         return inputs
 
     def _wake(self, host: _Host, now: int) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heappop, heappush
 
+from rudp_smtp.datagram import UNLABELLED, Label
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
@@ -105,11 +106,11 @@ class Link:
         # No packet that has yet to be serialised can arrive sooner than this after it was.
         self._delay_min = 0 if delay.jitter or (config.reorder and config.reorder.hold is None) else delay.time
         self._arrivals = 0
-        self._line: deque[tuple[int, int, bytes]] = deque()  # in flight, where none overtakes another
-        self._heap: list[tuple[int, int, bytes]] = []  # in flight otherwise: (arrival, insertion count, data)
+        self._line: deque[tuple[int, int, bytes, Label]] = deque()  # in flight, where none overtakes another
+        self._heap: list[tuple[int, int, bytes, Label]] = []  # in flight otherwise: (arrival, insertion count, ...)
 
-    def push(self, data: bytes, now: int) -> None:
-        """Take a datagram in at the entrance."""
+    def push(self, data: bytes, now: int, label: Label = UNLABELLED) -> None:
+        """Take a datagram in at the entrance; the label comes out with it, marked perhaps."""
         stats = self.stats
         index = stats.packets_entered
         size = len(data) + self._header_bytes
@@ -118,7 +119,7 @@ class Link:
         if index == 0:
             stats.entered_first = now
         is_lost = self._loss is not None and self._loss.drops(index, self._draws[0].loss)
-        packet = QueuedPacket(index, 0, data, size, now, is_lost)
+        packet = QueuedPacket(index, 0, data, size, now, is_lost, label)
         if is_lost and not self._is_loss_late:
             self._lose(packet, now)
             return
@@ -133,7 +134,7 @@ class Link:
             self._impair(copy, is_candidate)
             self._admit(copy, now)
 
-    def next_datagram(self, now: int) -> bytes | None:
+    def next_datagram(self, now: int) -> tuple[bytes, Label] | None:
         """The next datagram that has arrived by now, if any."""
         if self._free_at <= now and len(self._queue):
             self._catch_up(now)
@@ -141,17 +142,17 @@ class Link:
             line = self._line
             if not line or line[0][0] > now:
                 return None
-            arrival, _, data = line.popleft()
+            arrival, _, data, label = line.popleft()
         else:
             heap = self._heap
             if not heap or heap[0][0] > now:
                 return None
-            arrival, _, data = heappop(heap)
+            arrival, _, data, label = heappop(heap)
         stats = self.stats
         stats.packets_delivered += 1
         stats.octets_delivered += len(data) + self._header_bytes
         stats.delivered_last = arrival
-        return data
+        return data, label
 
     def next_timeout(self) -> int | None:
         """When to ask again: no datagram arrives before."""
@@ -190,7 +191,7 @@ class Link:
         self.stats.octets_duplicated += packet.size
         if self._sink is not None:
             self._tell(packet, packet.enqueued, "duplicated")
-        return QueuedPacket(index, 1, packet.data, packet.size, packet.enqueued, is_lost)
+        return QueuedPacket(index, 1, packet.data, packet.size, packet.enqueued, is_lost, packet.label)
 
     def _impair(self, packet: QueuedPacket, is_candidate: bool) -> None:
         draws = self._draws[packet.copy]
@@ -270,9 +271,9 @@ class Link:
         stats.delay_time += arrival - departure
         self._arrivals += 1
         if self.is_fifo:
-            self._line.append((arrival, self._arrivals, packet.data))
+            self._line.append((arrival, self._arrivals, packet.data, packet.label))
         else:
-            heappush(self._heap, (arrival, self._arrivals, packet.data))
+            heappush(self._heap, (arrival, self._arrivals, packet.data, packet.label))
         if self._sink is not None:
             self._tell(packet, departure, "passed")
 

@@ -6,15 +6,14 @@ from the application: verbs. Outputs, pulled until they return None: `next_datag
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
+from rudp_smtp.datagram import NOT_ECT
+from rudp_smtp.datagram import Address as Address
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.registry import Registry
 from rudp_smtp.trace import Sink
-
-Address = Hashable  # opaque to us: a (host, port) on real sockets, a host's name in simulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +130,12 @@ class Endpoint(Protocol):
 
     def connect(self, remote: Address, now: int) -> Transport: ...
 
-    def receive_datagram(self, data: bytes, remote: Address, now: int) -> None: ...
+    def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None: ...
 
     def handle_timeout(self, now: int) -> None: ...
 
-    def next_datagram(self, now: int) -> tuple[bytes, Address] | None: ...
+    def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None:
+        """A datagram, where it goes, and the ECN codepoint to send it with."""
 
     def next_event(self) -> tuple[Transport, Event] | None: ...
 
@@ -153,4 +153,4 @@ class TransportPlugin(ABC):
         """`draws` is all the randomness the endpoint gets; `host` names it in facts."""
 
 
-TRANSPORTS: Registry[TransportPlugin] = Registry("transport", __name__, selector="name")
+TRANSPORTS: Registry[TransportPlugin] = Registry("transport", __name__, selector="name", groups=("arq",))

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
+from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.registry import Registry
 from rudp_smtp.transport import Address, Endpoint, TransportStats
@@ -15,13 +16,13 @@ class Application(ABC):
     """
 
     @abstractmethod
-    def receive_datagram(self, data: bytes, remote: Address, now: int) -> None: ...
+    def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None: ...
 
     @abstractmethod
     def handle_timeout(self, now: int) -> None: ...
 
     @abstractmethod
-    def next_datagram(self, now: int) -> tuple[bytes, Address] | None: ...
+    def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None: ...
 
     @abstractmethod
     def next_timeout(self) -> int | None: ...

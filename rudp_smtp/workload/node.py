@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from hashlib import shake_128
 
+from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.transport import Address, Closed, Endpoint, Event, Transport, TransportStats
 from rudp_smtp.workload import Application
@@ -40,9 +41,9 @@ class WorkloadNode(Application):
         self._role = role
         self._is_started = False
 
-    def receive_datagram(self, data: bytes, remote: Address, now: int) -> None:
+    def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
         endpoint = self._endpoint
-        endpoint.receive_datagram(data, remote, now)
+        endpoint.receive_datagram(data, remote, now, ecn)
         while (happened := endpoint.next_event()) is not None:
             self._role.on_event(happened[0], happened[1], now)
 
@@ -62,7 +63,7 @@ class WorkloadNode(Application):
         while (happened := endpoint.next_event()) is not None:
             role.on_event(happened[0], happened[1], now)
 
-    def next_datagram(self, now: int) -> tuple[bytes, Address] | None:
+    def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None:
         return self._endpoint.next_datagram(now)
 
     def next_timeout(self) -> int | None:

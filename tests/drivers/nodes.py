@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from rudp_smtp.drivers.pump import Address
+from rudp_smtp.datagram import NOT_ECT, Address
 
 
 class Recorder:
@@ -11,17 +11,17 @@ class Recorder:
     def __init__(self, *, is_done: bool = False, deadline: int | None = None) -> None:
         self.is_done = is_done
         self.deadline = deadline
-        self.outbox: deque[tuple[bytes, Address]] = deque()
+        self.outbox: deque[tuple[bytes, Address, int]] = deque()
         self.transcript: list[str] = []
 
-    def receive_datagram(self, data: bytes, remote: Address, now: int) -> None:
+    def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
         self.transcript.append(f"{now} {remote}: {data.decode()}")
 
     def handle_timeout(self, now: int) -> None:
         self.transcript.append(f"{now} timeout")
         self.deadline = None
 
-    def next_datagram(self, now: int) -> tuple[bytes, Address] | None:
+    def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None:
         return self.outbox.popleft() if self.outbox else None
 
     def next_timeout(self) -> int | None:
@@ -38,9 +38,9 @@ class Echo(Recorder):
     def __init__(self) -> None:
         super().__init__(is_done=True)
 
-    def receive_datagram(self, data: bytes, remote: Address, now: int) -> None:
-        super().receive_datagram(data, remote, now)
-        self.outbox.append((data, remote))
+    def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
+        super().receive_datagram(data, remote, now, ecn)
+        self.outbox.append((data, remote, ecn))
 
 
 class Caller(Recorder):
@@ -52,8 +52,8 @@ class Caller(Recorder):
         self._patience = patience
         self._remote = remote
 
-    def receive_datagram(self, data: bytes, remote: Address, now: int) -> None:
-        super().receive_datagram(data, remote, now)
+    def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
+        super().receive_datagram(data, remote, now, ecn)
         self._left -= 1
         self.is_done = self._left == 0
         self._call(now)
@@ -64,5 +64,5 @@ class Caller(Recorder):
 
     def _call(self, now: int) -> None:
         if not self.is_done:
-            self.outbox.append((b"call %d" % self._left, self._remote))
+            self.outbox.append((b"call %d" % self._left, self._remote, NOT_ECT))
         self.deadline = None if self.is_done else now + self._patience

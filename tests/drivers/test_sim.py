@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rudp_smtp.datagram import NOT_ECT, Address
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.drivers.pump import Address, Node
+from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import TIMEOUTS_PER_INSTANT_MAX, SimulationResult, Simulator
 from rudp_smtp.errors import DriverError, LivelockError
 from rudp_smtp.link.config import DelayConfig, LinkConfig, RateConfig
@@ -88,7 +89,7 @@ def test_a_run_ends_when_its_events_are_spent() -> None:
 
 def test_many_datagrams_at_one_instant_do_not_pass_the_event_limit() -> None:
     client = Recorder(deadline=0)
-    client.outbox.extend([(b"x", "server")] * 50)
+    client.outbox.extend([(b"x", "server", NOT_ECT)] * 50)
     assert simulate(client, Echo(), LinkConfig(), events=10).events == 10
 
 
@@ -103,7 +104,7 @@ def test_nothing_is_handed_over_once_all_are_done() -> None:
 def test_hosts_that_answer_each_other_at_once_forever_end_by_the_event_limit() -> None:
     client = Echo()
     client.is_done, client.deadline = False, 0
-    client.outbox.append((b"ping", "server"))
+    client.outbox.append((b"ping", "server", NOT_ECT))
     result = simulate(client, Echo(), LinkConfig(), events=1000)
     assert result == SimulationResult(now=0, events=1000, packets=1000, stop="event_limit")
 
@@ -116,12 +117,12 @@ def test_a_run_with_nothing_left_to_happen_has_stalled() -> None:
 
 def test_a_deadline_that_was_given_up_does_not_count_as_something_to_happen() -> None:
     class Cancels(Echo):
-        def receive_datagram(self, data: bytes, remote: Address, now: int) -> None:
-            super().receive_datagram(data, remote, now)
+        def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
+            super().receive_datagram(data, remote, now, ecn)
             self.deadline = None
 
     client, server = Recorder(deadline=0), Cancels()
-    client.outbox.append((b"x", "server"))
+    client.outbox.append((b"x", "server", NOT_ECT))
     server.deadline = 20 * SECOND
     result = simulate(client, server, TEN_MS, until=10 * SECOND)
     assert result == SimulationResult(now=20 * MILLISECOND, events=3, packets=2, stop="stalled")
@@ -133,8 +134,8 @@ def test_hosts_that_are_done_from_the_start_are_not_moved() -> None:
 
 def test_a_host_may_find_more_to_do() -> None:
     class Reopens(Echo):
-        def receive_datagram(self, data: bytes, remote: Address, now: int) -> None:
-            super().receive_datagram(data, remote, now)
+        def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
+            super().receive_datagram(data, remote, now, ecn)
             self.is_done = False
 
     client = Caller(calls=1, patience=SECOND)
@@ -151,12 +152,12 @@ def test_a_deadline_that_moves_later_wakes_nobody_at_the_old_one() -> None:
 
 def test_a_deadline_that_moves_earlier_is_kept() -> None:
     class Hurried(Recorder):
-        def receive_datagram(self, data: bytes, remote: Address, now: int) -> None:
-            super().receive_datagram(data, remote, now)
+        def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
+            super().receive_datagram(data, remote, now, ecn)
             self.deadline = now + 1
 
     client, server = Recorder(deadline=0), Hurried(deadline=9 * SECOND)
-    client.outbox.append((b"x", "server"))
+    client.outbox.append((b"x", "server", NOT_ECT))
     simulate(client, server, TEN_MS)
     assert server.transcript == ["10000000 client: x", "10000001 timeout"]
 
@@ -190,7 +191,7 @@ def test_equal_times_are_served_in_the_order_they_were_asked_for() -> None:
 
 def test_three_hosts_hear_whom_they_are_linked_to() -> None:
     a, b, c = Recorder(deadline=0), Echo(), Recorder(is_done=True)
-    a.outbox.extend([(b"to b", "b"), (b"to c", "c")])
+    a.outbox.extend([(b"to b", "b", NOT_ECT), (b"to c", "c", NOT_ECT)])
     nodes: dict[Address, Node] = {"a": a, "b": b, "c": c}
     ends = [("a", "b"), ("b", "a"), ("a", "c")]
     links: dict[tuple[Address, Address], Link] = {pair: link(TEN_MS, "-".join(pair)) for pair in ends}
@@ -201,7 +202,7 @@ def test_three_hosts_hear_whom_they_are_linked_to() -> None:
 
 def test_a_datagram_to_nowhere_is_an_error() -> None:
     client = Recorder(deadline=0)
-    client.outbox.append((b"x", "moon"))
+    client.outbox.append((b"x", "moon", NOT_ECT))
     with pytest.raises(DriverError, match="from 'client' to 'moon'"):
         simulate(client, Echo(), TEN_MS)
 

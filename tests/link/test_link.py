@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from rudp_smtp.datagram import UNLABELLED
 from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, RateConfig, ReorderConfig
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MICROSECOND, MILLISECOND, PROBABILITY_ONE, SECOND, parse_probability
@@ -34,7 +35,7 @@ def test_nothing_arrives_before_its_delay() -> None:
     traffic.send(b"hello", 7)
     assert traffic.link.next_datagram(20 * MILLISECOND + 6) is None
     assert traffic.link.next_timeout() == 20 * MILLISECOND + 7
-    assert traffic.link.next_datagram(20 * MILLISECOND + 7) == b"hello"
+    assert traffic.link.next_datagram(20 * MILLISECOND + 7) == (b"hello", UNLABELLED)
     assert traffic.link.next_timeout() is None
 
 

@@ -46,8 +46,8 @@ class Traffic:
 
 
 def drain(link: Link, now: int) -> Iterator[bytes]:
-    while (data := link.next_datagram(now)) is not None:
-        yield data
+    while (arrived := link.next_datagram(now)) is not None:
+        yield arrived[0]
 
 
 def datagram(number: int, length: int = 72) -> bytes:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rudp_smtp.datagram import UNLABELLED, Address, Label
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.drivers.pump import Address
 from rudp_smtp.drivers.sim import Simulator
 from rudp_smtp.link.config import DelayConfig, LinkConfig
 from rudp_smtp.link.link import Link
@@ -37,9 +37,9 @@ class ScheduledLink(Link):
         super().__init__(LinkConfig(delay=DelayConfig(time=20 * MILLISECOND)), name=name, draws=DrawKey(1))
         self._schedule = schedule
 
-    def push(self, data: bytes, now: int) -> None:
+    def push(self, data: bytes, now: int, label: Label = UNLABELLED) -> None:
         if not self._schedule.drops_next():
-            super().push(data, now)
+            super().push(data, now, label)
 
 
 def deliver_one_mail(dropped: int) -> tuple[str, Delivery]:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from rudp_smtp.datagram import UNLABELLED, Label
 from rudp_smtp.registry import Registry
 
 
@@ -16,6 +17,7 @@ class QueuedPacket:
     size: int  # octets on the wire, network headers included
     enqueued: int  # time of entrance, ns
     is_lost: bool = False  # decided at the entrance, carried out after the bandwidth is spent (`where: egress`)
+    label: Label = UNLABELLED  # a discipline that marks puts `label.marked()` here
     is_displaced: bool = False  # decided at the entrance: the reorder stage sends it early or holds it back
 
 

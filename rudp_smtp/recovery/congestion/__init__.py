@@ -35,6 +35,8 @@ class CongestionEvent:
     lost_bytes: int
     bytes_in_flight: int  # after the lost packets were removed
     is_persistent: bool  # RFC 9002 s7.6, or a timer that declares loss expired
+    lost: Sequence[SentPacket] = ()  # ascending
+    is_ecn: bool = False  # no loss: the path marked packets with CE (RFC 9002 s7.1); `sent_time` is of the newest acked
 
 
 def initial_window(max_datagram_size: int) -> int:
@@ -56,6 +58,9 @@ class CongestionController(ABC):
     is_adaptive: ClassVar[bool] = True
     """Whether the window answers to loss, as a shared path demands (RFC 9002 s7); contract tests hold it to that."""
 
+    tracks_delivery: ClassVar[bool] = False
+    """Whether the controller samples the delivery rate, and so must hear of every packet sent."""
+
     @property
     @abstractmethod
     def congestion_window(self) -> int: ...
@@ -70,6 +75,21 @@ class CongestionController(ABC):
 
     @abstractmethod
     def on_congestion_event(self, event: CongestionEvent) -> None: ...
+
+    def on_spurious_congestion_event(self, now: int) -> None:
+        """All that the last congestion event counted as lost has arrived after all: take the reduction back.
+
+        The idea of Eifel (RFC 4015) and F-RTO (RFC 5682) with packet numbers that are never reused.
+        """
+        return
+
+    def on_packet_sent(self, packet: SentPacket, bytes_in_flight: int) -> None:
+        """Only where `tracks_delivery`: a packet in flight leaves; `bytes_in_flight` is of before."""
+        return
+
+    def on_application_limited(self, bytes_in_flight: int) -> None:
+        """Only where `tracks_delivery`: all that waited has left and the window has room for more."""
+        return
 
     def pacing_rate(self, smoothed_rtt: int) -> int | None:
         """Bytes per second to spread packets at; None means unpaced. Model-based controllers have their own."""

@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import fields
 from heapq import heapify, heappop, heappush, heapreplace
 
+from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import PacketDecodeError
 from rudp_smtp.trace import PacketDropped, Sink, VantagePoint
@@ -75,7 +76,7 @@ class Endpoint:
         )
         return self._make(handshake, remote, now)
 
-    def receive_datagram(self, data: bytes, remote: Address, now: int) -> None:
+    def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
         connection_id = destination_connection_id(data)
         if connection_id is None:
             self._drop(len(data), "header_parse_error", now)
@@ -103,7 +104,7 @@ class Endpoint:
             else:
                 self._set_alarm(connection, deadline)
 
-    def next_datagram(self, now: int) -> tuple[bytes, Address] | None:
+    def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None:
         """The next datagram of the connections that were touched, in turn."""
         awake = self._awake
         while awake:
@@ -112,7 +113,7 @@ class Endpoint:
             if datagram is not None:
                 if len(awake) > 1:
                     awake.rotate(-1)
-                return datagram, connection.remote
+                return datagram, connection.remote, NOT_ECT
             awake.popleft()
             connection.is_awake = False
             self._settle(connection)

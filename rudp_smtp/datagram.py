@@ -1,0 +1,34 @@
+"""What goes with a datagram outside of its octets: where it comes from and goes to, and its ECN codepoint."""
+
+from collections.abc import Hashable
+from typing import Final
+
+Address = Hashable  # opaque to us: a (host, port) on real sockets, a host's name in simulation
+
+# RFC 3168 section 5: the two bits of the IP header.
+NOT_ECT: Final = 0
+ECT_1: Final = 1
+ECT_0: Final = 2
+CE: Final = 3
+
+
+class Label:
+    """Whence, whither and with which codepoint. A value: left alone after it is built, so that datagrams share it."""
+
+    __slots__ = ("_marked", "ecn", "source", "target")
+
+    def __init__(self, source: Address, target: Address, ecn: int = NOT_ECT) -> None:
+        self.source = source
+        self.target = target
+        self.ecn = ecn
+        self._marked: Label | None = self if ecn == CE else None
+
+    def marked(self) -> "Label":
+        """The same with CE, as a queue that marks leaves it; only for a datagram that is ECN-capable."""
+        assert self.ecn != NOT_ECT
+        if self._marked is None:
+            self._marked = Label(self.source, self.target, CE)
+        return self._marked
+
+
+UNLABELLED = Label("", "")

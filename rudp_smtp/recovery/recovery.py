@@ -13,6 +13,7 @@ from rudp_smtp.recovery.pacing import Pacer
 from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.recovery.sent import Ranges, SentPacket, SentPackets
 from rudp_smtp.recovery.timer import RtoEstimator
+from rudp_smtp.recovery.undo import NEVER, LossEpisode
 from rudp_smtp.trace import MetricsUpdated, PacketAcked, PacketLost, Sink, SpuriousLoss, VantagePoint
 
 PERSISTENT_CONGESTION_THRESHOLD = 3  # kPersistentCongestionThreshold, RFC 9002 section 7.6.1
@@ -46,6 +47,7 @@ class Recovery:
 
     __slots__ = (
         "_connection",
+        "_ecn_response_time",
         "_expiry_time",
         "_filled_until",
         "_first_sample_time",
@@ -55,6 +57,7 @@ class Recovery:
         "_is_rate_stale",
         "_last_event_time",
         "_loss_detector",
+        "_loss_episode",
         "_loss_run",
         "_loss_time",
         "_max_ack_delay",
@@ -63,6 +66,7 @@ class Recovery:
         "_sink",
         "_timeout",
         "_timer",
+        "_tracks_delivery",
         "congestion",
         "pto_count",
         "rtt",
@@ -101,6 +105,9 @@ class Recovery:
         self._expiry_time = 0  # when the timer last expired: it starts again there, whether or not a probe was sent
         self._first_sample_time: int | None = None
         self._loss_run = LossRun()
+        self._loss_episode = LossEpisode()
+        self._ecn_response_time = NEVER
+        self._tracks_delivery = congestion.tracks_delivery
         self._sink = vantage.sink
         self._host = vantage.host
         self._connection = vantage.connection
@@ -108,6 +115,8 @@ class Recovery:
     # Inputs
 
     def on_packet_sent(self, packet: SentPacket) -> None:
+        if self._tracks_delivery and packet.is_in_flight:
+            self.congestion.on_packet_sent(packet, self.sent.bytes_in_flight)
         self.sent.on_packet_sent(packet)
         self._last_event_time = packet.sent_time
         if self._pacer is not None and packet.is_in_flight:
@@ -129,6 +138,8 @@ class Recovery:
             self.pto_count = 0
         self._timeout = None
         self._last_event_time = now
+        if spurious and self._loss_episode.on_spurious(spurious):
+            self.congestion.on_spurious_congestion_event(now)
         lost: Sequence[SentPacket] = ()
         self._loss_time = None
         if sent.missing:
@@ -156,6 +167,29 @@ class Recovery:
         if self._timer.declares_loss and self.sent.bytes_in_flight:
             return TimeoutOutcome(self._lose_everything(now), 0)
         return TimeoutOutcome((), PROBES_FIRST if self.pto_count == 1 else PROBES_NEXT)
+
+    def on_ecn_ce(self, sent_time: int, now: int) -> None:
+        """The path has marked packets with CE; `sent_time` is of the newest one acknowledged.
+
+        RFC 9002 section 7.1: as a loss; section 7.3.2: one reduction for all marks of a round trip.
+        """
+        if sent_time <= self._ecn_response_time:
+            return
+        self._ecn_response_time = now
+        self._is_rate_stale = True
+        self._loss_episode.on_ecn_ce(sent_time, now)
+        in_flight = self.sent.bytes_in_flight
+        self.congestion.on_congestion_event(CongestionEvent(now, sent_time, 0, in_flight, False, (), True))
+
+    def on_application_limited(self, now: int) -> None:
+        """All that waited has left; if window and pacer would let more go, the application is what limits us."""
+        if not self._tracks_delivery:
+            return
+        bytes_in_flight = self.sent.bytes_in_flight
+        if self.congestion.congestion_window - bytes_in_flight < self._max_datagram_size:
+            return
+        if self._pacer is None or self._paced_allowance(self._pacer, now) >= self._max_datagram_size:
+            self.congestion.on_application_limited(bytes_in_flight)
 
     def set_handshake_complete(self, max_ack_delay: int) -> None:
         """From now on the peer delays acknowledgements as it said, and no probe is due while nothing is in flight."""
@@ -276,7 +310,9 @@ class Recovery:
             lost_bytes=sum(packet.size for packet in lost),
             bytes_in_flight=self.sent.bytes_in_flight,
             is_persistent=is_persistent,
+            lost=lost,
         )
+        self._loss_episode.on_lost(lost, is_persistent, now)
         self.congestion.on_congestion_event(event)
 
     def _report_acked(self, acked: Sequence[SentPacket], bytes_in_flight: int, now: int) -> None:

@@ -133,6 +133,7 @@ class Assembler:
                 pieces.append(PING)
                 is_ack_eliciting = True
             elif not pieces:  # what waited is no longer needed, or has no credit
+                self._recovery.on_application_limited(now)
                 return None
             else:
                 self._stats.acks_sent += 1
@@ -150,6 +151,7 @@ class Assembler:
             or handshake.outbox.waiting
             or handshake.is_confirmation_due
         ):
+            recovery.on_application_limited(now)
             return False
         if recovery.send_allowance(now) == 0:
             self.pacing_deadline = recovery.pacing_deadline(now)

@@ -92,7 +92,10 @@ class ConnectionStateUpdated:
 
 @dataclass(frozen=True, slots=True)
 class LinkFate:
-    """What a link decided about its packet `index`: passed, lost, queue_full, duplicated, corrupted or reordered."""
+    """What a link decided about its packet `index`.
+
+    passed, lost, queue_full, too_big, duplicated, corrupted, reordered or marked.
+    """
 
     time: int
     link: str

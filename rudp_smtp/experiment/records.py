@@ -46,6 +46,7 @@ class LinkRow:
     direction: str
     entered_count: int
     entered_bytes: int
+    too_big_count: int
     judged_count: int  # packets whose loss the model decided
     lost_count: int
     asked_loss_ratio: float
@@ -53,6 +54,7 @@ class LinkRow:
     achieved_loss_low_ratio: float | None  # exact binomial interval, where losses are independent
     achieved_loss_high_ratio: float | None
     queue_dropped_count: int
+    marked_count: int  # left the queue with a congestion mark (ECN)
     duplicated_count: int
     corrupted_count: int
     reordered_count: int
@@ -166,6 +168,7 @@ def _link_row(direction: str, facts: LinkFacts, config: LinkConfig) -> LinkRow:
         direction=direction,
         entered_count=stats.packets_entered,
         entered_bytes=stats.octets_entered,
+        too_big_count=stats.packets_too_big,
         judged_count=judged,
         lost_count=stats.packets_lost,
         asked_loss_ratio=round(float(facts.expected_loss), DIGITS),
@@ -173,6 +176,7 @@ def _link_row(direction: str, facts: LinkFacts, config: LinkConfig) -> LinkRow:
         achieved_loss_low_ratio=interval.low,
         achieved_loss_high_ratio=interval.high,
         queue_dropped_count=stats.packets_queue_dropped,
+        marked_count=stats.packets_marked,
         duplicated_count=stats.packets_duplicated,
         corrupted_count=stats.packets_corrupted,
         reordered_count=stats.packets_reordered,

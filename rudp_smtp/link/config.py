@@ -1,8 +1,9 @@
 """What a link is asked to do, in inside units: frozen values a scenario can be read into.
 
 A field's annotation says its unit or the folder of plug-ins it names (`units`, `registry`). The stages are passed in
-this order, always: loss (ingress), duplicate, corrupt, queue, rate, loss (egress), delay, reorder. Not netem's
+this order, always: mtu, loss (ingress), duplicate, corrupt, queue, rate, loss (egress), delay, reorder. Not netem's
 order, on purpose: there a duplicate may be lost instead of its original, and a reordered packet skips the rate.
+A queue's marks (ECN) are set where the packet joins it.
 """
 
 from dataclasses import dataclass, field
@@ -74,6 +75,7 @@ class ReorderConfig:
 class LinkConfig:
     """One direction. The default is a perfect link: nothing is lost, and everything arrives at once."""
 
+    mtu: Size | None = None  # of an IP packet, `header_bytes` included; a larger one vanishes and nobody is told
     loss: Annotated[Spec, LOSS_MODELS] | None = None
     where: Literal["ingress", "egress"] = "ingress"  # lose before the queue (netem), or after the bandwidth is spent
     duplicate: Probability = 0
@@ -85,6 +87,9 @@ class LinkConfig:
     header_bytes: Size = IPV4_UDP_HEADER_BYTES  # added to each datagram wherever its size counts
 
     def __post_init__(self) -> None:
+        if self.mtu is not None and self.mtu <= self.header_bytes:
+            text = f"{self.mtu}B is no more than the headers' {self.header_bytes}B: no datagram gets through"
+            raise ConfigError(text, key="mtu")
         reorder = self.reorder
         if reorder is not None and reorder.hold is None and reorder.probability and not self.delay.time:
             raise ConfigError("packets can only skip a delay there is; expected a delay, or `hold`", key="reorder")

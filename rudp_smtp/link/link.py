@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heappop, heappush
 
-from rudp_smtp.datagram import UNLABELLED, Label
+from rudp_smtp.datagram import CE, UNLABELLED, Label
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
@@ -31,6 +31,8 @@ class LinkStats:
 
     packets_entered: int = 0
     octets_entered: int = 0
+    packets_too_big: int = 0
+    octets_too_big: int = 0
     packets_lost: int = 0
     octets_lost: int = 0
     packets_duplicated: int = 0
@@ -42,9 +44,12 @@ class LinkStats:
     queue_packets_max: int = 0
     queue_octets_max: int = 0
     queue_time: int = 0  # waited before serialisation
+    queue_time_max: int = 0  # the longest of these waits
+    packets_marked: int = 0  # left the queue with CE
     packets_serialised: int = 0
     octets_serialised: int = 0  # with the rate's packet overhead
     serialisation_time: int = 0  # the transmitter was busy this long
+    serialised_last: int = 0  # when it was, or will be, through with the last packet it took
     packets_delayed: int = 0  # came to the delay stage, lost ones not
     delay_time: int = 0  # from the end of serialisation to arrival
     packets_reordered: int = 0
@@ -80,6 +85,7 @@ class Link:
         self.stats = LinkStats()
         self._sink = sink
         self._header_bytes = config.header_bytes
+        self._mtu = NEVER if config.mtu is None else config.mtu
 
         self._draws = (_Draws(draws, name, "original"), _Draws(draws, name, "copy"))
         self._duplicate_draws = draws.derive(name, "duplicate")
@@ -120,6 +126,9 @@ class Link:
             stats.entered_first = now
         is_lost = self._loss is not None and self._loss.drops(index, self._draws[0].loss)
         packet = QueuedPacket(index, 0, data, size, now, is_lost, label)
+        if size > self._mtu:
+            self._swallow(packet, now)
+            return
         if is_lost and not self._is_loss_late:
             self._lose(packet, now)
             return
@@ -174,7 +183,9 @@ class Link:
     def packets_judged(self) -> int:
         """How many packets the loss model decided about: what the achieved loss is a share of."""
         stats = self.stats
-        return stats.packets_lost + stats.packets_delayed if self._is_loss_late else stats.packets_entered
+        if self._is_loss_late:
+            return stats.packets_lost + stats.packets_delayed
+        return stats.packets_entered - stats.packets_too_big
 
     def expected_loss(self) -> Fraction:
         """The share of the packets so far that the loss model loses in theory."""
@@ -249,13 +260,21 @@ class Link:
             return
         octets = max(0, packet.size + self._overhead)
         duration, self._remainder = divmod(octets * 8 * SECOND + self._remainder, self._rate)
-        self._free_at = start + duration
+        self._free_at = departure = start + duration
         stats = self.stats
-        stats.queue_time += start - packet.enqueued
+        waited = start - packet.enqueued
+        stats.queue_time += waited
+        if waited > stats.queue_time_max:
+            stats.queue_time_max = waited
         stats.packets_serialised += 1
         stats.octets_serialised += octets
         stats.serialisation_time += duration
-        self._depart(packet, start + duration)
+        stats.serialised_last = departure
+        if packet.label.ecn == CE:
+            stats.packets_marked += 1
+            if self._sink is not None:
+                self._tell(packet, start, "marked")
+        self._depart(packet, departure)
 
     # Loss behind the rate, delay, reorder.
 
@@ -296,6 +315,14 @@ class Link:
         return arrival
 
     # Where packets end.
+
+    def _swallow(self, packet: QueuedPacket, now: int) -> None:
+        """A black hole: no ICMP message tells of it. Its place in the loss model's order is used up all the same."""
+        stats = self.stats
+        stats.packets_too_big += 1
+        stats.octets_too_big += packet.size
+        if self._sink is not None:
+            self._tell(packet, now, "too_big")
 
     def _lose(self, packet: QueuedPacket, now: int) -> None:
         stats = self.stats

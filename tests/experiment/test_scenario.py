@@ -67,10 +67,11 @@ def test_defaults_are_written_out(tmp_path: Path) -> None:
     document = json.loads(scenario.cells[0].document)
     assert document["limits"] == {"time": "600s", "events": 50_000_000}
     assert document["network"]["forward"] == {
+        "mtu": None,
         "loss": {"model": "random", "p": "10%", "where": "ingress"},
         "duplicate": "0%",
         "corrupt": None,
-        "queue": {"discipline": "droptail", "limit": None, "packets": None},
+        "queue": {"discipline": "droptail", "limit": None, "packets": None, "mark": None},
         "rate": {"value": "20mbit", "packet_overhead": 0},
         "delay": {"time": "20ms", "jitter": "0ns", "distribution": {"model": "uniform"}, "keep_order": False},
         "reorder": None,
@@ -262,7 +263,7 @@ def test_a_varied_key_cannot_be_set(tmp_path: Path) -> None:
         (
             "    loss:",
             "    los:",
-            "9: network.both.los: unknown key 'los'; did you mean 'loss'? known: loss, duplicate",
+            "9: network.both.los: unknown key 'los'; did you mean 'loss'? known: mtu, loss, duplicate",
         ),
         ("seed: 7", "sed: 7", "3: sed: unknown key 'sed'; did you mean 'seed'? known: schema, name, description, seed"),
         ("seed: 7", "extends: other", "3: extends: unknown key 'extends'; known: "),

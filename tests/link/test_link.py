@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from rudp_smtp.datagram import UNLABELLED
+from rudp_smtp.datagram import CE, ECT_0, UNLABELLED, Label
+from rudp_smtp.errors import ConfigError
 from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, RateConfig, ReorderConfig
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MICROSECOND, MILLISECOND, PROBABILITY_ONE, SECOND, parse_probability
@@ -39,7 +40,59 @@ def test_nothing_arrives_before_its_delay() -> None:
     assert traffic.link.next_timeout() is None
 
 
+# MTU
+
+
+def test_a_packet_above_the_mtu_vanishes_and_is_its_own_kind_of_loss() -> None:
+    traffic = Traffic(LinkConfig(mtu=100, loss=lose(1, 2)))
+    for number, length in enumerate((72, 73, 72, 71)):  # with IPv4 and UDP headers 28 more
+        traffic.send(datagram(number, length), number)
+    traffic.run()
+    assert traffic.numbers() == [0, 3]
+    assert traffic.timed_fates("too_big") == [(1, 1)]
+    assert traffic.fates("lost") == [2]
+    stats = traffic.link.stats
+    assert (stats.packets_too_big, stats.octets_too_big, stats.packets_lost) == (1, 101, 1)
+    assert traffic.link.packets_judged == 3
+
+
+def test_what_is_too_big_changes_nothing_for_the_others() -> None:
+    loss = Spec("gemodel", (("p", TENTH), ("r", HALF)))
+    lengths = [72, 300, 72, 72] * 500
+    narrow, wide = Traffic(LinkConfig(mtu=200, loss=loss)), Traffic(LinkConfig(loss=loss))
+    for traffic in (narrow, wide):
+        for number, length in enumerate(lengths):
+            traffic.send(datagram(number, length), number)
+        traffic.run()
+    assert narrow.numbers() == [number for number in wide.numbers() if lengths[number] == 72]
+
+
+@pytest.mark.parametrize("mtu", [0, 28])
+def test_an_mtu_that_no_datagram_fits_in_is_refused(mtu: int) -> None:
+    with pytest.raises(ConfigError, match="no datagram gets through"):
+        LinkConfig(mtu=mtu)
+
+
 # Rate and queue
+
+
+def test_a_mark_set_in_the_queue_comes_out_with_the_datagram() -> None:
+    traffic = Traffic(LinkConfig(rate=MEGABIT, queue=queue(limit=1000, mark=250)))
+    for number in range(5):
+        traffic.link.push(datagram(number), 0, Label("client", "server", ECT_0))
+    codepoints = []
+    while (deadline := traffic.link.next_timeout()) is not None:
+        arrived = traffic.link.next_datagram(deadline)
+        codepoints += [arrived[1].ecn] if arrived is not None else []
+    assert codepoints == [ECT_0, ECT_0, ECT_0, CE, CE]  # the first one left the queue at once
+    assert traffic.fates("marked") == [3, 4]
+    assert traffic.link.stats.packets_marked == 2
+
+
+def test_the_longest_wait_and_the_last_departure_are_kept() -> None:
+    stats = carried(LinkConfig(rate=MEGABIT), [0, 0, 0, SECOND]).link.stats
+    assert (stats.queue_time, stats.queue_time_max) == (2400 * MICROSECOND, 1600 * MICROSECOND)
+    assert stats.serialised_last == SECOND + 800 * MICROSECOND
 
 
 def test_serialisation_is_right_to_the_nanosecond_and_rounding_never_adds_up() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rudp_smtp.datagram import CE, ECT_0, ECT_1, NOT_ECT, Label
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.link.queue import QUEUE_DISCIPLINES, QueueDiscipline, QueuedPacket
 from rudp_smtp.registry import Spec
@@ -89,3 +90,26 @@ def test_a_queue_that_lets_nothing_through_is_refused(limits: dict[str, object],
     with pytest.raises(ConfigError) as caught:
         QUEUE_DISCIPLINES.spec({"discipline": "droptail", **limits}, "queue")
     assert caught.value.key == key
+
+
+def test_droptail_marks_what_can_be_marked_and_finds_more_than_the_threshold_waiting() -> None:
+    queue = QUEUE_DISCIPLINES.build(QUEUE_DISCIPLINES.spec({"discipline": "droptail", "limit": "1kB", "mark": "250B"}))
+    codepoints = [ECT_0, ECT_1, ECT_0, NOT_ECT, ECT_1, CE]
+    for index, codepoint in enumerate(codepoints):
+        queue.enqueue(QueuedPacket(index, 0, b"", 100, 0, label=Label("a", "b", codepoint)), 0, [])
+    served = [queue.dequeue(0, []) for _ in codepoints]
+    assert [leaving.label.ecn for leaving in served if leaving is not None] == [ECT_0, ECT_1, CE, NOT_ECT, CE, CE]
+    assert all((leaving.label.source, leaving.label.target) == ("a", "b") for leaving in served if leaving is not None)
+
+
+def test_droptail_without_a_threshold_marks_nothing() -> None:
+    queue = QUEUE_DISCIPLINES.build(Spec("droptail"))
+    for index in range(500):
+        queue.enqueue(QueuedPacket(index, 0, b"", 1500, 0, label=Label("a", "b", ECT_0)), 0, [])
+    assert all((leaving := queue.dequeue(0, [])) is not None and leaving.label.ecn == ECT_0 for _ in range(500))
+
+
+def test_a_threshold_that_is_never_passed_is_refused() -> None:
+    with pytest.raises(ConfigError, match="it is full before") as caught:
+        QUEUE_DISCIPLINES.spec({"discipline": "droptail", "limit": "30kB", "mark": "30kB"}, "queue")
+    assert caught.value.key == "queue.mark"

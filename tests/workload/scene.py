@@ -7,6 +7,7 @@ from rudp_smtp.drivers.sim import SimulationResult, Simulator
 from rudp_smtp.link.config import DelayConfig, LinkConfig, RateConfig
 from rudp_smtp.link.link import Link
 from rudp_smtp.registry import Spec
+from rudp_smtp.trace import Sink
 from rudp_smtp.transport import TRANSPORTS, Address, Endpoint
 from rudp_smtp.units import MILLISECOND, SECOND
 from rudp_smtp.workload import Delivery, Stage, Workload, WorkloadReport
@@ -27,10 +28,10 @@ class Outcome:
         return self.report.deliveries
 
 
-def endpoints(draws: DrawKey, transport: Spec | None = None) -> tuple[Endpoint, Endpoint]:
+def endpoints(draws: DrawKey, transport: Spec | None = None, sink: Sink | None = None) -> tuple[Endpoint, Endpoint]:
     plugin = TRANSPORTS.build(transport or Spec("rudp"))
     client, server = (
-        plugin.endpoint(host=host, accepts=host == "server", draws=draws.derive("transport", host), sink=None)
+        plugin.endpoint(host=host, accepts=host == "server", draws=draws.derive("transport", host), sink=sink)
         for host in ("client", "server")
     )
     return client, server
@@ -52,9 +53,10 @@ def play(
     seed: int = 1,
     until: int = 300 * SECOND,
     transport: Spec | None = None,
+    sink: Sink | None = None,
 ) -> Outcome:
     draws = DrawKey(seed)
-    client, server = endpoints(draws, transport)
+    client, server = endpoints(draws, transport, sink)
     stage = workload.stage(client, server, draws.derive("workload"))
     result = simulate(stage, forward, reverse or forward, draws, until=until)
     return Outcome(workload.report(stage), result)

@@ -1,4 +1,4 @@
-"""Mail over one stream per connection: N messages over S sessions, from hand-over to the mailbox (RFC 5321).
+"""Mail: N messages over S sessions, a stream for each, from hand-over to the mailbox (RFC 5321).
 
 `sender` is the client host, `receiver` the server host. What the mailbox got is compared octet for octet with what had
 to be sent.
@@ -14,17 +14,21 @@ from rudp_smtp.mail.generator import generate_message
 from rudp_smtp.mail.mailbox import MemoryMailbox
 from rudp_smtp.mail.message import Message, Refused, prepare
 from rudp_smtp.mail.size import MESSAGE_SIZES
-from rudp_smtp.registry import Spec
+from rudp_smtp.registry import Spec, nearest
 from rudp_smtp.smtp import Envelope
 from rudp_smtp.transport import Endpoint
 from rudp_smtp.units import Duration
 from rudp_smtp.workload import WORKLOADS, Delivery, Stage, Workload, WorkloadReport
 from rudp_smtp.workload.node import WorkloadNode
+from rudp_smtp.workload.smtp.conversation import Lines
+from rudp_smtp.workload.smtp.mail import Mail
 from rudp_smtp.workload.smtp.receiver import MailReceiver, match_copies
-from rudp_smtp.workload.smtp.sender import Mail, MailSender, Session
+from rudp_smtp.workload.smtp.sender import MailSender, Manners, Session
 
 MESSAGES_GENERATED = 20
 MESSAGES_MAX = 1_000_000  # of one run: they are all made before it starts
+MULTIPLEX = ("connection", "stream")
+CONNECT = ("persistent", "per_message")
 SIZE_GENERATED = Spec("constant", (("size", 16 << 10),))
 
 
@@ -42,24 +46,44 @@ class Smtp(Workload):
 
     `size` is of generated messages, and means nothing beside a corpus, whose messages have their own. Message k is
     handed over at k times `interval`, to session k modulo `sessions`.
+
+    `multiplex: connection` gives each session a connection, `stream` a stream of one that all share. `connect:
+    per_message` takes a new connection for each of a session's messages, as soon as the one before is closed.
     """
 
     messages: int | None = None
     size: Annotated[Spec, MESSAGE_SIZES] = SIZE_GENERATED
     corpus: str | None = None
     sessions: int = 1
+    multiplex: str = "connection"
+    connect: str = "persistent"
     pipelining: bool = True
     interval: Duration = 0
 
     @staticmethod
-    def check(messages: int | None = None, sessions: int = 1, **_: object) -> None:
+    def check(
+        *,
+        messages: int | None = None,
+        sessions: int = 1,
+        multiplex: str = "connection",
+        connect: str = "persistent",
+        **_: object,
+    ) -> None:
         if messages is not None and not 1 <= messages <= MESSAGES_MAX:
             raise ConfigError(f"{messages} messages; expected at least 1 and at most {MESSAGES_MAX}", key="messages")
         if sessions < 1:
             raise ConfigError(f"{sessions} is not a number of sessions; expected at least 1", key="sessions")
+        if multiplex not in MULTIPLEX:
+            raise ConfigError(f"no way to multiplex is {multiplex!r}; {nearest(multiplex, MULTIPLEX)}", key="multiplex")
+        if connect not in CONNECT:
+            raise ConfigError(f"no way to connect is {connect!r}; {nearest(connect, CONNECT)}", key="connect")
+        if multiplex == "stream" and connect == "per_message":
+            raise ConfigError("a connection for each message cannot be shared by the sessions", key="connect")
 
     def stage(self, client: Endpoint, server: Endpoint, draws: DrawKey) -> SmtpStage:
-        sessions = [Session(ordinal, client, pipelining=self.pipelining) for ordinal in range(self.sessions)]
+        lines = Lines(client, is_shared=self.multiplex == "stream")
+        manners = Manners(pipelining=self.pipelining, is_one_message=self.connect == "per_message")
+        sessions = [Session(ordinal, lines, manners) for ordinal in range(self.sessions)]
         rows: list[Delivery] = []
         mails: list[Mail] = []
         for index, message in enumerate(self._messages(draws)):
@@ -75,7 +99,7 @@ class Smtp(Workload):
             sessions[row.session].add(mails[-1])
         mailbox = MemoryMailbox()
         return SmtpStage(
-            client=WorkloadNode(client, MailSender(sessions)),
+            client=WorkloadNode(client, MailSender(lines, sessions)),
             server=WorkloadNode(server, MailReceiver(mailbox)),
             mailbox=mailbox,
             rows=rows,

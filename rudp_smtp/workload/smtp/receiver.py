@@ -18,7 +18,7 @@ from rudp_smtp.transport import (
 )
 from rudp_smtp.workload import Delivery
 from rudp_smtp.workload.node import Role
-from rudp_smtp.workload.smtp.sender import Mail, client_domain
+from rudp_smtp.workload.smtp.mail import Mail, client_domain
 
 SERVER_DOMAIN = "server.example"
 

@@ -3,8 +3,8 @@
 from rudp_smtp.mail.mailbox import DeliveredMail
 from rudp_smtp.smtp import Envelope
 from rudp_smtp.workload import Delivery
+from rudp_smtp.workload.smtp.mail import Mail, client_domain
 from rudp_smtp.workload.smtp.receiver import match_copies
-from rudp_smtp.workload.smtp.sender import Mail, client_domain
 
 
 def mail(index: int, text: bytes, *, session: int = 0, completed_at: int | None = None) -> Mail:

@@ -8,8 +8,10 @@ from rudp_smtp.transport import Event, StreamData, StreamOpened, Transport
 from rudp_smtp.units import SECOND
 from rudp_smtp.workload import Delivery, Stage
 from rudp_smtp.workload.node import Role, WorkloadNode
+from rudp_smtp.workload.smtp.conversation import Lines
+from rudp_smtp.workload.smtp.mail import Mail
 from rudp_smtp.workload.smtp.receiver import MailReceiver
-from rudp_smtp.workload.smtp.sender import RETRY_DELAY_MAX, Mail, MailSender, Session
+from rudp_smtp.workload.smtp.sender import RETRY_DELAY_MAX, MailSender, Manners, Session
 from tests.workload.scene import LOSSLESS, endpoints, simulate
 
 
@@ -60,14 +62,15 @@ def send(count: int, server_role: Role, until: int = 400 * SECOND) -> list[Deliv
     """Send `count` small messages over one session and give back their rows. It is done when none is pending."""
     draws = DrawKey(1)
     client, server = endpoints(draws)
-    session = Session(0, client, pipelining=True)
+    lines = Lines(client)
+    session = Session(0, lines, Manners())
     mails = [
         Mail(Envelope("a@a.example", ("b@b.example",), b"%d\r\n" % index), 0, Delivery(index, "", 3, 0))
         for index in range(count)
     ]
     for mail in mails:
         session.add(mail)
-    stage = Stage(WorkloadNode(client, MailSender([session])), WorkloadNode(server, server_role))
+    stage = Stage(WorkloadNode(client, MailSender(lines, [session])), WorkloadNode(server, server_role))
     result = simulate(stage, LOSSLESS, LOSSLESS, draws, until=until)
     assert (result.stop == "done") == all(mail.row.status != "pending" for mail in mails)
     return [mail.row for mail in mails]

@@ -1,0 +1,20 @@
+"""Mail: a message on its way from the sender's hands to its row in the report."""
+
+from dataclasses import dataclass
+
+from rudp_smtp.smtp import Envelope
+from rudp_smtp.workload import Delivery
+
+
+def client_domain(session: int) -> str:
+    """What a session calls itself in EHLO; copies in the mailbox are told apart by it."""
+    return f"session-{session}.client.example"
+
+
+@dataclass(slots=True, eq=False)
+class Mail:
+    """A message to be sent, from when on, and its row so far."""
+
+    envelope: Envelope
+    due_at: int
+    row: Delivery

@@ -65,7 +65,8 @@ class StreamStopped:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The connection is over; no event follows. `cause`: local, peer, idle_timeout or protocol_error."""
+    """The connection is over; no event follows. `cause`: local, peer, idle_timeout, protocol_error or
+    version_negotiation."""
 
     cause: str
     error_code: int
@@ -107,9 +108,13 @@ class Transport(Protocol):
     def open_stream(self) -> int:
         """Open a bidirectional stream, also before the handshake is complete; its ID."""
 
-    def send(self, stream_id: int, data: bytes, fin: bool = False) -> None:
+    def send(self, stream_id: int, data: bytes, fin: bool = False, *, is_replay_safe: bool = False) -> None:
         """Queue octets. Never refused for size: a polite sender stops when `unsent_bytes` is above its taste and
-        goes on at `StreamWritable`. Raises LocalProtocolError after fin, reset or close."""
+        goes on at `StreamWritable`. Raises LocalProtocolError after fin, reset or close.
+
+        `is_replay_safe`: no harm if the peer takes these octets twice. Written before the handshake is complete they
+        may ride in the first flight to a server known from before (RFC 9001 section 9.2); octets behind others of the
+        stream that are not safe never do. A transport without resumption has no use for it."""
 
     def unsent_bytes(self, stream_id: int) -> int:
         """Octets queued on the stream that no packet has carried yet."""

@@ -81,11 +81,11 @@ class Connection:
         self._wake()
         return stream_id
 
-    def send(self, stream_id: int, data: bytes, fin: bool = False) -> None:
+    def send(self, stream_id: int, data: bytes, fin: bool = False, *, is_replay_safe: bool = False) -> None:
         """Queue octets. Nothing happens once the peer has ended the connection: Closed is on its way."""
         self._require_not_left()
         if not self._lifecycle.is_ending:
-            self._streams.send(stream_id, data, fin)
+            self._streams.send(stream_id, data, fin, is_replay_safe)
             self._wake()
 
     def unsent_bytes(self, stream_id: int) -> int:

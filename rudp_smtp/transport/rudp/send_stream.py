@@ -31,6 +31,7 @@ class SendStream:
         "is_stopped",
         "is_urgent",
         "most_unsent",
+        "replay_safe",
         "stream_id",
         "written",
     )
@@ -52,6 +53,7 @@ class SendStream:
         self._acked = RangeSet()  # above _base
         self._lost = RangeSet()  # to be sent again
         self.most_unsent = 0  # since the application was last told that there is room; 0 if it need not be told
+        self.replay_safe = 0  # everything below may ride in a first flight
 
     @property
     def is_over(self) -> bool:
@@ -105,6 +107,25 @@ class SendStream:
         unsent = self.written - self.credit.used
         if unsent > self.most_unsent and unsent >= WRITABLE_THRESHOLD:
             self.most_unsent = unsent
+
+    def on_replay_safe(self, size: int) -> None:
+        """The `size` octets just written may be taken twice; that counts where all before them may as well."""
+        if self.replay_safe >= self.written - size:
+            self.replay_safe = self._end
+
+    def take_early(self, room: int, limit: int) -> tuple[int, int]:
+        """The range that a first flight may carry, before the peer's limits are known: the stream's first octets."""
+        stop = min(room, limit, self.replay_safe)
+        if stop == self.written < self.replay_safe:
+            stop += 1
+        self._next = stop
+        self.credit.used = min(stop, self.written)
+        return 0, stop
+
+    def take_back(self) -> None:
+        """The peer did not take what take_early gave: it was never sent."""
+        if not self.is_reset:
+            self._next = self.credit.used = 0
 
     def take_fresh(self, room: int, connection_credit: int) -> tuple[int, int]:
         """The next range never sent, at most `room` octets; the FIN goes with the last. It may be empty."""

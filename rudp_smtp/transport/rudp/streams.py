@@ -157,11 +157,13 @@ class Streams:
             self._outbox.add(self._streams_blocked)
         return stream.stream_id
 
-    def send(self, stream_id: int, data: bytes, is_fin: bool) -> None:
+    def send(self, stream_id: int, data: bytes, is_fin: bool, is_replay_safe: bool = False) -> None:
         sending = self._opened(stream_id).sending
         if sending.is_stopped:
             return  # the application is about to hear of it
         sending.write(data, is_fin)
+        if is_replay_safe:
+            sending.on_replay_safe(len(data))
         if self._may_send(stream_id):
             self.schedule.add(sending)
 

@@ -88,6 +88,7 @@ class Server:
         self._errors = 0
         self._shut_down: Reply | None = None  # said as soon as no message waits for its answer
         self._is_input_over = False
+        self._is_early = False  # what is being read
         self._say(220, f"{domain} ESMTP ready")
 
     @property
@@ -100,10 +101,15 @@ class Server:
         """A message waits for `accept_mail` or `reject_mail`."""
         return self._session.state is ServerState.DELIVERING
 
-    def receive_data(self, data: bytes) -> None:
-        """Take the next octets of the stream, cut anywhere."""
+    def receive_data(self, data: bytes, *, is_early: bool = False) -> None:
+        """Take the next octets of the stream, cut anywhere.
+
+        `is_early`: of a client's first flight, which anybody may have recorded and play again (RFC 8470 section 2).
+        Then EHLO is heard, which changes nothing here, and whatever else there is ends the session.
+        """
         if self.done or self._is_input_over:
             return
+        self._is_early = is_early
         if self.is_waiting and len(self._input) + len(data) > self._limits.buffered_octets:
             self._input.clear()
             self._is_input_over = True
@@ -111,6 +117,8 @@ class Server:
             return
         self._input.append(data)
         self._process()
+        if is_early and self._hello.domain and len(self._input):
+            self._refuse_early()
 
     def receive_eof(self) -> None:
         """The client will send no more; what it already sent is still answered."""
@@ -168,7 +176,11 @@ class Server:
         line = self._input.next_line(self._limits.command_line_octets + MAIL_EXTRA_OCTETS)
         if line is None:
             return False
-        self._obey(parse_command(line, limit=self._limits.command_line_octets))
+        command = parse_command(line, limit=self._limits.command_line_octets)
+        if self._is_early and not (isinstance(command, Hello) and command.is_extended and not self._hello.domain):
+            self._refuse_early()
+        else:
+            self._obey(command)
         return True
 
     def _obey(self, command: Command) -> None:
@@ -300,6 +312,10 @@ class Server:
             return self._send(reply)
         self._say(SERVICE_CLOSING, "4.7.0 Too many errors")
         return self._close("too many errors")
+
+    def _refuse_early(self) -> None:
+        self._say(SERVICE_CLOSING, "4.7.0 Only EHLO may come before the client is known to be there")
+        self._close("more than EHLO came early")
 
     def _refuse_relaying(self, forward_path: str) -> Reply | None:
         is_local = parse_recipient(forward_path).domain.lower() in self._local_domains

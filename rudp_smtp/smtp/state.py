@@ -88,7 +88,8 @@ SERVER_TRANSITIONS: dict[tuple[ServerState, ServerInput], ServerState] = {
 
 
 class ClientState(Enum):
-    GREETING = auto()  # nothing may be written before the server's 220
+    GREETING = auto()  # nothing may be written before the server's 220, but for an early EHLO
+    EHLO_EARLY = auto()  # it is said, and the 220 still to come
     EHLO = auto()
     HELO = auto()  # EHLO was not understood
     READY = auto()
@@ -100,6 +101,7 @@ class ClientState(Enum):
 
 
 class ClientInput(Enum):
+    HELLO_EARLY = auto()
     GREETED = auto()
     HELLO_ACCEPTED = auto()
     HELLO_REFUSED = auto()
@@ -117,6 +119,10 @@ CLIENT_TRANSITIONS: dict[tuple[ClientState, ClientInput], ClientState] = {
     (ClientState.GREETING, ClientInput.GREETED): ClientState.EHLO,
     (ClientState.GREETING, ClientInput.QUIT): ClientState.QUITTING,
     (ClientState.GREETING, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.GREETING, ClientInput.HELLO_EARLY): ClientState.EHLO_EARLY,
+    (ClientState.EHLO_EARLY, ClientInput.GREETED): ClientState.EHLO,
+    (ClientState.EHLO_EARLY, ClientInput.QUIT): ClientState.QUITTING,
+    (ClientState.EHLO_EARLY, ClientInput.CLOSE): ClientState.CLOSED,
     (ClientState.EHLO, ClientInput.HELLO_ACCEPTED): ClientState.READY,
     (ClientState.EHLO, ClientInput.HELLO_REFUSED): ClientState.HELO,
     (ClientState.EHLO, ClientInput.QUIT): ClientState.QUITTING,

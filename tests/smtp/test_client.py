@@ -457,3 +457,54 @@ def test_a_server_that_answers_ehlo_before_it_is_asked_is_not_believed() -> None
     client.receive_data(b"220 mx\r\n" + EXTENDED.encode() + b"250 ok\r\n250 ok\r\n354 go\r\n250 kept\r\n")
     assert client.data_to_send() == b""
     assert report(client).outcome is Outcome.UNSENT
+
+
+def early(*, pipelining: bool = True) -> Client:
+    return Client(domain="client.example", pipelining=pipelining, early_ehlo=True)
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_an_early_ehlo_does_not_wait_for_the_greeting_and_nothing_rides_with_it(pipelining: bool) -> None:
+    client = early(pipelining=pipelining)
+    client.submit(MAIL, token=1)
+    client.quit()
+    assert client.data_to_send() == b"EHLO client.example\r\n"
+    assert hear(client, "220 mx.example ESMTP") == b""
+    assert hear(client, EXTENDED).startswith(b"MAIL FROM:")
+
+
+def test_the_greeting_and_the_answer_to_an_early_ehlo_may_come_together() -> None:
+    client = early()
+    client.submit(MAIL, token=1)
+    client.data_to_send()
+    client.receive_data(b"220 mx.example ESMTP\r\n" + EXTENDED.encode())
+    assert client.data_to_send() == MAIL_GROUP
+    assert [type(event) for event in client_events(client)] == [SessionReady]
+
+
+def test_a_server_that_knows_no_early_ehlo_is_told_helo() -> None:
+    client = early()
+    client.submit(MAIL, token=1)
+    assert hear(client, "220 old", "500 what?") == b"EHLO client.example\r\nHELO client.example\r\n"
+    assert hear(client, "250 old") == b"MAIL FROM:<a@b.example>\r\n"
+
+
+@pytest.mark.parametrize("answer", ["503 no", "250 mx.example"])
+def test_a_greeting_that_refuses_service_leaves_an_early_ehlo_without_effect(answer: str) -> None:
+    client = early()
+    client.submit(MAIL, token=1)
+    assert hear(client, "554 go away") == b"EHLO client.example\r\nQUIT\r\n"
+    assert report(client).outcome is Outcome.UNSENT
+    assert hear(client, answer) == b""
+    assert not client.done
+    assert hear(client, "221 bye") == b""
+    assert client.done
+    assert client_events(client) == [SessionEnded("the server refused service: 554 go away", True)]
+
+
+def test_421_in_answer_to_an_early_ehlo_ends_the_session_and_the_mail_is_unsent() -> None:
+    client = early()
+    client.submit(MAIL, token=1)
+    hear(client, "220 mx.example", "421 4.7.0 too early")
+    assert client.done
+    assert report(client).outcome is Outcome.UNSENT

@@ -452,3 +452,54 @@ def test_random_octets_are_answered_and_never_raise(chunks: list[bytes]) -> None
         said, events = feed(mx, chunks)
         read_replies(said)
         assert isinstance(events[-1], SessionEnded)
+
+
+def said_to_early(*chunks: bytes) -> list[int]:
+    """The codes of all that a server says to octets of a first flight."""
+    mx = server()
+    for chunk in chunks:
+        mx.receive_data(chunk, is_early=True)
+    assert not any(isinstance(event, MailReceived) for event in server_events(mx))
+    return [reply.code for reply in read_replies(mx.data_to_send())]
+
+
+def test_an_early_ehlo_is_answered_behind_the_greeting_and_the_session_goes_on() -> None:
+    mx = server()
+    mx.receive_data(b"EHLO client.example\r\n", is_early=True)
+    assert [reply.code for reply in read_replies(mx.data_to_send())] == [220, 250]
+    assert say(mx, "MAIL FROM:<a@b.example>", "RCPT TO:<u@mx.example>", "DATA", "x", ".") == [250, 250, 354, 250]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"MAIL FROM:<a@b.example>\r\nRCPT TO:<u@mx.example>\r\nDATA\r\nx\r\n.\r\n",
+        b"MAIL FR",
+        b"EHLO again.example\r\n",
+        b"NOOP\r\n",
+        b"QUIT\r\n",
+        b"\n",
+    ],
+)
+def test_whatever_comes_early_behind_ehlo_ends_the_session(rest: bytes) -> None:
+    early = b"EHLO client.example\r\n" + rest
+    assert said_to_early(early) == [220, 250, 421]
+    assert said_to_early(*[early[i : i + 1] for i in range(len(early))]) == [220, 250, 421]
+
+
+@pytest.mark.parametrize("line", [b"HELO client.example", b"MAIL FROM:<a@b.example>", b"RSET", b"QUIT", b"GET /", b""])
+def test_whatever_comes_early_instead_of_ehlo_ends_the_session(line: bytes) -> None:
+    assert said_to_early(line + b"\r\n") == [220, 421]
+
+
+def test_an_ehlo_of_which_only_the_beginning_came_early_is_completed_later() -> None:
+    mx = server()
+    mx.receive_data(b"EHLO client.ex", is_early=True)
+    assert say(mx, "ample", "MAIL FROM:<a@b.example>") == [220, 250, 250]
+
+
+def test_before_ehlo_mail_is_out_of_order_however_it_is_pipelined() -> None:
+    script = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<u@mx.example>\r\nDATA\r\nEHLO client.example\r\n"
+    said, events = feed(server(), [script])
+    assert [reply.code for reply in read_replies(said)] == [220, 503, 503, 503, 250]
+    assert [type(event) for event in events] == [SessionEnded]

@@ -38,6 +38,15 @@ class TimeoutOutcome:
     probes: int
 
 
+@dataclass(slots=True)
+class PathEstimates:
+    """What is known of one path, and of no other (RFC 9000 section 9.4)."""
+
+    congestion: CongestionController
+    timer: RtoEstimator
+    rtt: RttEstimator
+
+
 class Recovery:
     """Owns the sent packets, the round-trip estimate, the pacer and `pto_count`; the window is the controller's.
 
@@ -63,6 +72,7 @@ class Recovery:
         "_max_ack_delay",
         "_max_datagram_size",
         "_pacer",
+        "_path_start",
         "_sink",
         "_timeout",
         "_timer",
@@ -108,6 +118,7 @@ class Recovery:
         self._loss_episode = LossEpisode()
         self._ecn_response_time = NEVER
         self._tracks_delivery = congestion.tracks_delivery
+        self._path_start = 0  # packets below this number went another way
         self._sink = vantage.sink
         self._host = vantage.host
         self._connection = vantage.connection
@@ -138,8 +149,10 @@ class Recovery:
             self.pto_count = 0
         self._timeout = None
         self._last_event_time = now
-        if spurious and self._loss_episode.on_spurious(spurious):
-            self.congestion.on_spurious_congestion_event(now)
+        if acked and acked[0].packet_number < largest_before:
+            self._loss_detector.on_reordered()
+        if spurious:
+            self._on_spurious(spurious, largest_before, now)
         lost: Sequence[SentPacket] = ()
         self._loss_time = None
         if sent.missing:
@@ -191,6 +204,34 @@ class Recovery:
         if self._pacer is None or self._paced_allowance(self._pacer, now) >= self._max_datagram_size:
             self.congestion.on_application_limited(bytes_in_flight)
 
+    def set_max_datagram_size(self, size: int) -> None:
+        """Path MTU discovery found another size; RFC 9002 section 7.2 makes it the unit of the windows."""
+        self._max_datagram_size = size
+        self.congestion.max_datagram_size = size
+        if self._pacer is not None:
+            self._pacer.set_max_datagram_size(size)
+            self._is_rate_stale = True
+
+    def change_path(self, estimates: PathEstimates) -> PathEstimates:
+        """Go on where `estimates` are from: what was sent before teaches nothing about it (RFC 9000 section 9.4).
+
+        Returns what is known of the path left.
+        """
+        former = PathEstimates(self.congestion, self._timer, self.rtt.copy())
+        self.congestion = estimates.congestion
+        self._timer = estimates.timer
+        self.rtt.become(estimates.rtt)
+        self._path_start = self._filled_until = self.sent.next_packet_number
+        self._tracks_delivery = self.congestion.tracks_delivery
+        self._first_sample_time = None
+        self._loss_run = LossRun()
+        self._loss_episode = LossEpisode()
+        self._ecn_response_time = NEVER
+        self.pto_count = 0
+        self._timeout = None
+        self.set_max_datagram_size(self._max_datagram_size)
+        return former
+
     def set_handshake_complete(self, max_ack_delay: int) -> None:
         """From now on the peer delays acknowledgements as it said, and no probe is due while nothing is in flight."""
         self._is_handshake_complete = True
@@ -230,6 +271,8 @@ class Recovery:
             return allowance
         # To wait for the pacer is not to want for data (RFC 9002 section 7.8). A departure: unless the window is not
         # even half used, or the bursts of a slow application would grow it without end.
+        if bytes_in_flight == 0 and window < self._max_datagram_size and allowance >= window:
+            return window  # datagrams have grown beyond the smallest window: one at a time
         if bytes_in_flight * 2 >= window:
             self._filled_until = self.sent.next_packet_number
         return 0
@@ -262,6 +305,8 @@ class Recovery:
             return
         if not packet.is_ack_eliciting and not any(p.is_ack_eliciting for p in acked):
             return
+        if packet.is_path_probe or packet.packet_number < self._path_start:
+            return  # it may have gone another way
         # RFC 9002 section 5.3: the delay is believed up to max_ack_delay once the handshake is complete.
         if self._is_handshake_complete and ack_delay > self._max_ack_delay:
             ack_delay = self._max_ack_delay
@@ -270,6 +315,14 @@ class Recovery:
         self._timer.on_rtt_sample(latest_rtt)
         if self._first_sample_time is None:
             self._first_sample_time = now
+
+    def _on_spurious(self, spurious: Sequence[SentPacket], largest_before: int, now: int) -> None:
+        """What was declared lost has arrived: it was overtaken, or only slow, where a timer had declared the loss."""
+        oldest = spurious[0]
+        if oldest.packet_number < largest_before:
+            self._loss_detector.on_spurious(oldest, now)
+        if self._loss_episode.on_spurious(spurious):
+            self.congestion.on_spurious_congestion_event(now)
 
     def _detect_losses(self, now: int) -> Sequence[SentPacket]:
         sent = self.sent
@@ -299,10 +352,15 @@ class Recovery:
             return False
         # Section 7.6.1: as the probe time-out, whatever timer is in use, but never backed off.
         duration = self.rtt.probe_timeout(self._max_ack_delay)
-        span = self._loss_run.extend(lost, self._first_sample_time)
+        span = self._loss_run.extend(lost, self._first_sample_time, self.sent)
         return span > duration * PERSISTENT_CONGESTION_THRESHOLD
 
     def _report_lost(self, lost: Sequence[SentPacket], is_persistent: bool, now: int) -> None:
+        path_start = self._path_start
+        # RFC 9000 sections 14.4 and 9.4: neither a probe for a larger MTU nor what another path lost is congestion here.
+        lost = [packet for packet in lost if not packet.is_path_probe and packet.packet_number >= path_start]
+        if not lost:
+            return
         self._is_rate_stale = True
         event = CongestionEvent(
             now=now,
@@ -317,9 +375,10 @@ class Recovery:
 
     def _report_acked(self, acked: Sequence[SentPacket], bytes_in_flight: int, now: int) -> None:
         """Tell the controller of the packets that were charged to its window; `bytes_in_flight` is of before."""
+        path_start = self._path_start
         for packet in acked:
-            if not packet.is_in_flight:
-                acked = [packet for packet in acked if packet.is_in_flight]
+            if not packet.is_in_flight or packet.packet_number < path_start:
+                acked = [packet for packet in acked if packet.is_in_flight and packet.packet_number >= path_start]
                 break
         if not acked:
             return
@@ -368,7 +427,7 @@ class LossRun:
     """Owns the latest run of packets lost one after another: how long did nothing come through? (RFC 9002 s7.6.2)
 
     Numbers must follow each other: a gap is a packet that came through, or may have. A packet that was not in flight
-    breaks a run too, which errs on the side of not collapsing the window.
+    breaks a run too, which errs on the side of not collapsing the window. A number that was skipped breaks none.
     """
 
     __slots__ = ("_last_number", "_start_time")
@@ -377,15 +436,18 @@ class LossRun:
         self._start_time: int | None = None  # when the first ack-eliciting packet of the run was sent
         self._last_number = -1
 
-    def extend(self, lost: Sequence[SentPacket], since: int) -> int:
+    def extend(self, lost: Sequence[SentPacket], since: int, sent: SentPackets) -> int:
         """Go on with packets just declared lost, sent after `since`; the longest time between two ack-eliciting ones
         of the run."""
         span = 0
         for packet in lost:
-            if packet.packet_number != self._last_number + 1:
+            following = self._last_number + 1
+            if packet.packet_number != following and not (
+                packet.packet_number == following + 1 and sent.is_skipped(following)
+            ):
                 self._start_time = None
             self._last_number = packet.packet_number
-            if packet.sent_time <= since or not packet.is_ack_eliciting:
+            if packet.sent_time <= since or not packet.is_ack_eliciting or packet.is_path_probe:
                 continue
             if self._start_time is None:
                 self._start_time = packet.sent_time

@@ -24,6 +24,14 @@ class LossDetector(ABC):
     def detect(self, missing: Sequence[SentPacket], largest_acked: int, rtt: RttEstimator, now: int) -> LossVerdict:
         """Judge `missing`: the outstanding packets sent before `largest_acked`, ascending by packet number."""
 
+    def on_reordered(self) -> None:
+        """A packet was acknowledged after one that was sent later, and before it was declared lost."""
+        return
+
+    def on_spurious(self, packet: SentPacket, now: int) -> None:
+        """A packet declared lost because later ones had overtaken it was acknowledged after all."""
+        return
+
     def trigger(self, packet: SentPacket, largest_acked: int) -> str:
         """Which rule lost the packet, in qlog's words: asked only to make a fact."""
         return "time_threshold"

@@ -1,18 +1,25 @@
 """A connection plus an application: something with work to do, an end, and a report of what was delivered."""
 
 from abc import ABC, abstractmethod
+from array import array
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from typing import Final
 
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.registry import Registry
 from rudp_smtp.transport import Address, Endpoint, TransportStats
+from rudp_smtp.units import MILLISECOND
+
+SERVER: Final = "server"  # the address a workload's client connects to unless told otherwise
+GRAIN = 5 * MILLISECOND  # of a flow's progress
 
 
 class Application(ABC):
     """One host of a workload: a node the driver moves (see drivers.pump.Node, which it satisfies).
 
-    `next_timeout` gives 0 before the first `handle_timeout`: that is when it starts.
+    `next_timeout` gives the time it starts at (`Workload.stage`) until the first `handle_timeout`.
     """
 
     @abstractmethod
@@ -42,7 +49,7 @@ class Delivery:
     """The fate of one message, transfer or turn: a row of messages.csv. Times are virtual ns, None: never."""
 
     index: int
-    name: str  # the corpus file's name, "generated-0007", "transfer", "turn-3"
+    name: str  # the corpus file's name, "generated-0007", "transfer-0", "turn-3"
     size: int  # octets the receiver should have got
     changed_before_sending: str = field(default="", kw_only=True)  # what was made canonical, in words
     session: int
@@ -56,6 +63,44 @@ class Delivery:
     reply: str = ""  # the last SMTP reply, or the reason of a refusal
 
 
+def _integers() -> "array[int]":
+    return array("q")
+
+
+@dataclass(slots=True)
+class Progress:
+    """How many octets of a flow had arrived when: a mark at most every GRAIN, so that a long run stays small."""
+
+    _next: int = 0
+    _times: "array[int]" = field(default_factory=_integers)
+    _totals: "array[int]" = field(default_factory=_integers)
+
+    def add(self, total: int, now: int) -> None:
+        """Note that `total` octets have arrived by now."""
+        if now >= self._next:
+            self._next = now + GRAIN
+            self._times.append(now)
+            self._totals.append(total)
+
+    def between(self, start: int, stop: int) -> int:
+        """The octets that arrived in this interval, by the last marks before its ends."""
+        return self._at(stop) - self._at(start)
+
+    def _at(self, time: int) -> int:
+        place = bisect_right(self._times, time)
+        return self._totals[place - 1] if place else 0
+
+
+@dataclass(slots=True)
+class FlowReport:
+    """One of several transfers that ran at once, over time: what a comparison of flows is made from."""
+
+    name: str  # of its delivery
+    started_at: int | None  # None: not begun before the run ended
+    ended_at: int | None  # None: still going on, or broken off
+    progress: Progress
+
+
 @dataclass(slots=True)
 class WorkloadReport:
     """What a finished (or censored) run leaves behind."""
@@ -66,6 +111,7 @@ class WorkloadReport:
     started_at: int = 0
     finished_at: int | None = None  # the last wanted thing happened; None: the run was censored
     notes: list[str] = field(default_factory=list)  # what is of the run and of no delivery
+    flows: list[FlowReport] = field(default_factory=list)  # of a workload that is made of flows
 
 
 @dataclass(slots=True)
@@ -80,8 +126,10 @@ class Workload(ABC):
     """A workload's parameters, as a scenario gives them."""
 
     @abstractmethod
-    def stage(self, client: Endpoint, server: Endpoint, draws: DrawKey) -> Stage:
-        """Make both applications; the client's host name is "client", the server's address is "server"."""
+    def stage(
+        self, client: Endpoint, server: Endpoint, draws: DrawKey, remote: Address = SERVER, start: int = 0
+    ) -> Stage:
+        """Make both applications; the client connects to `remote`, the server's address, from `start` on."""
 
     @abstractmethod
     def report(self, stage: Stage) -> WorkloadReport: ...

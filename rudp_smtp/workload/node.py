@@ -5,11 +5,12 @@ from hashlib import shake_128
 
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.errors import ConfigError
+from rudp_smtp.registry import nearest
 from rudp_smtp.transport import Address, Closed, Endpoint, Event, Transport, TransportStats
 from rudp_smtp.workload import Application
 
-SERVER = "server"  # the address every workload's client connects to
-
+MULTIPLEX = ("connection", "stream")  # what is done side by side has a connection each, or a stream each
 PATTERN_PERIOD = 65_521  # prime: octets that went astray by a packet or a power of two do not match
 
 
@@ -34,11 +35,12 @@ class Role(ABC):
 class WorkloadNode(Application):
     """Owns the order: input to the endpoint, its events to the role, until there are none."""
 
-    __slots__ = ("_endpoint", "_is_started", "_role")
+    __slots__ = ("_endpoint", "_is_started", "_role", "_start")
 
-    def __init__(self, endpoint: Endpoint, role: Role) -> None:
+    def __init__(self, endpoint: Endpoint, role: Role, start: int = 0) -> None:
         self._endpoint = endpoint
         self._role = role
+        self._start = start
         self._is_started = False
 
     def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
@@ -68,7 +70,7 @@ class WorkloadNode(Application):
 
     def next_timeout(self) -> int | None:
         if not self._is_started:
-            return 0
+            return self._start
         deadline, wake_at = self._endpoint.next_timeout(), self._role.wake_at
         if wake_at is None or (deadline is not None and deadline < wake_at):
             return deadline
@@ -105,6 +107,12 @@ class Pattern:
         return self.matches(offset, data[:PATTERN_PERIOD]) and self.matches(
             offset + PATTERN_PERIOD, data[PATTERN_PERIOD:]
         )
+
+
+def check_multiplex(given: str) -> None:
+    """Refuse what is no way to multiplex."""
+    if given not in MULTIPLEX:
+        raise ConfigError(f"no way to multiplex is {given!r}; {nearest(given, MULTIPLEX)}", key="multiplex")
 
 
 def describe_end(end: Closed) -> str:

@@ -6,6 +6,7 @@ from typing import assert_never
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.transport import (
+    Address,
     Closed,
     Endpoint,
     Established,
@@ -18,8 +19,8 @@ from rudp_smtp.transport import (
     Transport,
 )
 from rudp_smtp.units import Duration, Size
-from rudp_smtp.workload import WORKLOADS, Delivery, Stage, Workload, WorkloadReport
-from rudp_smtp.workload.node import PATTERN_PERIOD, SERVER, Pattern, Role, WorkloadNode, describe_end
+from rudp_smtp.workload import SERVER, WORKLOADS, Delivery, Stage, Workload, WorkloadReport
+from rudp_smtp.workload.node import PATTERN_PERIOD, Pattern, Role, WorkloadNode, describe_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Dialogue:
 class Asker(Role):
     """Asks, waits for the whole answer, thinks, asks again. Turns begin when the connection is established."""
 
-    def __init__(self, endpoint: Endpoint, dialogue: Dialogue) -> None:
+    def __init__(self, endpoint: Endpoint, dialogue: Dialogue, remote: Address) -> None:
         self.is_done = False
         self.established_at: int | None = None
         self.asked_at: list[int] = []  # by turn, as far as it came
@@ -45,6 +46,7 @@ class Asker(Role):
         self.intact: list[bool] = []
         self.failure = ""
         self._endpoint = endpoint
+        self._remote = remote
         self._dialogue = dialogue
         self._connection: Transport | None = None
         self._stream_id = 0
@@ -52,7 +54,7 @@ class Asker(Role):
         self._is_turn_intact = True
 
     def start(self, now: int) -> None:
-        self._connection = self._endpoint.connect(SERVER, now)
+        self._connection = self._endpoint.connect(self._remote, now)
         self._stream_id = self._connection.open_stream()
 
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
@@ -164,7 +166,9 @@ class RequestResponse(Workload):
             if not 1 <= size <= PATTERN_PERIOD:
                 raise ConfigError(f"{size}B is not from 1B to {PATTERN_PERIOD}B", key=key)
 
-    def stage(self, client: Endpoint, server: Endpoint, draws: DrawKey) -> DialogueStage:
+    def stage(
+        self, client: Endpoint, server: Endpoint, draws: DrawKey, remote: Address = SERVER, start: int = 0
+    ) -> DialogueStage:
         dialogue = Dialogue(
             turns=self.turns,
             request_size=self.request,
@@ -173,9 +177,9 @@ class RequestResponse(Workload):
             requests=Pattern(draws.derive("request")),
             responses=Pattern(draws.derive("response")),
         )
-        asker, answerer = Asker(client, dialogue), Answerer(dialogue)
+        asker, answerer = Asker(client, dialogue, remote), Answerer(dialogue)
         return DialogueStage(
-            client=WorkloadNode(client, asker),
+            client=WorkloadNode(client, asker, start),
             server=WorkloadNode(server, answerer),
             asker=asker,
             answerer=answerer,

@@ -2,9 +2,10 @@
 
 import pytest
 
+from rudp_smtp.errors import ConfigError
 from rudp_smtp.link.config import LinkConfig, ReorderConfig
 from rudp_smtp.registry import Spec
-from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE
+from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, SECOND
 from rudp_smtp.workload import WORKLOADS, Workload
 from tests.workload.scene import DELAY, LOSSLESS, REFERENCE, play
 
@@ -42,3 +43,99 @@ def test_octets_out_of_order_are_put_in_order() -> None:
     )
     (row,) = play(bulk("500kB"), path).rows
     assert (row.status, row.is_intact) == ("delivered", True)
+
+
+# Several flows, and a duration instead of a size
+
+
+def several(**given: object) -> Workload:
+    return WORKLOADS.build(WORKLOADS.spec({"name": "bulk", **given}, "workload"))
+
+
+@pytest.mark.parametrize("multiplex", ["connection", "stream"])
+def test_several_flows_run_at_once_and_each_has_a_row(multiplex: str) -> None:
+    outcome = play(several(size="1MB", flows=3, multiplex=multiplex), REFERENCE)
+    assert [(row.name, row.status, row.is_intact) for row in outcome.rows] == [
+        (f"transfer-{number}", "delivered", True) for number in range(3)
+    ]
+    assert [row.session for row in outcome.rows] == ([0, 1, 2] if multiplex == "connection" else [0, 0, 0])
+    ends = [row.delivered_at for row in outcome.rows if row.delivered_at is not None]
+    assert outcome.report.finished_at == max(ends)
+    assert max(ends) - min(ends) < max(ends) // 2, "they ran one after another"
+    assert outcome.report.server.stream_bytes_delivered == 3_000_000
+
+
+def test_flows_are_told_apart_whatever_the_path_does_to_their_order() -> None:
+    path = LinkConfig(
+        delay=DELAY,
+        loss=Spec("random", (("p", TENTH),)),
+        reorder=ReorderConfig(probability=PROBABILITY_ONE // 2, hold=35 * MILLISECOND),
+    )
+    rows = play(several(size="20kB", flows=8), path).rows
+    assert [(row.status, row.is_intact) for row in rows] == [("delivered", True)] * 8
+    assert len({row.delivered_at for row in rows}) > 1
+
+
+@pytest.mark.parametrize("multiplex", ["connection", "stream"])
+def test_staggered_flows_begin_one_after_another(multiplex: str) -> None:
+    outcome = play(several(size="2B", flows=3, stagger="1s", multiplex=multiplex), LOSSLESS)
+    assert [row.submitted_at for row in outcome.rows] == [0, SECOND, 2 * SECOND]
+    assert [row.status for row in outcome.rows] == ["delivered"] * 3
+    assert outcome.result.now > 2 * SECOND
+
+
+@pytest.mark.parametrize("multiplex", ["connection", "stream"])
+def test_a_duration_ends_all_flows_at_once_and_counts_what_had_arrived(multiplex: str) -> None:
+    given = several(duration="3s", flows=2, stagger="500ms", multiplex=multiplex)
+    outcome = play(given, REFERENCE)
+    report, rows = outcome.report, outcome.rows
+    assert (outcome.result.stop, report.finished_at) == ("done", 3 * SECOND)
+    assert outcome.result.now < 4 * SECOND
+    assert [(row.status, row.is_intact, row.completed_at) for row in rows] == [("delivered", True, 3 * SECOND)] * 2
+    assert 0.75 < sum(row.size for row in rows) * 8 / (20_000_000 * 3) < 0.97
+    assert all(row.delivered_at is not None and row.delivered_at <= 3 * SECOND for row in rows)
+
+
+def test_a_flow_tells_its_progress() -> None:
+    outcome = play(several(duration="4s", flows=2, stagger="1s"), REFERENCE)
+    first, second = outcome.report.flows
+    assert (first.started_at, second.started_at) == (0, SECOND)
+    assert first.ended_at == second.ended_at == 4 * SECOND
+    assert first.progress.between(0, SECOND) * 8 == pytest.approx(17e6, rel=0.15)
+    assert second.progress.between(0, SECOND) == 0
+    halves = [first.progress.between(k * SECOND, (k + 2) * SECOND) for k in (0, 2)]
+    assert sum(halves) == pytest.approx(outcome.rows[0].size, rel=0.01)
+
+
+def test_a_flow_that_is_broken_off_has_no_end() -> None:
+    deaf = LinkConfig(delay=DELAY, loss=Spec("list", (("packets", tuple(range(200, 20_000))),)))
+    outcome = play(several(duration="100s"), LOSSLESS, deaf, until=200 * SECOND)
+    (row,), (flow,) = outcome.rows, outcome.report.flows
+    assert (row.status, row.reply, flow.ended_at) == ("pending", "connection closed: idle_timeout", None)
+    assert outcome.report.finished_at is None
+
+
+def test_flows_that_share_a_connection_that_fails_all_fail_and_the_run_ends() -> None:
+    nothing = LinkConfig(loss=Spec("random", (("p", PROBABILITY_ONE),)))
+    outcome = play(several(size="1kB", flows=3, stagger="60s", multiplex="stream"), nothing, until=200 * SECOND)
+    assert outcome.result.stop == "done"
+    assert {row.reply for row in outcome.rows} == {"connection closed: idle_timeout"}
+    assert [row.attempts for row in outcome.rows] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "words"),
+    [
+        ({"size": "1MB", "duration": "1s"}, "workload.duration", "only one of the two"),
+        ({"flows": 0}, "workload.flows", "at least 1"),
+        ({"flows": 2, "size": "1B"}, "workload.size", "at least 2 octets"),
+        ({"duration": "0s"}, "workload.duration", "over when"),
+        ({"duration": "2s", "flows": 3, "stagger": "1s"}, "workload.duration", "over when"),
+        ({"multiplex": "streams"}, "workload.multiplex", "did you mean 'stream'?"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(given: dict[str, object], key: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        several(**given)
+    assert caught.value.key == key
+    assert words in caught.value.message

@@ -16,10 +16,10 @@ from rudp_smtp.mail.message import Message, Refused, prepare
 from rudp_smtp.mail.size import MESSAGE_SIZES
 from rudp_smtp.registry import Spec, nearest
 from rudp_smtp.smtp import Envelope
-from rudp_smtp.transport import Endpoint
+from rudp_smtp.transport import Address, Endpoint
 from rudp_smtp.units import Duration
-from rudp_smtp.workload import WORKLOADS, Delivery, Stage, Workload, WorkloadReport
-from rudp_smtp.workload.node import WorkloadNode
+from rudp_smtp.workload import SERVER, WORKLOADS, Delivery, Stage, Workload, WorkloadReport
+from rudp_smtp.workload.node import WorkloadNode, check_multiplex
 from rudp_smtp.workload.smtp.conversation import Lines
 from rudp_smtp.workload.smtp.mail import Mail
 from rudp_smtp.workload.smtp.receiver import MailReceiver, match_copies
@@ -27,7 +27,6 @@ from rudp_smtp.workload.smtp.sender import MailSender, Manners, Session
 
 MESSAGES_GENERATED = 20
 MESSAGES_MAX = 1_000_000  # of one run: they are all made before it starts
-MULTIPLEX = ("connection", "stream")
 CONNECT = ("persistent", "per_message")
 SIZE_GENERATED = Spec("constant", (("size", 16 << 10),))
 
@@ -49,6 +48,10 @@ class Smtp(Workload):
 
     `multiplex: connection` gives each session a connection, `stream` a stream of one that all share. `connect:
     per_message` takes a new connection for each of a session's messages, as soon as the one before is closed.
+
+    `early_ehlo` says EHLO without waiting for the greeting, marked as safe to be played again: a transport that can
+    resume carries it in its first flight to a server it knows (`transport.resumption`), which saves a round trip. All
+    else waits for the server's answer, always.
     """
 
     messages: int | None = None
@@ -58,6 +61,7 @@ class Smtp(Workload):
     multiplex: str = "connection"
     connect: str = "persistent"
     pipelining: bool = True
+    early_ehlo: bool = False
     interval: Duration = 0
 
     @staticmethod
@@ -73,16 +77,19 @@ class Smtp(Workload):
             raise ConfigError(f"{messages} messages; expected at least 1 and at most {MESSAGES_MAX}", key="messages")
         if sessions < 1:
             raise ConfigError(f"{sessions} is not a number of sessions; expected at least 1", key="sessions")
-        if multiplex not in MULTIPLEX:
-            raise ConfigError(f"no way to multiplex is {multiplex!r}; {nearest(multiplex, MULTIPLEX)}", key="multiplex")
+        check_multiplex(multiplex)
         if connect not in CONNECT:
             raise ConfigError(f"no way to connect is {connect!r}; {nearest(connect, CONNECT)}", key="connect")
         if multiplex == "stream" and connect == "per_message":
             raise ConfigError("a connection for each message cannot be shared by the sessions", key="connect")
 
-    def stage(self, client: Endpoint, server: Endpoint, draws: DrawKey) -> SmtpStage:
-        lines = Lines(client, is_shared=self.multiplex == "stream")
-        manners = Manners(pipelining=self.pipelining, is_one_message=self.connect == "per_message")
+    def stage(
+        self, client: Endpoint, server: Endpoint, draws: DrawKey, remote: Address = SERVER, start: int = 0
+    ) -> SmtpStage:
+        lines = Lines(client, remote, is_shared=self.multiplex == "stream")
+        manners = Manners(
+            pipelining=self.pipelining, early_ehlo=self.early_ehlo, is_one_message=self.connect == "per_message"
+        )
         sessions = [Session(ordinal, lines, manners) for ordinal in range(self.sessions)]
         rows: list[Delivery] = []
         mails: list[Mail] = []
@@ -95,11 +102,11 @@ class Smtp(Workload):
                 continue
             row.size, row.changed_before_sending = len(prepared.data), "; ".join(prepared.changes)
             envelope = Envelope(message.reverse_path, message.forward_paths, prepared.data)
-            mails.append(Mail(envelope, index * self.interval, row))
+            mails.append(Mail(envelope, start + index * self.interval, row))
             sessions[row.session].add(mails[-1])
         mailbox = MemoryMailbox()
         return SmtpStage(
-            client=WorkloadNode(client, MailSender(lines, sessions)),
+            client=WorkloadNode(client, MailSender(lines, sessions), start),
             server=WorkloadNode(server, MailReceiver(mailbox)),
             mailbox=mailbox,
             rows=rows,

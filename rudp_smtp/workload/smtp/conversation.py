@@ -3,8 +3,8 @@
 from typing import assert_never
 
 from rudp_smtp.smtp import Client, DeliveryReport, SessionEnded, SessionReady
-from rudp_smtp.transport import Endpoint, StreamData, Transport
-from rudp_smtp.workload.node import SERVER
+from rudp_smtp.transport import Address, Endpoint, StreamData, Transport
+from rudp_smtp.workload import SERVER
 from rudp_smtp.workload.smtp.mail import Mail
 
 
@@ -54,6 +54,9 @@ class Conversation:
         self._stream_id = line.connection.open_stream()  # before the handshake is complete
         self._handed: dict[int, Mail] = {}
         line.sessions[self._stream_id] = ordinal
+        hello = client.data_to_send()  # before it was handed any mail it has nothing to say but an early EHLO
+        if hello:
+            line.connection.send(self._stream_id, hello, is_replay_safe=True)
 
     @property
     def is_over(self) -> bool:
@@ -105,8 +108,9 @@ class Conversation:
 class Lines:
     """Owns the client host's connections: one for each session, or one that all sessions share while it lasts."""
 
-    def __init__(self, endpoint: Endpoint, *, is_shared: bool = False) -> None:
+    def __init__(self, endpoint: Endpoint, remote: Address = SERVER, *, is_shared: bool = False) -> None:
         self._endpoint = endpoint
+        self._remote = remote
         self._is_shared = is_shared
         self._lines: dict[Transport, Line] = {}
         self._common: Line | None = None
@@ -115,7 +119,7 @@ class Lines:
         """Begin a session's conversation, on a new connection if there is none to share."""
         line = self._common
         if line is None or line.is_closing:
-            line = Line(self._endpoint.connect(SERVER, now))
+            line = Line(self._endpoint.connect(self._remote, now))
             self._lines[line.connection] = line
             if self._is_shared:
                 self._common = line

@@ -89,6 +89,7 @@ class TransportStats:
     packets_dropped: int = 0  # received and refused (integrity, version, syntax)
     acks_sent: int = 0  # packets that carried nothing but an acknowledgement
     probes_sent: int = 0
+    copies_sent: int = 0  # packets that repeat what a packet not yet lost carried
     bytes_sent: int = 0  # UDP payload octets
     bytes_received: int = 0
     stream_bytes_sent: int = 0  # first transmissions of stream octets

@@ -54,6 +54,7 @@ class Assembler:
 
     __slots__ = (
         "_acks",
+        "_copies",
         "_handshake",
         "_lifecycle",
         "_machine",
@@ -79,6 +80,7 @@ class Assembler:
         self._outbox = parts.outbox
         self._recovery = parts.recovery
         self._acks = parts.acks
+        self._copies = parts.copies
         self._stats = parts.stats
         self._vantage = parts.vantage
         self._packet_number = 0
@@ -96,6 +98,9 @@ class Assembler:
         """The next packet, if anything may leave now."""
         self.pacing_deadline = None
         self.is_muted = False
+        if self._copies is not None:
+            self._copies.revive(now)
+            self.pacing_deadline = self._copies.deadline
         state = self._machine.state
         if state in OPEN:
             return self._next_packet(now, self._handshake.max_datagram_size - SHORT_HEADER_SIZE - TRAILER_SIZE)
@@ -316,6 +321,8 @@ class Assembler:
         if is_ack_eliciting:
             self._lifecycle.on_ack_eliciting_sent(now)
             handshake.is_confirmation_due = False
+            if self._copies is not None and self._copies.on_packet_sent(packet):
+                stats.copies_sent += 1
         if is_probe:
             self._probes_due -= 1
             stats.probes_sent += 1

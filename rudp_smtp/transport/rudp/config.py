@@ -7,6 +7,7 @@ from rudp_smtp.ack.policy import ACK_POLICIES
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.recovery.congestion import CONTROLLERS
 from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS
+from rudp_smtp.recovery.redundancy import REDUNDANCIES
 from rudp_smtp.recovery.timer import TIMERS
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MILLISECOND, SECOND, Duration, Size
@@ -22,6 +23,7 @@ _DETECTOR = Spec("rfc9002")  # RFC 9002 section 6.1
 _TIMER = Spec("pto")  # RFC 9002 section 6.2
 _ACK_POLICY = Spec("every_n")  # RFC 9000 section 13.2.2
 _CONTROLLER = Spec("cubic")  # RFC 9438; RFC 9002 section 7 allows any
+_REDUNDANCY = Spec("none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class TransportConfig:
     timer: Annotated[Spec, TIMERS] = _TIMER
     ack: Annotated[Spec, ACK_POLICIES] = _ACK_POLICY
     congestion: Annotated[Spec, CONTROLLERS] = _CONTROLLER
+    redundancy: Annotated[Spec, REDUNDANCIES] = _REDUNDANCY
     pacing: bool = True  # RFC 9002 section 7.7
     # RFC 9000 section 14.1 starts at 1200 and probes for more; until path MTU discovery is here this is Ethernet's
     # 1500 octets less the IPv4 and UDP headers, as no link of ours is narrower.

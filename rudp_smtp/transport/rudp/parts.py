@@ -7,10 +7,12 @@ from rudp_smtp.ack.tracker import AckTracker
 from rudp_smtp.recovery.congestion import CONTROLLERS
 from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS
 from rudp_smtp.recovery.recovery import Recovery
+from rudp_smtp.recovery.redundancy import REDUNDANCIES
 from rudp_smtp.recovery.timer import TIMERS
 from rudp_smtp.trace import VantagePoint
 from rudp_smtp.transport import TransportStats
 from rudp_smtp.transport.rudp.config import TransportConfig
+from rudp_smtp.transport.rudp.copies import Copies
 from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.handshake import Handshake
 from rudp_smtp.transport.rudp.lifecycle import Lifecycle
@@ -28,6 +30,7 @@ class Parts:
     outbox: Outbox
     recovery: Recovery
     acks: AckTracker
+    copies: Copies | None  # None: nothing is sent twice before it is lost
     stats: TransportStats
     vantage: VantagePoint
 
@@ -54,13 +57,16 @@ def make_parts(config: TransportConfig, handshake: Handshake, events: Events, va
         events=events,
         vantage=vantage,
     )
+    streams = Streams(config, handshake.is_client, outbox, events, stats)
+    redundancy = REDUNDANCIES.build(config.redundancy)
     return Parts(
         handshake=handshake,
         lifecycle=lifecycle,
-        streams=Streams(config, handshake.is_client, outbox, events, stats),
+        streams=streams,
         outbox=outbox,
         recovery=recovery,
         acks=AckTracker(ACK_POLICIES.build(config.ack), config.max_ack_delay),
+        copies=Copies(redundancy, recovery, streams.schedule) if redundancy.is_active else None,
         stats=stats,
         vantage=vantage,
     )

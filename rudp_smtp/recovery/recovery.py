@@ -64,6 +64,7 @@ class Recovery:
         "_is_awaiting_handshake",
         "_is_handshake_complete",
         "_is_rate_stale",
+        "_last_ack_time",
         "_last_event_time",
         "_loss_detector",
         "_loss_episode",
@@ -73,6 +74,7 @@ class Recovery:
         "_max_datagram_size",
         "_pacer",
         "_path_start",
+        "_quiet_time",
         "_sink",
         "_timeout",
         "_timer",
@@ -112,6 +114,8 @@ class Recovery:
         self._loss_time: int | None = None
         self._timeout: int | None = None  # of the timer, from the last ack-eliciting packet; None: ask the plug-in
         self._last_event_time: int | None = None  # when something was last sent or acknowledged
+        self._last_ack_time = 0
+        self._quiet_time = 0  # of the timer, with `_timeout`
         self._expiry_time = 0  # when the timer last expired: it starts again there, whether or not a probe was sent
         self._first_sample_time: int | None = None
         self._loss_run = LossRun()
@@ -145,10 +149,12 @@ class Recovery:
             return AckOutcome((), (), ())
         if sent.largest_acked > largest_before:
             self._sample_rtt(acked, spurious, ack_delay, now)
+            if not sent.ack_eliciting_in_flight and self._is_handshake_complete:
+                self._timer.on_flight_acked(ack_delay)
         if not self._is_awaiting_handshake:
             self.pto_count = 0
         self._timeout = None
-        self._last_event_time = now
+        self._last_event_time = self._last_ack_time = now
         if acked and acked[0].packet_number < largest_before:
             self._loss_detector.on_reordered()
         if spurious:
@@ -179,7 +185,9 @@ class Recovery:
         self._expiry_time = now
         if self._timer.declares_loss and self.sent.bytes_in_flight:
             return TimeoutOutcome(self._lose_everything(now), 0)
-        return TimeoutOutcome((), PROBES_FIRST if self.pto_count == 1 else PROBES_NEXT)
+        # Ours: before the first sample an expiry may only mean that the path is longer than was guessed.
+        is_first = self.pto_count == 1 or not self.rtt.has_sample
+        return TimeoutOutcome((), PROBES_FIRST if is_first else PROBES_NEXT)
 
     def on_ecn_ce(self, sent_time: int, now: int) -> None:
         """The path has marked packets with CE; `sent_time` is of the newest one acknowledged.
@@ -258,7 +266,10 @@ class Recovery:
         if timeout is None:
             timeout = self._timer.timeout(self.rtt, self._max_ack_delay, self.pto_count)
             self._timeout = timeout
-        return started + timeout
+            self._quiet_time = self._timer.quiet_time(self.rtt)
+        deadline = started + timeout
+        quiet_until = self._last_ack_time + self._quiet_time
+        return deadline if deadline > quiet_until else quiet_until
 
     def send_allowance(self, now: int) -> int:
         """Octets that window and pacer let go now; 0 when that is less than a datagram. Probes need not ask."""

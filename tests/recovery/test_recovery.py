@@ -186,6 +186,8 @@ def test_a_probe_time_out_asks_for_one_probe_first_and_two_after() -> None:
     """RFC 9002 section 6.2.4: at least one, at most two."""
     recovery = established()
     send(recovery, 1, now=0)
+    recovery.on_ack_received([(0, 1)], 0, RTT)
+    send(recovery, 1, now=RTT)
     probes = []
     for _ in range(3):
         deadline = recovery.next_timeout()
@@ -202,13 +204,29 @@ def test_the_probe_time_out_doubles_while_the_silence_lasts_and_an_acknowledgeme
     recovery = established()
     send(recovery, 1, now=0)
     recovery.on_ack_received([(0, 1)], 0, RTT)
-    send(recovery, 1, now=SECOND)
-    recovery.on_timeout(SECOND + FIRST_PTO)
-    send(recovery, 1, now=2 * SECOND)
-    assert recovery.pto_count == 1
-    assert recovery.next_timeout() == 2 * SECOND + 2 * FIRST_PTO
-    recovery.on_ack_received([(1, 2)], 0, 2 * SECOND)
+    (number,) = send(recovery, 1, now=SECOND)
+    waits = []
+    for _ in range(4):
+        sent_time = recovery.sent.last_ack_eliciting_time
+        deadline = recovery.next_timeout()
+        assert deadline is not None
+        waits.append(deadline - sent_time)
+        recovery.on_timeout(deadline)
+        send(recovery, 1, now=deadline)
+    assert waits == [FIRST_PTO, FIRST_PTO, 2 * FIRST_PTO, 4 * FIRST_PTO]
+    assert recovery.pto_count == 4
+    recovery.on_ack_received([(number, number + 1)], 0, 9 * SECOND)
     assert recovery.pto_count == 0
+
+
+def test_before_the_first_sample_one_probe_at_a_time_will_do() -> None:
+    """The round trip may only be longer than was guessed (RFC 9002 section 6.2.2 guesses 333 ms)."""
+    recovery = new_recovery()
+    send(recovery, 1, now=0)
+    for _ in range(3):
+        deadline = recovery.next_timeout()
+        assert deadline is not None
+        assert recovery.on_timeout(deadline).probes == 1
 
 
 def test_a_probe_time_out_declares_nothing_lost_and_leaves_the_window_alone() -> None:
@@ -285,7 +303,7 @@ def test_a_client_probes_before_its_handshake_is_complete_though_nothing_is_in_f
     first = RTT + 4 * (RTT // 2)
     assert recovery.next_timeout() == RTT + first
     assert recovery.on_timeout(RTT + first).probes == 1
-    assert recovery.next_timeout() == RTT + first + 2 * first
+    assert recovery.next_timeout() == RTT + first + first
     recovery.set_handshake_complete(MAX_ACK_DELAY)
     assert recovery.next_timeout() is None
 

@@ -9,7 +9,7 @@ from rudp_smtp.registry import Spec
 from rudp_smtp.units import MILLISECOND, SECOND
 from tests.recovery.builders import MAX_ACK_DELAY, ms, rtt_of
 
-ADAPTIVE = ["pto", "rfc6298"]  # the timers that are about the round trip at all
+ADAPTIVE = ["pto", "pto_eager", "rfc6298"]  # the timers that are about the round trip at all
 
 
 def timer(name: str, **parameters: object) -> RtoEstimator:
@@ -27,7 +27,7 @@ def low_floor(name: str) -> RtoEstimator:
 
 
 def test_every_timer_this_version_promises_exists() -> None:
-    assert {"pto", "rfc6298", "fixed"} <= set(TIMERS.names())
+    assert {"pto", "pto_eager", "rfc6298", "fixed"} <= set(TIMERS.names())
 
 
 @pytest.mark.parametrize("name", TIMERS.names())
@@ -79,10 +79,18 @@ def test_the_probe_time_out_has_at_least_one_granularity_of_variation() -> None:
     assert timer("pto").timeout(rtt_of(*[ms(40)] * 100), MAX_ACK_DELAY, 0) == ms(40) + ms(1) + ms(25)
 
 
-def test_the_probe_time_out_doubles_with_each_expiration() -> None:
-    """RFC 9002 section 6.2.1: exponential back-off."""
-    first = timeout_after(timer("pto"), [ms(40)])
-    assert [timeout_after(timer("pto"), [ms(40)], n) for n in (1, 2, 3)] == [2 * first, 4 * first, 8 * first]
+@pytest.mark.parametrize("name", ["pto", "pto_eager"])
+def test_the_probe_time_out_doubles_with_each_expiration_but_the_first(name: str) -> None:
+    """RFC 9002 section 6.2.1's exponential back-off; RFC 8985 section 7.3: the first probe does not begin it."""
+    first = timeout_after(timer(name), [ms(40)])
+    assert [timeout_after(timer(name), [ms(40)], n) for n in (1, 2, 3)] == [first, 2 * first, 4 * first]
+
+
+@pytest.mark.parametrize("name", ["pto", "pto_eager"])
+def test_back_off_makes_no_probe_time_out_longer_than_two_seconds_or_shorter_than_it_was(name: str) -> None:
+    assert timeout_after(timer(name), [ms(40)], 100) == 2 * SECOND
+    assert timeout_after(timer(name), [3 * SECOND], 100) == timeout_after(timer(name), [3 * SECOND]) > 3 * SECOND
+    assert timeout_after(timer(name, maximum=SECOND), [ms(40)], 100) == SECOND
 
 
 def test_the_rto_is_one_second_before_any_sample() -> None:
@@ -111,7 +119,7 @@ def test_the_rto_doubles_up_to_a_minute() -> None:
 
 def test_only_the_rto_declares_loss() -> None:
     """RFC 6298 section 5.4 retransmits; RFC 9002 section 6.2 only probes."""
-    assert [name for name in ("fixed", "pto", "rfc6298") if timer(name).declares_loss] == ["rfc6298"]
+    assert [name for name in ("fixed", "pto", "pto_eager", "rfc6298") if timer(name).declares_loss] == ["rfc6298"]
 
 
 def test_the_fixed_timer_is_what_was_asked_for() -> None:
@@ -126,7 +134,9 @@ def test_the_fixed_timer_backs_off_only_if_asked_to() -> None:
     ("choice", "key"),
     [
         ({"model": "pto", "granularity": "0ms"}, "here.granularity"),
-        ({"model": "pto", "exponent_max": 99}, "here.exponent_max"),
+        ({"model": "pto", "maximum": "0ms"}, "here.maximum"),
+        ({"model": "pto_eager", "granularity": "0ms"}, "here.granularity"),
+        ({"model": "pto_eager", "maximum": "500us"}, "here.maximum"),
         ({"model": "rfc6298", "minimum": "2s", "maximum": "1s"}, "here.maximum"),
         ({"model": "rfc6298", "initial": "0s"}, "here.initial"),
         ({"model": "rfc6298", "minimum": 1}, "here.minimum"),

@@ -5,6 +5,10 @@ from typing import ClassVar
 
 from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.registry import Registry
+from rudp_smtp.units import SECOND
+
+MAXIMUM_PTO = 2 * SECOND  # ours: of what back-off makes of a shorter time-out
+DOUBLINGS_MAX = 32  # beyond any maximum: keeps the shift short
 
 
 class RtoEstimator(ABC):
@@ -21,6 +25,27 @@ class RtoEstimator(ABC):
     @abstractmethod
     def timeout(self, rtt: RttEstimator, max_ack_delay: int, expirations: int) -> int:
         """Nanoseconds from the last ack-eliciting packet to expiry, after `expirations` in a row (back-off)."""
+
+    def quiet_time(self, rtt: RttEstimator) -> int:
+        """Nanoseconds that must also have passed since the last acknowledgement: while they come, nobody is silent."""
+        return 0
+
+    def on_flight_acked(self, ack_delay: int) -> None:
+        """After the handshake, everything in flight is acknowledged; the newest waited so long at the peer."""
+        return
+
+
+def back_off(timeout: int, expirations: int, maximum: int) -> int:
+    """Double a probe's time-out with each expiration in a row but the first, up to `maximum` or `timeout` itself.
+
+    A departure from RFC 9002 section 6.2.1, which doubles at once, and without end. One packet and one probe lost is no
+    more than what a loss rate of p does to p^2 of all tails, and says nothing of a queue: the tail loss probe of RFC
+    8985 section 7.3 does not back the next time-out off either. And where nothing at all comes back, two packets in
+    `maximum` harm nobody, while to double on would leave a path that has healed unused for as long as it was dead.
+    """
+    if expirations < 2:
+        return timeout
+    return max(timeout, min(timeout << min(expirations - 1, DOUBLINGS_MAX), maximum))
 
 
 TIMERS: Registry[RtoEstimator] = Registry("timer", __name__)

@@ -4,29 +4,27 @@ from dataclasses import dataclass
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.recovery.rtt import GRANULARITY, RttEstimator
-from rudp_smtp.recovery.timer import TIMERS, RtoEstimator
+from rudp_smtp.recovery.timer import MAXIMUM_PTO, TIMERS, RtoEstimator, back_off
 from rudp_smtp.units import Duration
-
-EXPONENT_MAX = 10  # ours: a back-off of 1024 outlasts any idle time-out, so it needs no larger
 
 
 @TIMERS.register
 @dataclass(slots=True, kw_only=True)
 class Pto(RtoEstimator):
-    """Owns nothing: the estimates are RttEstimator's."""
+    """Owns nothing: the estimates are RttEstimator's. `back_off` says where it departs from section 6.2.1."""
 
     granularity: Duration = GRANULARITY
-    exponent_max: int = EXPONENT_MAX
+    maximum: Duration = MAXIMUM_PTO
 
     @staticmethod
-    def check(granularity: int = GRANULARITY, exponent_max: int = EXPONENT_MAX) -> None:
+    def check(granularity: int = GRANULARITY, maximum: int = MAXIMUM_PTO) -> None:
         if granularity < 1:
             raise ConfigError("a clock has a granularity above 0", key="granularity")
-        if not 0 <= exponent_max <= 32:
-            raise ConfigError(f"{exponent_max} doublings; expected 0 to 32", key="exponent_max")
+        if maximum < granularity:
+            raise ConfigError("the maximum is below the granularity", key="maximum")
 
     def on_rtt_sample(self, sample: int) -> None:
         pass
 
     def timeout(self, rtt: RttEstimator, max_ack_delay: int, expirations: int) -> int:
-        return rtt.probe_timeout(max_ack_delay, self.granularity) << min(expirations, self.exponent_max)
+        return back_off(rtt.probe_timeout(max_ack_delay, self.granularity), expirations, self.maximum)

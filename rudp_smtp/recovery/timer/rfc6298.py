@@ -9,14 +9,13 @@ from typing import ClassVar
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.recovery.rtt import RttEstimator
-from rudp_smtp.recovery.timer import TIMERS, RtoEstimator
+from rudp_smtp.recovery.timer import DOUBLINGS_MAX, TIMERS, RtoEstimator
 from rudp_smtp.units import MILLISECOND, SECOND, Duration
 
 INITIAL_RTO = SECOND  # RFC 6298 section 2.1
 MINIMUM_RTO = SECOND  # RFC 6298 section 2.4
 MAXIMUM_RTO = 60 * SECOND  # RFC 6298 section 2.5: at least this
 GRANULARITY = MILLISECOND  # G, RFC 6298 section 2
-DOUBLINGS_MAX = 32  # beyond any maximum: keeps the shift short
 
 
 @TIMERS.register

@@ -285,6 +285,7 @@ class Assembler:
         RFC 9002 section 6.2.4 would rather send new data. But what is most likely missing is the oldest, and to send
         it saves the round trip in which an answer to new data would prove the loss.
         """
+        self._schedule.is_repairing = True
         self._revive(self._probe_from)
         if not self._has_urgent:  # all are revived already: what is that old may be said twice
             self._revive(0)

@@ -1,7 +1,7 @@
 """Copies: what tiny flights carried is said again before anybody knows whether it was lost.
 
-When, and how much of that, is the redundancy plug-in's decision. A copy is an ordinary packet: it leaves when window and
-pacer let it, and never while the application has more to say, whose acknowledgement would prove a loss anyway.
+When, and how much of that, is the redundancy plug-in's decision. A copy is an ordinary packet: it leaves when window
+and pacer let it, and never while the application has more to say, whose acknowledgement would prove a loss anyway.
 """
 
 from collections import deque

@@ -33,6 +33,7 @@ class SendStream:
         "most_unsent",
         "replay_safe",
         "stream_id",
+        "turn",
         "written",
     )
 
@@ -41,8 +42,9 @@ class SendStream:
         self.credit = credit  # `used` is the highest octet ever sent
         self.blocked = blocked
         self.is_announcement_due = False  # the peer should hear of the stream although there is nothing to say on it
-        self.is_urgent = False  # these two are Schedule's: whether the stream is in its queue
+        self.is_urgent = False  # these three are Schedule's: whether the stream is in its queues, and which turn it has
         self.is_fresh = False
+        self.turn = 0
         self.is_stopped = False  # the peer gave up reading
         self._machine = Machine(SEND_TRANSITIONS, SendState.OPEN)
         self._buffer = bytearray()  # octets from _base on
@@ -124,8 +126,8 @@ class SendStream:
 
     def take_back(self) -> None:
         """The peer did not take what take_early gave: it was never sent."""
-        if not self.is_reset:
-            self._next = self.credit.used = 0
+        assert not self.is_reset
+        self._next = self.credit.used = 0
 
     def take_fresh(self, room: int, connection_credit: int) -> tuple[int, int]:
         """The next range never sent, at most `room` octets; the FIN goes with the last. It may be empty."""

@@ -30,6 +30,7 @@ class MailReceiver(Role):
         self.is_done = True  # it only serves
         self._mailbox = mailbox
         self._sessions: dict[Transport, dict[int, Server]] = {}
+        self._established: set[Transport] = set()
 
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
         match event:
@@ -41,16 +42,19 @@ class MailReceiver(Role):
                 session = self._sessions.get(connection, {}).get(stream_id)
                 if session is None:  # it ended; what comes behind QUIT is nothing to us
                     return
-                session.receive_data(octets)
+                session.receive_data(octets, is_early=connection not in self._established)
                 if is_fin:
                     session.receive_eof()
                 self._answer(connection, stream_id, session, now)
             case StreamReset(stream_id) | StreamStopped(stream_id):
                 if self._sessions.get(connection, {}).pop(stream_id, None) is not None:
                     connection.reset_stream(stream_id, 0)
+            case Established():
+                self._established.add(connection)
             case Closed():
                 self._sessions.pop(connection, None)
-            case Established() | StreamWritable():
+                self._established.discard(connection)
+            case StreamWritable():
                 pass
             case _:
                 assert_never(event)

@@ -97,7 +97,9 @@ class Session:
         self.advance(now)
 
     def _make_client(self) -> Client:
-        return Client(domain=client_domain(self.ordinal), pipelining=self._manners.pipelining)
+        manners = self._manners
+        domain = client_domain(self.ordinal)
+        return Client(domain=domain, pipelining=manners.pipelining, early_ehlo=manners.early_ehlo)
 
     def _is_due(self, now: int) -> bool:
         return bool(self._waiting) and self._waiting[0][0] <= now

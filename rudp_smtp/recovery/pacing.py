@@ -18,10 +18,13 @@ class Pacer:
 
     def __init__(self, max_datagram_size: int) -> None:
         self.rate: int | None = None  # octets per second; None: not paced
-        self._burst = BURST_PACKETS * max_datagram_size * SECOND
-        self._group = GROUP_PACKETS * max_datagram_size * SECOND
+        self.set_max_datagram_size(max_datagram_size)
         self._tokens = self._burst
         self._updated = 0
+
+    def set_max_datagram_size(self, size: int) -> None:
+        self._burst = BURST_PACKETS * size * SECOND
+        self._group = GROUP_PACKETS * size * SECOND
 
     def set_rate(self, rate: int | None, now: int) -> None:
         """Go on at another rate; the tokens up to now came at the old one."""

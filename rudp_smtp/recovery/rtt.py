@@ -38,6 +38,19 @@ class RttEstimator:
         self.rttvar = (3 * self.rttvar + abs(smoothed_rtt - adjusted_rtt)) // 4
         self.smoothed_rtt = (7 * smoothed_rtt + adjusted_rtt) // 8
 
+    def copy(self) -> "RttEstimator":
+        copy = RttEstimator(0)
+        copy.become(self)
+        return copy
+
+    def become(self, other: "RttEstimator") -> None:
+        """Take over another path's estimates."""
+        self.latest_rtt = other.latest_rtt
+        self.min_rtt = other.min_rtt
+        self.smoothed_rtt = other.smoothed_rtt
+        self.rttvar = other.rttvar
+        self.has_sample = other.has_sample
+
     def probe_timeout(self, max_ack_delay: int, granularity: int = GRANULARITY) -> int:
         """RFC 9002 section 6.2.1's PTO, not backed off: what an acknowledgement takes at the most."""
         return self.smoothed_rtt + max(4 * self.rttvar, granularity) + max_ack_delay

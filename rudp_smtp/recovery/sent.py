@@ -1,8 +1,8 @@
 """SentPackets: what is outstanding, and which of it an acknowledgement names (RFC 9002 appendix A.1, A.7).
 
-Packet numbers are contiguous, so an acknowledgement is worked off by counting, never by searching: the numbers
-between the old and the new largest acknowledged are walked once ever, each becoming acknowledged or missing; only
-the few missing ones are compared with later acknowledgements.
+Packet numbers are contiguous but for the few that are skipped on purpose, so an acknowledgement is worked off by
+counting, never by searching: the numbers between the old and the new largest acknowledged are walked once ever, each
+becoming acknowledged or missing; only the few missing ones are compared with later acknowledgements.
 """
 
 from bisect import bisect_left
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 
 LOSSES_KEPT = 1024  # packets declared lost that a late acknowledgement can still prove received
+SKIPS_KEPT = 8  # numbers never used: who names an older one than these gains nothing by it any more
 UNCOUNTED_KEPT = 32  # outstanding packets that are not in flight: a pure receiver's acknowledgements are never acked
 
 Ranges = Sequence[tuple[int, int]]  # half-open, descending and disjoint, as an ACK frame has them
@@ -29,6 +30,7 @@ class SentPacket:
     is_in_flight: bool
     contents: object  # the sender's own note of what was in it, handed back when it is acked or lost
     is_probe: bool = False
+    is_path_probe: bool = False  # asks whether a path carries it: its loss is no sign of congestion
 
 
 class SentPackets:
@@ -41,6 +43,8 @@ class SentPackets:
     __slots__ = (
         "_lost_times",
         "_ranges",
+        "_skip_last",
+        "_skips",
         "_uncounted",
         "ack_eliciting_in_flight",
         "bytes_in_flight",
@@ -62,6 +66,8 @@ class SentPackets:
         self.largest_acked = -1
         self._ranges: Ranges = ()  # the last acknowledgement's: what it repeats costs nothing
         self._uncounted: deque[int] = deque()
+        self._skips: deque[int] = deque(maxlen=SKIPS_KEPT)
+        self._skip_last = -1
         self.recent_losses: list[SentPacket] = []  # ascending
         self._lost_times: list[int] = []  # when each was declared lost
 
@@ -82,6 +88,15 @@ class SentPackets:
         if len(uncounted) > UNCOUNTED_KEPT:
             self.outstanding.pop(uncounted.popleft(), None)
 
+    def skip_packet_number(self) -> None:
+        """Leave the next number out: whoever acknowledges it has not looked (RFC 9000 section 21.4)."""
+        self._skip_last = self.next_packet_number
+        self._skips.append(self._skip_last)
+        self.next_packet_number += 1
+
+    def is_skipped(self, packet_number: int) -> bool:
+        return packet_number in self._skips
+
     def on_ack_received(self, ranges: Ranges) -> tuple[list[SentPacket], Sequence[SentPacket]]:
         """The packets an acknowledgement names for the first time: the outstanding ones, and those already declared
         lost, each ascending. Raises RemoteProtocolError for a packet never sent."""
@@ -90,6 +105,8 @@ class SentPackets:
             raise RemoteProtocolError(
                 f"packet {first_stop - 1} was acknowledged before it was sent", error_code=ErrorCode.PROTOCOL_VIOLATION
             )
+        if ranges[-1][0] <= self._skip_last:
+            self._refuse_skipped(ranges)
         acked: list[SentPacket] = []
         spurious: Sequence[SentPacket] = ()
         if self.missing or self.recent_losses:
@@ -135,6 +152,17 @@ class SentPackets:
         if expired:
             del self.recent_losses[:expired]
             del self._lost_times[:expired]
+
+    def _refuse_skipped(self, ranges: Ranges) -> None:
+        for number in self._skips:
+            for start, stop in ranges:
+                if start <= number:
+                    if number < stop:
+                        raise RemoteProtocolError(
+                            f"packet {number}, which was skipped, was acknowledged",
+                            error_code=ErrorCode.PROTOCOL_VIOLATION,
+                        )
+                    break
 
     def _take(self, start: int, stop: int, acked: list[SentPacket]) -> None:
         """Acknowledge what is outstanding of [start, stop)."""

@@ -61,6 +61,9 @@ class CongestionController(ABC):
     tracks_delivery: ClassVar[bool] = False
     """Whether the controller samples the delivery rate, and so must hear of every packet sent."""
 
+    max_datagram_size: int
+    """The unit of windows, from the registry's context. Recovery changes it as path MTU discovery finds out more."""
+
     @property
     @abstractmethod
     def congestion_window(self) -> int: ...

@@ -16,6 +16,7 @@ class AckTracker:
 
     __slots__ = (
         "_eliciting_since_request",
+        "_first_untold",
         "_floor",
         "_gaps",
         "_largest",
@@ -23,6 +24,7 @@ class AckTracker:
         "_largest_time",
         "_policy",
         "_ranges",
+        "_reordering_threshold",
         "_request_time",
         "ack_deadline",
         "max_ack_delay",
@@ -40,8 +42,12 @@ class AckTracker:
         self._largest_eliciting = -1
         self._eliciting_since_request = 0
         self._request_time = 0
+        self._reordering_threshold = 1  # RFC 9000 section 13.2.1: any gap is told at once
+        self._first_untold: int | None = None  # the lowest missing packet the peer need not have heard of yet
 
-    def on_packet_received(self, packet_number: int, is_ack_eliciting: bool, now: int) -> bool:
+    def on_packet_received(
+        self, packet_number: int, is_ack_eliciting: bool, size: int, smoothed_rtt: int, now: int
+    ) -> bool:
         """Take a packet that passed all checks; False means that it is a duplicate and must be dropped."""
         ranges = self._ranges
         if packet_number > self._largest:
@@ -59,8 +65,18 @@ class AckTracker:
         if not is_next and len(ranges) > RANGES_KEPT:
             self._forget(ranges.first()[1])
         if is_ack_eliciting:
-            self._on_ack_eliciting(packet_number, now)
+            self._on_ack_eliciting(packet_number, size, smoothed_rtt, now)
         return True
+
+    def obey(self, policy: AckPolicy, reordering_threshold: int) -> None:
+        """From now on acknowledge as the peer asked (draft-ietf-quic-ack-frequency section 6)."""
+        self._policy = policy
+        self._reordering_threshold = reordering_threshold
+        self._first_untold = None
+
+    def on_immediate_ack(self, now: int) -> None:
+        """The peer asks for an acknowledgement at once (draft-ietf-quic-ack-frequency section 5)."""
+        self.ack_deadline = now
 
     def is_duplicate(self, packet_number: int) -> bool:
         """Whether the packet arrived before, or is too old to tell."""
@@ -103,7 +119,7 @@ class AckTracker:
             and now >= self._request_time + smoothed_rtt
         )
 
-    def _on_ack_eliciting(self, packet_number: int, now: int) -> None:
+    def _on_ack_eliciting(self, packet_number: int, size: int, smoothed_rtt: int, now: int) -> None:
         # RFC 9000 section 13.2.1: out of order is a packet below one that arrived, or above a gap it leaves.
         previous = self._largest_eliciting
         is_in_order = packet_number == previous + 1
@@ -112,10 +128,34 @@ class AckTracker:
             if not is_in_order:
                 seen = max(previous, self._floor)
                 is_in_order = seen < packet_number and self._ranges.covers(seen, packet_number)
+        if self._reordering_threshold != 1:
+            is_in_order = not self._is_gap_due(previous + 1, is_in_order)
         self._eliciting_since_request += 1
-        deadline = self._policy.on_packet_received(is_in_order, self.max_ack_delay, now)
+        deadline = self._policy.on_packet_received(is_in_order, size, smoothed_rtt, self.max_ack_delay, now)
         if self.ack_deadline is None or deadline < self.ack_deadline:
             self.ack_deadline = deadline
+
+    def _is_gap_due(self, expected: int, is_in_order: bool) -> bool:
+        """Whether a missing packet is now as far below the largest as the peer allows: it may be declared lost.
+
+        draft-ietf-quic-ack-frequency section 6.2. A threshold of 0 means never.
+        """
+        threshold, largest = self._reordering_threshold, self._largest_eliciting
+        if not threshold:
+            return False
+        first = self._first_untold
+        if first is None:
+            if is_in_order or expected > largest:
+                return False
+            first = expected
+        missing = self._ranges.gaps(max(first, self._floor), largest)
+        self._first_untold = missing[0][0] if missing else None
+        if not missing or largest - missing[0][0] < threshold:
+            return False
+        told = largest - threshold + 1  # this acknowledgement tells of what is missing below
+        untold = [max(start, told) for start, stop in missing if stop > told]
+        self._first_untold = untold[0] if untold else None
+        return True
 
     def _forget(self, floor: int) -> None:
         """Report nothing below `floor`; remember the packets there that are still to come."""

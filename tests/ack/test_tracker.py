@@ -13,6 +13,7 @@ from rudp_smtp.units import MILLISECOND, SECOND
 
 MAX_ACK_DELAY = 25 * MILLISECOND
 RTT = 40 * MILLISECOND
+SIZE = 1200
 ALL = 10**6  # more ranges than there are
 
 
@@ -21,7 +22,7 @@ def tracker(name: str = "every_n") -> AckTracker:
 
 
 def receive(acks: AckTracker, *packet_numbers: int, now: int = 0) -> list[bool]:
-    return [acks.on_packet_received(number, True, now) for number in packet_numbers]
+    return [acks.on_packet_received(number, True, SIZE, RTT, now) for number in packet_numbers]
 
 
 def test_before_the_first_packet_there_is_nothing_to_report() -> None:
@@ -56,14 +57,14 @@ def test_silence_is_never_acknowledged(name: str) -> None:
     """RFC 9000 section 13.2.1: no acknowledgement of packets that do not ask for one, even with gaps."""
     acks = tracker(name)
     for number in (0, 1, 5, 3):
-        assert acks.on_packet_received(number, False, 0)
+        assert acks.on_packet_received(number, False, SIZE, RTT, 0)
     assert acks.ack_deadline is None
 
 
 def test_silent_packets_are_reported_with_the_next_acknowledgement() -> None:
     """RFC 9000 section 13.2.1."""
     acks = tracker()
-    acks.on_packet_received(0, False, 0)
+    acks.on_packet_received(0, False, SIZE, RTT, 0)
     receive(acks, 1)
     assert acks.ack_ranges(ALL) == [(0, 2)]
 
@@ -121,7 +122,7 @@ def test_silent_packets_in_between_close_a_gap_and_leave_none(silent: list[int],
     receive(acks, 0)
     acks.on_ack_sent(0, is_ack_eliciting=False)
     for number in silent:
-        acks.on_packet_received(number, False, 0)
+        acks.on_packet_received(number, False, SIZE, RTT, 0)
     arriving = 4 if silent == [1, 2, 3] else 2 if silent == [1] else 1 if silent == [5] else 3
     receive(acks, arriving, now=7)
     assert acks.ack_deadline == (7 + MAX_ACK_DELAY if is_in_order else 7)
@@ -244,7 +245,7 @@ def test_two_hosts_with_nothing_to_say_fall_silent() -> None:
             is_ping = acks.wants_ack_of_ack(RTT, now)
             acks.on_ack_sent(now, is_ack_eliciting=is_ping)
             next_numbers[index] += 2
-            hosts[1 - index].on_packet_received(next_numbers[index], is_ping, now)
+            hosts[1 - index].on_packet_received(next_numbers[index], is_ping, SIZE, RTT, now)
             exchanged += 1
 
 
@@ -261,7 +262,7 @@ def test_every_packet_is_accepted_exactly_once_and_reported_until_the_peer_heard
     unheard: set[int] = set()  # arrived, and in no acknowledgement that the peer confirmed
     for now, (what, number) in enumerate(history):
         if what == "packet":
-            assert acks.on_packet_received(number, True, now) is (number not in arrived)
+            assert acks.on_packet_received(number, True, SIZE, RTT, now) is (number not in arrived)
             assert acks.ack_deadline is not None
             unheard |= {number} - arrived
             arrived.add(number)

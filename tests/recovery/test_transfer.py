@@ -94,7 +94,8 @@ class Transfer:
         while self.wire and self.wire[0][0] <= self.now:
             _, _, what = self.wire.pop(0)
             if isinstance(what, SentPacket):
-                assert self.acks.on_packet_received(what.packet_number, True, self.now)
+                rtt = self.recovery.rtt.smoothed_rtt
+                assert self.acks.on_packet_received(what.packet_number, True, what.size, rtt, self.now)
                 assert isinstance(what.contents, int)
                 self.received.add(what.contents)
                 self._acknowledge_if_due()

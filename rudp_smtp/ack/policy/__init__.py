@@ -9,10 +9,11 @@ class AckPolicy(ABC):
     """Owns its counters only. Asked for ack-eliciting packets alone, so silence is never acknowledged."""
 
     @abstractmethod
-    def on_packet_received(self, is_in_order: bool, max_ack_delay: int, now: int) -> int:
+    def on_packet_received(self, is_in_order: bool, size: int, smoothed_rtt: int, max_ack_delay: int, now: int) -> int:
         """The time by which an ack-eliciting packet that arrived `now` must be acknowledged; `now` means at once.
 
-        Never later than now + max_ack_delay. `is_in_order` is false when the packet left or filled a gap.
+        Never later than now + max_ack_delay. `is_in_order` is false when the packet left or filled a gap. `size` is its
+        datagram's; `smoothed_rtt` is our own estimate, which grows old where only the peer has something to say.
         """
 
     @abstractmethod

@@ -19,7 +19,7 @@ class EveryN(AckPolicy):
         if n < 1:
             raise ConfigError(f"{n} is not a number of packets; expected 1 or more", key="n")
 
-    def on_packet_received(self, is_in_order: bool, max_ack_delay: int, now: int) -> int:
+    def on_packet_received(self, is_in_order: bool, size: int, smoothed_rtt: int, max_ack_delay: int, now: int) -> int:
         self._unacknowledged += 1
         # RFC 9000 section 13.2.1: what is out of order is acknowledged at once, to assist loss detection.
         if self._unacknowledged >= self.n or not is_in_order:

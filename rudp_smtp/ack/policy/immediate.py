@@ -10,7 +10,7 @@ from rudp_smtp.ack.policy import ACK_POLICIES, AckPolicy
 class Immediate(AckPolicy):
     """The quickest feedback, at one acknowledgement per packet."""
 
-    def on_packet_received(self, is_in_order: bool, max_ack_delay: int, now: int) -> int:
+    def on_packet_received(self, is_in_order: bool, size: int, smoothed_rtt: int, max_ack_delay: int, now: int) -> int:
         return now
 
     def on_ack_sent(self) -> None:

@@ -9,6 +9,7 @@ from rudp_smtp.transport.rudp.assemble import Assembler
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.handshake import Handshake
+from rudp_smtp.transport.rudp.opening import take_stateless_answer
 from rudp_smtp.transport.rudp.parts import make_parts
 from rudp_smtp.transport.rudp.receive import Receiver
 from rudp_smtp.transport.rudp.state import CLOSED, ENDING, FLUSHING, State
@@ -28,6 +29,7 @@ class Connection:
         "_handshake",
         "_is_left",
         "_lifecycle",
+        "_parts",
         "_receiver",
         "_recovery",
         "_stats",
@@ -56,6 +58,7 @@ class Connection:
         self.deadline: int | None = None
         self.alarm: int | None = None
         parts = make_parts(config, handshake, Events(events, self), vantage)
+        self._parts = parts
         self._handshake = parts.handshake
         self._lifecycle = parts.lifecycle
         self.machine = parts.lifecycle.machine
@@ -131,7 +134,7 @@ class Connection:
 
     @property
     def is_half_open(self) -> bool:
-        """A client's first flight arrived and nothing since that proves its address."""
+        """A client's first flight arrived and nothing proves its address."""
         return not self._handshake.is_address_proven and not self._lifecycle.is_ending
 
     @property
@@ -163,7 +166,9 @@ class Connection:
         elif self._handshake.peer_id is None:  # a server's first words are INITIAL; we could not even acknowledge this
             self._drop(size, "no_handshake", now)
             return
-        if not self._acks.on_packet_received(packet.packet_number, is_ack_eliciting(packet.frames), now):
+        if not self._acks.on_packet_received(
+            packet.packet_number, is_ack_eliciting(packet.frames), size, self._recovery.rtt.smoothed_rtt, now
+        ):
             self._stats.packets_duplicate += 1
             self._drop(size, "duplicate", now)
             return
@@ -173,8 +178,8 @@ class Connection:
         if vantage.sink is not None:
             vantage.sink.emit(PacketReceived(now, vantage.host, vantage.connection, packet.packet_number, size))
         self._lifecycle.on_packet_received(now)
-        if not self._handshake.is_address_proven:
-            self._on_unproven_packet(packet, size, now)
+        if not self._handshake.is_confirmed:
+            self._on_unconfirmed_packet(packet, size, now)
         try:
             if self.machine.state in ENDING:
                 self._on_late_packet(packet, now)
@@ -186,6 +191,17 @@ class Connection:
             self._abort(error, now)
         if self.machine.state is FLUSHING:
             self._end_if_flushed(now)
+
+    def receive_stateless_answer(self, data: bytes, now: int) -> None:
+        """Take a RETRY or VERSION_NEGOTIATION, which come from a server that has no connection of ours."""
+        self._wake()
+        try:
+            take_stateless_answer(self._parts, data, now)
+        except PacketDecodeError as error:
+            self._drop(len(data), error.trigger, now)
+        else:
+            self._stats.packets_received += 1
+            self._stats.bytes_received += len(data)
 
     def handle_timeout(self, now: int) -> None:
         self._wake()
@@ -213,10 +229,10 @@ class Connection:
 
     # Steps
 
-    def _on_unproven_packet(self, packet: Packet, size: int, now: int) -> None:
+    def _on_unconfirmed_packet(self, packet: Packet, size: int, now: int) -> None:
         self._handshake.on_unproven_received(size)
         if packet.destination_connection_id == self._handshake.local_id:
-            self._receiver.on_address_proven(now)
+            self._receiver.on_confirmed(now)
         elif 0 < self._recovery.sent.ack_eliciting_in_flight < UNPROVEN_PACKETS_MAX:
             self.assembler.probe(1)  # the client repeats itself: it may not have got our answer
 

@@ -23,6 +23,7 @@ class ErrorCode(IntEnum):
     FRAME_ENCODING_ERROR = 0x7
     TRANSPORT_PARAMETER_ERROR = 0x8
     PROTOCOL_VIOLATION = 0xA
+    VERSION_NEGOTIATION_ERROR = 0x11  # RFC 9368 s10.2
 
 
 class ConfigError(RudpError):

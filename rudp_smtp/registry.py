@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import UnionType
-from typing import Annotated, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.units import PARSERS, PRINTERS
@@ -186,6 +186,10 @@ def _convert(value: object, hint: object, key: str) -> object:
             return PARSERS[unit](value)
         except ConfigError as error:
             raise ConfigError(error.message, key=key) from None
+    if origin is Literal:
+        if value in get_args(hint):
+            return value
+        raise ConfigError(f"expected one of {', '.join(get_args(hint))}, got {tell(value)}", key=key)
     if origin is tuple:
         if not isinstance(value, list):
             raise ConfigError(f"expected a list of values, got {tell(value)}", key=key)

@@ -240,11 +240,22 @@ class Recovery:
         self.set_max_datagram_size(self._max_datagram_size)
         return former
 
+    def restart(self, now: int) -> None:
+        """Forget what was sent: the peer kept nothing of it and wants us to begin again (RFC 9002 section 6.3)."""
+        self.sent.discard()
+        self.pto_count = 0
+        self._timeout = self._loss_time = None
+        self._last_event_time = now
+
     def set_handshake_complete(self, max_ack_delay: int) -> None:
-        """From now on the peer delays acknowledgements as it said, and no probe is due while nothing is in flight."""
+        """From now on the peer delays acknowledgements as it said, and no probe is due while nothing is in flight.
+
+        RFC 9002 section 6.2.2 ends the handshake's back-off with its keys: the peer has been heard.
+        """
         self._is_handshake_complete = True
         self._is_awaiting_handshake = False
         self._max_ack_delay = max_ack_delay
+        self.pto_count = 0
         self._timeout = None
 
     # Outputs
@@ -287,6 +298,12 @@ class Recovery:
         if bytes_in_flight * 2 >= window:
             self._filled_until = self.sent.next_packet_number
         return 0
+
+    def fits(self, size: int, now: int) -> bool:
+        """Whether a datagram of another size than the usual may leave; the pacer lets it run up a debt."""
+        if self.congestion.congestion_window - self.sent.bytes_in_flight < size:
+            return False
+        return self._pacer is None or self._paced_allowance(self._pacer, now) >= self._max_datagram_size
 
     def pacing_deadline(self, now: int) -> int | None:
         """When the pacer will let go what the window already does; None when it does not hold anything back."""

@@ -142,6 +142,12 @@ class SentPackets:
             del losses[:excess]
             del self._lost_times[:excess]
 
+    def discard(self) -> None:
+        """Forget every packet: none will be acknowledged, and none was lost (RFC 9002 section 6.4)."""
+        self.outstanding.clear()
+        self.missing.clear()
+        self.bytes_in_flight = self.ack_eliciting_in_flight = 0
+
     def in_flight(self) -> list[SentPacket]:
         """Every packet in flight, ascending."""
         return [packet for packet in self.outstanding.values() if packet.is_in_flight]

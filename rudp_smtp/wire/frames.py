@@ -5,8 +5,9 @@ packet's frames end, and returns the frame and the offset after it. Whatever the
 PacketDecodeError and its work is linear in what it consumes. `encode` trusts its caller (assert, not errors).
 
 Departures from RFC 9000: STREAM has fixed-width fields, because it is the frame of nearly every packet and one
-`struct` call reads them all; HELLO stands where CRYPTO was, there being no encryption (`hello`); ACK delays are
-microseconds, so there is no ack_delay_exponent; CONNECTION_CLOSE does not name the offending frame type.
+`struct` call reads them all; HELLO stands where CRYPTO was, there being no encryption (`hello`); TOKEN goes both ways
+(`token`); ACK delays are microseconds, so there is no ack_delay_exponent; CONNECTION_CLOSE does not name the offending
+frame type.
 """
 
 import re
@@ -15,8 +16,8 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
-from rudp_smtp.wire.ack_frame import ACK
-from rudp_smtp.wire.ack_frame import AckFrame as AckFrame  # this and HelloFrame, so that this module has every frame
+from rudp_smtp.wire.ack_frame import ACK, ACK_ECN
+from rudp_smtp.wire.ack_frame import AckFrame as AckFrame  # this and others, so that this module has every frame
 from rudp_smtp.wire.fields import (
     MAX_STREAM_COUNT,
     decode_octets,
@@ -27,6 +28,11 @@ from rudp_smtp.wire.fields import (
 )
 from rudp_smtp.wire.hello import HELLO
 from rudp_smtp.wire.hello import HelloFrame as HelloFrame
+from rudp_smtp.wire.path_frames import PATH_CHALLENGE, PATH_RESPONSE
+from rudp_smtp.wire.path_frames import PathChallengeFrame as PathChallengeFrame
+from rudp_smtp.wire.path_frames import PathResponseFrame as PathResponseFrame
+from rudp_smtp.wire.token import TOKEN
+from rudp_smtp.wire.token import TokenFrame as TokenFrame
 from rudp_smtp.wire.varint import VARINT_MAX, decode_varint, encode_varint
 
 # Frame types: no class attributes, because mypyc takes those for fields.
@@ -296,6 +302,7 @@ Frame = (
     | PaddingFrame
     | PingFrame
     | HelloFrame
+    | TokenFrame
     | ResetStreamFrame
     | StopSendingFrame
     | MaxDataFrame
@@ -304,15 +311,19 @@ Frame = (
     | DataBlockedFrame
     | StreamDataBlockedFrame
     | StreamsBlockedFrame
+    | PathChallengeFrame
+    | PathResponseFrame
     | ConnectionCloseFrame
 )
 
 _DECODERS: dict[int, Callable[[bytes, int], tuple[Frame, int]]] = {
     **{STREAM | flags: StreamFrame.decode for flags in range(8)},
     ACK: AckFrame.decode,
+    ACK_ECN: AckFrame.decode,
     PADDING: PaddingFrame.decode,
     PING: PingFrame.decode,
     HELLO: HelloFrame.decode,
+    TOKEN: TokenFrame.decode,
     RESET_STREAM: ResetStreamFrame.decode,
     STOP_SENDING: StopSendingFrame.decode,
     MAX_DATA: MaxDataFrame.decode,
@@ -321,6 +332,8 @@ _DECODERS: dict[int, Callable[[bytes, int], tuple[Frame, int]]] = {
     DATA_BLOCKED: DataBlockedFrame.decode,
     STREAM_DATA_BLOCKED: StreamDataBlockedFrame.decode,
     STREAMS_BLOCKED: StreamsBlockedFrame.decode,
+    PATH_CHALLENGE: PathChallengeFrame.decode,
+    PATH_RESPONSE: PathResponseFrame.decode,
     CONNECTION_CLOSE: ConnectionCloseFrame.decode,
     CONNECTION_CLOSE_APPLICATION: ConnectionCloseFrame.decode,
 }

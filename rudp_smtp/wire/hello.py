@@ -27,17 +27,20 @@ class HelloFrame:
     initial_max_stream_data: int = 0
     initial_max_streams: int = 0
     max_ack_delay: int = 25 * MILLISECOND
+    is_early_data_taken: bool = False  # the server's: what rode in the client's first flight need not be said again
 
     def encode(self) -> bytes:
         # Rounded up: a short idle timeout must not become none, nor our ACKs be later than we promised.
-        parameters = (
+        parameters = [
             (0x01, -(-self.max_idle_timeout // MILLISECOND)),
             (0x03, self.max_datagram_size),
             (0x04, self.initial_max_data),
             (0x05, self.initial_max_stream_data),
             (0x08, self.initial_max_streams),
             (0x0B, -(-self.max_ack_delay // MICROSECOND)),
-        )
+        ]
+        if self.is_early_data_taken:
+            parameters.append((0x5201, 1))  # an ID of ours: in QUIC it is TLS that says so (RFC 9001 s4.6.2)
         pieces = []
         for parameter, value in parameters:
             octets = encode_varint(value)
@@ -76,6 +79,8 @@ class HelloFrame:
                 self.initial_max_streams = _parameter_value(parameter, octets, 0, MAX_STREAM_COUNT)
             case 0x0B:  # s18.2: 2**14 ms or more is invalid
                 self.max_ack_delay = _parameter_value(parameter, octets, 0, (1 << 14) * 1000 - 1) * MICROSECOND
+            case 0x5201:
+                self.is_early_data_taken = _parameter_value(parameter, octets, 1, 1) == 1
             case _:
                 pass
 

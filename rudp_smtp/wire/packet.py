@@ -16,9 +16,26 @@ One datagram is one packet. All integers are big-endian; widths are in octets.
     |   CRC-32 of all the above   4   |                      |   CRC-32         4    |
     +---------------------------------+                      +-----------------------+
 
+A server that keeps no state answers a client's INITIAL packet with one of these (`stateless`), which have no frames:
+
+    VERSION_NEGOTIATION                                      RETRY
+
+    +------+---------+----------------+                      +------+---------+----------------+
+    | 0x52 |    0    | destination ID |                      | 0x53 | version | destination ID |
+    |  1   |    4    |       8        |                      |  1   |    4    |       8        |
+    +------+---------+----------------+                      +------+---------+----------------+
+    |    source ID   |  versions      |                      |  token, 1 to 512     ...        |
+    |       8        |  4 each   ...  |                      +---------------------------------+
+    +----------------+----------------+                      |  tag over the client's original |
+    |   CRC-32 of all the above   4   |                      |  destination ID and this    16  |
+    +---------------------------------+                      +---------------------------------+
+                                                             |   CRC-32                    4   |
+                                                             +---------------------------------+
+
 The high four bits of the first octet are always 0101: none of STUN, DTLS, TURN or RTP begins so (RFC 9443), and the
-low four are the packet's type. 0x52 is kept for VERSION_NEGOTIATION and 0x53 for RETRY. A packet number is whole, not
-truncated as in RFC 9000 s17.1: eight octets for a decoder without state. The CRC-32 is zlib's (ISO 3309).
+low four are the packet's type. A packet number is whole, not truncated as in RFC 9000 s17.1: eight octets for a
+decoder without state. The CRC-32 is zlib's (ISO 3309). What every version of INITIAL shares (RFC 8999): the first
+octet, version and both IDs, and the CRC-32.
 
 The frames, each after its type octet (`v` is a variable-length integer, RFC 9000 s16):
 
@@ -27,10 +44,13 @@ The frames, each after its type octet (`v` is a variable-length integer, RFC 900
     0x02  ACK                  largest v, delay v (us),         0x12  MAX_STREAMS          maximum v
                                further ranges v, first v,       0x14  DATA_BLOCKED         limit v
                                then each: gap v, range v        0x15  STREAM_DATA_BLOCKED  stream ID v, limit v
-    0x04  RESET_STREAM         stream ID v, code v, size v      0x16  STREAMS_BLOCKED      limit v
+    0x03  the same, then what came with ECT(0) v, ECT(1) v,     0x16  STREAMS_BLOCKED      limit v
+          and CE v                                              0x1a  PATH_CHALLENGE       token 8
+    0x04  RESET_STREAM         stream ID v, code v, size v      0x1b  PATH_RESPONSE        token 8
     0x05  STOP_SENDING         stream ID v, code v              0x1c  CONNECTION_CLOSE     code v, length v, reason
     0x06  HELLO                length v, then each:             0x1d  the same, by the application
                                ID v, length v, value
+    0x07  TOKEN                length v, token
     0x08  STREAM               stream ID 4, offset 4, data to the end of the packet
      +1   FIN                  the data is the stream's last
      +2   LEN                  after the offset, length 2: other frames may follow
@@ -51,6 +71,8 @@ from rudp_smtp.wire.varint import VARINT_MAX
 VERSION = 0x5255_4401  # "RUD", 1
 INITIAL: Final = 0x50
 ONE_RTT: Final = 0x51
+VERSION_NEGOTIATION: Final = 0x52
+RETRY: Final = 0x53
 
 INITIAL_HEADER_SIZE = 29
 SHORT_HEADER_SIZE = 17

@@ -25,9 +25,11 @@ from rudp_smtp.wire.frames import (
     StreamDataBlockedFrame,
     StreamFrame,
     StreamsBlockedFrame,
+    TokenFrame,
 )
 from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
 from rudp_smtp.wire.packet import INITIAL, ONE_RTT, Packet
+from rudp_smtp.wire.token import MAX_TOKEN_SIZE
 from rudp_smtp.wire.varint import VARINT_MAX
 
 
@@ -59,11 +61,13 @@ hello_frames = st.builds(
     initial_max_stream_data=varints,
     initial_max_streams=up_to(MAX_STREAM_COUNT),
     max_ack_delay=st.integers(0, (1 << 14) * 1000 - 1).map(lambda us: us * MICROSECOND),
+    is_early_data_taken=st.booleans(),
 )
 frames: st.SearchStrategy[Frame] = st.one_of(
     stream_frames,
     ack_frames,
     hello_frames,
+    st.builds(TokenFrame, st.binary(min_size=1, max_size=MAX_TOKEN_SIZE)),
     st.builds(PaddingFrame, st.integers(1, 1500)),
     st.builds(PingFrame),
     st.builds(ResetStreamFrame, stream_ids, varints, varints),

@@ -22,6 +22,7 @@ from rudp_smtp.wire.frames import (
     StreamDataBlockedFrame,
     StreamFrame,
     StreamsBlockedFrame,
+    TokenFrame,
 )
 from rudp_smtp.wire.packet import (
     INITIAL,
@@ -63,6 +64,8 @@ GOLDEN_INITIAL: list[tuple[Frame, str, str]] = [
         "06 20  01 04 80007530  03 02 45dc  04 04 80100000  05 04 80040000  08 02 4064  0b 04 80004e20",
         "9424d8c1",
     ),
+    # type, length, token
+    (TokenFrame(b"\x01cookie"), "07 07 01636f6f6b6965", "a9789b91"),
     # type, error code, reason's length, reason
     (ConnectionCloseFrame(2, "busy", is_application=False), "1c 02 04 62757379", "705ce8de"),
 ]

@@ -8,12 +8,13 @@ from rudp_smtp.ack.tracker import AckTracker
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.trace import PacketSent
 from rudp_smtp.transport import StreamWritable
+from rudp_smtp.transport.rudp.opening import first_flight
+from rudp_smtp.transport.rudp.mtu import WORTH_DATAGRAMS
 from rudp_smtp.transport.rudp.outbox import Carried, Outbox
 from rudp_smtp.transport.rudp.parts import Parts
 from rudp_smtp.transport.rudp.schedule import SentRange
 from rudp_smtp.transport.rudp.state import ENDING, OPEN, SHAKING_HANDS
 from rudp_smtp.wire.frames import AckFrame, PingFrame, StreamFrame, stream_frame_overhead
-from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
 from rudp_smtp.wire.packet import (
     INITIAL_HEADER_SIZE,
     SHORT_HEADER_SIZE,
@@ -28,7 +29,6 @@ ACK_RANGES_SENT = 32  # per ACK: each is repeated in that many and more
 ACK_RANGE_SIZE_MAX = 16  # octets: two integers; an ACK's other fields take less than two ranges do
 CONTROL_SPACE = 64  # octets that any single frame from an outbox fits into
 STREAM_SPACE = 32  # below this a further STREAM frame is not worth its header
-ANNOUNCED_STREAMS_MAX = 16  # in a first flight
 STREAM_OVERHEAD_MAX = stream_frame_overhead(1 << 32, has_length=True)
 PING = PingFrame().encode()
 
@@ -56,19 +56,26 @@ class Assembler:
         "_acks",
         "_copies",
         "_handshake",
+        "_is_held",
         "_lifecycle",
         "_machine",
+        "_marking",
+        "_marks",
+        "_mtu",
         "_outbox",
         "_packet_number",
+        "_paths",
         "_probe_from",
         "_probes_due",
         "_recovery",
         "_schedule",
+        "_skips",
         "_stats",
         "_streams",
         "_vantage",
         "is_muted",
         "pacing_deadline",
+        "target",
     )
 
     def __init__(self, parts: Parts) -> None:
@@ -80,14 +87,21 @@ class Assembler:
         self._outbox = parts.outbox
         self._recovery = parts.recovery
         self._acks = parts.acks
+        self._paths = parts.path.paths
+        self._mtu = parts.path.mtu
+        self._marks = parts.path.marks
+        self._marking = parts.path.marking
+        self._skips = parts.path.skips
         self._copies = parts.copies
         self._stats = parts.stats
         self._vantage = parts.vantage
         self._packet_number = 0
+        self._is_held = False  # new octets wait until the window has room for a probe larger than they are
         self._probes_due = 0
         self._probe_from = 0
         self.pacing_deadline: int | None = None  # when what waits may leave
         self.is_muted = False  # by what may be sent to an unproven address
+        self.target = parts.path.paths.remote  # of the datagram just handed out
 
     def probe(self, count: int) -> None:
         """Send ack-eliciting packets whatever the window says (RFC 9002 section 6.2.4)."""
@@ -103,12 +117,33 @@ class Assembler:
             self.pacing_deadline = self._copies.deadline
         state = self._machine.state
         if state in OPEN:
-            return self._next_packet(now, self._handshake.max_datagram_size - SHORT_HEADER_SIZE - TRAILER_SIZE)
+            return self._next_open_packet(now)
         if state in SHAKING_HANDS:
             return self._next_handshake_packet(now)
         if state in ENDING:
             return self._next_close(now)
         return None
+
+    def _next_open_packet(self, now: int) -> bytes | None:
+        """What a path asks for first, then the rest."""
+        paths, mtu = self._paths, self._mtu
+        self._is_held = False
+        if paths.is_due and (datagram := self._next_path_datagram(now)) is not None:
+            return datagram
+        self.target = paths.remote
+        size = mtu.size
+        if mtu.is_mixing or self._probes_due:
+            size = mtu.size_of(self._packet_number, self._probes_due > 0)
+        if paths.is_restricted:
+            size = min(size, paths.allowance)
+            if size < 2 * CONTROL_SPACE:
+                self.is_muted = True
+                return None
+        elif mtu.probe_time <= now and not self._probes_due and self._is_bulk():
+            if self._recovery.fits(mtu.probe_size, now):
+                return self._next_mtu_probe(now)
+            self._is_held = mtu.probe_size * 2 <= self._recovery.congestion.congestion_window
+        return self._next_packet(now, size - SHORT_HEADER_SIZE - TRAILER_SIZE)
 
     def _next_packet(self, now: int, space: int) -> bytes | None:
         """A packet with `space` octets for its frames."""
@@ -158,6 +193,8 @@ class Assembler:
         ):
             recovery.on_application_limited(now)
             return False
+        if self._is_held and not schedule.urgent:
+            return False
         if recovery.send_allowance(now) == 0:
             self.pacing_deadline = recovery.pacing_deadline(now)
             return False
@@ -178,29 +215,23 @@ class Assembler:
         if handshake.is_client:
             if handshake.peer_id is None:
                 return self._next_first_flight(now)
-            return self._next_packet(now, handshake.max_datagram_size - SHORT_HEADER_SIZE - TRAILER_SIZE)
-        space = min(handshake.max_datagram_size, handshake.allowance) - INITIAL_HEADER_SIZE - TRAILER_SIZE
+            return self._next_packet(now, self._mtu.size - SHORT_HEADER_SIZE - TRAILER_SIZE)
+        space = min(self._mtu.size, handshake.allowance) - INITIAL_HEADER_SIZE - TRAILER_SIZE
         if space < 2 * CONTROL_SPACE:
             self.is_muted = True
             return None
         return self._next_packet(now, space)
 
     def _next_first_flight(self, now: int) -> bytes | None:
-        """The client's HELLO, padded to the size every path must carry (RFC 9000 section 14.1)."""
+        """The client's HELLO, once more where a probe is due."""
         handshake = self._handshake
         is_probe = self._probes_due > 0
         if is_probe:
             handshake.outbox.add(handshake.hello)
         if not handshake.outbox.waiting:
             return None
-        hello = handshake.outbox.take()
-        frame = hello.frame()
-        assert frame is not None
-        names = self._streams.local_ids(ANNOUNCED_STREAMS_MAX)
-        pieces = [frame.encode(), *[StreamFrame(stream_id, 0, b"", False).encode() for stream_id in names]]
-        padding = MIN_DATAGRAM_SIZE - INITIAL_HEADER_SIZE - TRAILER_SIZE - sum(map(len, pieces))
-        pieces.append(bytes(padding))
-        return self._send(self._encode(pieces, None), [hello], True, is_probe, now)
+        pieces, contents = first_flight(handshake, self._streams, self._stats)
+        return self._send(self._encode(pieces, None), contents, True, is_probe, now)
 
     def _next_close(self, now: int) -> bytes | None:
         close = self._lifecycle.take_close(now)
@@ -209,14 +240,42 @@ class Assembler:
         pieces: list[bytes] = []
         contents: list[Carried] = []
         if self._acks.ack_ranges(1):
-            self._add_ack(pieces, contents, self._handshake.max_datagram_size // 2, now)
+            self._add_ack(pieces, contents, self._mtu.size // 2, now)
             self._acks.on_ack_sent(now, is_ack_eliciting=False)
         pieces.append(close.encode())
         datagram = self._encode(pieces, None)
         handshake = self._handshake
         if not handshake.is_address_proven and len(datagram) > handshake.allowance:
             return None
+        self.target = self._paths.remote
+        if self._paths.is_restricted and len(datagram) > self._paths.allowance:
+            return None
         return self._send(datagram, contents, False, False, now)
+
+    # Packets that ask whether a path works: their loss is no sign of congestion, and nothing in them is sent again
+
+    def _next_path_datagram(self, now: int) -> bytes | None:
+        due = self._paths.take(now)
+        if due is None:
+            return None
+        self.target = due.target
+        return self._send_path_probe([frame.encode() for frame in due.frames], due.size, now)
+
+    def _next_mtu_probe(self, now: int) -> bytes:
+        """PING and PADDING (RFC 9000 section 14.4)."""
+        self._mtu.on_probe_sent(self._packet_number)
+        return self._send_path_probe([PING], self._mtu.probe_size, now)
+
+    def _send_path_probe(self, pieces: list[bytes], size: int, now: int) -> bytes:
+        padding = size - SHORT_HEADER_SIZE - TRAILER_SIZE - sum(map(len, pieces))
+        if padding > 0:
+            pieces.append(bytes(padding))
+        return self._send(self._encode(pieces, None), [], True, False, now, is_path_probe=True)
+
+    def _is_bulk(self) -> bool:
+        """Whether so much waits that larger datagrams would pay."""
+        worth = WORTH_DATAGRAMS * self._mtu.size
+        return any(stream.written - stream.credit.used >= worth for _, _, stream in self._schedule.fresh)
 
     # What the pieces are
 
@@ -225,7 +284,7 @@ class Assembler:
         handshake = self._handshake
         number = self._packet_number
         peer_id = handshake.peer_id
-        if peer_id is not None and handshake.is_address_proven:
+        if peer_id is not None and handshake.is_confirmed:
             if tail is not None:
                 return encode_stream_packet(peer_id, number, b"".join(pieces), tail)
             return seal([encode_short_header(peer_id, number), *pieces])
@@ -238,7 +297,7 @@ class Assembler:
         acks = self._acks
         limit = space // ACK_RANGE_SIZE_MAX - 1  # seldom less than all
         ranges = acks.ack_ranges(limit if limit < ACK_RANGES_SENT else ACK_RANGES_SENT)
-        octets = AckFrame(ranges, acks.ack_delay(now)).encode()
+        octets = AckFrame(ranges, acks.ack_delay(now), self._marks.counts).encode()
         pieces.append(octets)
         contents.append(SentAck(acks, ranges[0][1] - 1))
         return len(octets)
@@ -307,13 +366,26 @@ class Assembler:
     # The books
 
     def _send(
-        self, datagram: bytes, contents: list[Carried], is_ack_eliciting: bool, is_probe: bool, now: int
+        self,
+        datagram: bytes,
+        contents: list[Carried],
+        is_ack_eliciting: bool,
+        is_probe: bool,
+        now: int,
+        *,
+        is_path_probe: bool = False,
     ) -> bytes:
         number = self._packet_number
         self._packet_number = number + 1
         size = len(datagram)
-        packet = SentPacket(number, now, size, is_ack_eliciting, is_ack_eliciting, contents, is_probe)
+        packet = SentPacket(number, now, size, is_ack_eliciting, is_ack_eliciting, contents, is_probe, is_path_probe)
         self._recovery.on_packet_sent(packet)
+        if number + 1 == self._skips.upcoming:
+            self._packet_number = self._skips.skip(self._mtu.size)
+        if self._marking.is_testing:
+            self._marking.on_packet_sent(number, now)
+        if self._paths.is_restricted:
+            self._paths.on_sent(self.target, size)
         handshake, stats = self._handshake, self._stats
         stats.packets_sent += 1
         stats.bytes_sent += size

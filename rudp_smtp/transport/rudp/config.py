@@ -1,7 +1,7 @@
 """TransportConfig: all that a scenario may set of `rudp`, each default beside the section it comes from."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from rudp_smtp.ack.policy import ACK_POLICIES
 from rudp_smtp.errors import ConfigError
@@ -34,9 +34,12 @@ class TransportConfig:
     congestion: Annotated[Spec, CONTROLLERS] = _CONTROLLER
     redundancy: Annotated[Spec, REDUNDANCIES] = _REDUNDANCY
     pacing: bool = True  # RFC 9002 section 7.7
-    # RFC 9000 section 14.1 starts at 1200 and probes for more; until path MTU discovery is here this is Ethernet's
-    # 1500 octets less the IPv4 and UDP headers, as no link of ours is narrower.
-    max_datagram_size: Size = 1472
+    max_datagram_size: Size = 1472  # Ethernet's 1500 octets less the IPv4 and UDP headers
+    # RFC 9000 section 14.3, RFC 8899: start at 1200 and probe for more, up to max_datagram_size. Without, the path is
+    # known to carry that.
+    mtu_discovery: bool = False
+    ecn: bool = False  # RFC 9000 section 13.4: mark what we send ECT(0); marks that arrive are reported in any case
+    keep_alive: Duration = 0  # RFC 9000 section 10.1.2: of silence, before a PING; 0 is never
     # RFC 9002 section 6.2.2 says 333 ms, which makes the first time-out a second. Here a lost first flight is repeated
     # after a third of one: an INITIAL is idempotent, and on a path slower than that the copies cost a packet or two.
     initial_rtt: Duration = 100 * MILLISECOND
@@ -48,7 +51,12 @@ class TransportConfig:
     stream_window: Size = 8 * MIB
     max_streams: int = 100  # RFC 9000 section 4.6: at a time, opened by the peer
     max_connections: int = 10_000  # of an endpoint that accepts
-    max_half_open: int = 256  # of these, not yet confirmed by their client (RFC 9000 section 21.2)
+    max_half_open: int = 256  # of these, whose client's address nothing proves yet (RFC 9000 section 21.2)
+    # RFC 9000 section 8.1.2: whether clients prove their address first, which costs a round trip and keeps no state;
+    # auto: while half-open connections are many.
+    retry: Literal["auto", "always", "never"] = "auto"
+    # RFC 9000 section 8.1.3, RFC 9001 section 4.6: whether servers hand out tickets, and clients come back with them.
+    resumption: bool = False
 
     @staticmethod
     def check(

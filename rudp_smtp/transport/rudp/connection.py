@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from rudp_smtp.datagram import CE, NOT_ECT
+from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ErrorCode, LocalProtocolError, PacketDecodeError, RemoteProtocolError
 from rudp_smtp.trace import PacketDropped, PacketReceived, VantagePoint
 from rudp_smtp.transport import Address, Event, Transport, TransportStats
@@ -11,10 +13,11 @@ from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.handshake import Handshake
 from rudp_smtp.transport.rudp.opening import take_stateless_answer
 from rudp_smtp.transport.rudp.parts import make_parts
+from rudp_smtp.transport.rudp.path import is_probing
 from rudp_smtp.transport.rudp.receive import Receiver
-from rudp_smtp.transport.rudp.state import CLOSED, ENDING, FLUSHING, State
+from rudp_smtp.transport.rudp.state import CLOSED, ENDING, FLUSHING, OPEN, State
 from rudp_smtp.wire.frames import ConnectionCloseFrame, is_ack_eliciting
-from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet
+from rudp_smtp.wire.packet import INITIAL, ONE_RTT, Packet, decode_packet
 from rudp_smtp.wire.varint import VARINT_MAX
 
 UNPROVEN_PACKETS_MAX = 64  # in flight to an address that repeats itself and proves nothing: more than time-outs ask for
@@ -29,6 +32,8 @@ class Connection:
         "_handshake",
         "_is_left",
         "_lifecycle",
+        "_marks",
+        "_mtu",
         "_parts",
         "_receiver",
         "_recovery",
@@ -40,7 +45,8 @@ class Connection:
         "deadline",
         "is_awake",
         "machine",
-        "remote",
+        "marking",
+        "paths",
     )
 
     def __init__(
@@ -49,15 +55,15 @@ class Connection:
         handshake: Handshake,
         *,
         remote: Address,
+        draws: DrawKey,
         vantage: VantagePoint,
         events: deque[tuple[Transport, Event]],
         awake: deque["Connection"],
     ) -> None:
-        self.remote = remote
         self.is_awake = False  # these three are the endpoint's
         self.deadline: int | None = None
         self.alarm: int | None = None
-        parts = make_parts(config, handshake, Events(events, self), vantage)
+        parts = make_parts(config, handshake, Events(events, self), vantage, remote=remote, draws=draws)
         self._parts = parts
         self._handshake = parts.handshake
         self._lifecycle = parts.lifecycle
@@ -66,6 +72,10 @@ class Connection:
         self._recovery = parts.recovery
         self._acks = parts.acks
         self._stats = parts.stats
+        self.paths = parts.path.paths  # these two the endpoint reads
+        self.marking = parts.path.marking
+        self._marks = parts.path.marks
+        self._mtu = parts.path.mtu
         self._vantage = vantage
         self._receiver = Receiver(parts)
         self.assembler = Assembler(parts)  # the endpoint pulls datagrams from it
@@ -126,6 +136,7 @@ class Connection:
             stats.smoothed_rtt = rtt.smoothed_rtt
             stats.min_rtt = rtt.min_rtt
         stats.congestion_window = self._recovery.congestion.congestion_window
+        stats.datagram_size = self._mtu.size
         return stats
 
     @property
@@ -144,7 +155,7 @@ class Connection:
 
     # Inputs
 
-    def receive_datagram(self, data: bytes, now: int) -> None:
+    def receive_datagram(self, data: bytes, now: int, ecn: int = NOT_ECT) -> None:
         try:
             packet = decode_packet(data)
         except PacketDecodeError as error:
@@ -153,9 +164,36 @@ class Connection:
                 self._abort(error, now)
                 self._wake()
             return
-        self.receive_packet(packet, len(data), now)
+        if self.paths.is_restricted:
+            self.paths.on_received(len(data))
+        self.receive_packet(packet, len(data), now, ecn)
 
-    def receive_packet(self, packet: Packet, size: int, now: int) -> None:
+    def receive_from_elsewhere(self, data: bytes, remote: Address, now: int, ecn: int) -> None:
+        """Take a datagram that names us and is not from the peer's address: the peer may have moved (s9).
+
+        Servers do not move; and before the handshake is done nobody does.
+        """
+        size = len(data)
+        if self._handshake.is_client or self.machine.state not in OPEN:
+            self._drop(size, "unknown_path", now)
+            return
+        try:
+            packet = decode_packet(data)
+        except PacketDecodeError as error:
+            self._drop(size, error.trigger, now)  # whoever sent it need not be the peer: the connection goes on
+            return
+        if packet.kind != ONE_RTT:
+            self._drop(size, "unknown_path", now)
+            return
+        received = self._acks.ack_ranges(1)
+        is_newest = packet.packet_number >= received[0][1]
+        self.paths.arrival = (remote, size)
+        self.receive_packet(packet, size, now, ecn)
+        self.paths.arrival = None
+        if is_newest and self.machine.state in OPEN and not is_probing(packet.frames):
+            self.paths.on_peer_moved(remote, size, now)
+
+    def receive_packet(self, packet: Packet, size: int, now: int, ecn: int = NOT_ECT) -> None:
         """Take a packet that came in a datagram of `size` octets."""
         if not self.is_awake:
             self._wake()
@@ -174,6 +212,8 @@ class Connection:
             return
         self._stats.packets_received += 1
         self._stats.bytes_received += size
+        if ecn:
+            self._on_mark(ecn, now)
         vantage = self._vantage
         if vantage.sink is not None:
             vantage.sink.emit(PacketReceived(now, vantage.host, vantage.connection, packet.packet_number, size))
@@ -210,7 +250,11 @@ class Connection:
             return
         outcome = self._recovery.on_timeout(now)
         if outcome.lost:
-            self._receiver.on_lost(outcome.lost)
+            self._receiver.on_lost(outcome.lost, now)
+        paths = self.paths
+        if paths.deadline is not None and paths.deadline <= now:
+            paths.on_timeout(now)
+        self.marking.on_timeout(now)
         if outcome.probes:
             self.assembler.probe(outcome.probes)
 
@@ -218,6 +262,9 @@ class Connection:
 
     def next_timeout(self) -> int | None:
         deadline = self._recovery.next_timeout()
+        path_deadline = self.paths.deadline
+        if path_deadline is not None and (deadline is None or path_deadline < deadline):
+            deadline = path_deadline
         if not self.assembler.is_muted:
             ack_deadline = self._acks.ack_deadline
             if ack_deadline is not None and (deadline is None or ack_deadline < deadline):
@@ -228,6 +275,11 @@ class Connection:
         return self._lifecycle.next_timeout(deadline)
 
     # Steps
+
+    def _on_mark(self, ecn: int, now: int) -> None:
+        self._marks.on_packet_received(ecn)
+        if ecn == CE and self._acks.ack_deadline is not None:
+            self._acks.ack_deadline = now  # RFC 9000 section 13.2.1: the sender is to know at once
 
     def _on_unconfirmed_packet(self, packet: Packet, size: int, now: int) -> None:
         self._handshake.on_unproven_received(size)

@@ -1,28 +1,27 @@
-"""Endpoint: datagram -> connection, by connection ID (RFC 9000 s5.2); accepts new ones; knows the next deadline."""
+"""Endpoint: datagram -> connection, by connection ID (RFC 9000 s5.2); opens new ones; knows the next deadline."""
 
 from collections import deque
-from dataclasses import fields
 from heapq import heapify, heappop, heappush, heapreplace
+from typing import assert_never
 
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import PacketDecodeError
 from rudp_smtp.trace import PacketDropped, Sink, VantagePoint
-from rudp_smtp.transport import Address, Event, Transport, TransportStats
+from rudp_smtp.transport import Address, Event, Transport, TransportStats, add_stats
+from rudp_smtp.transport.rudp.accept import Admission, Answer, Doorman, Refusal
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.connection import Connection
 from rudp_smtp.transport.rudp.handshake import Handshake
+from rudp_smtp.transport.rudp.resumption import KnownServers
 from rudp_smtp.transport.rudp.state import CLOSED
+from rudp_smtp.transport.rudp.tokens import FirstFlight
 from rudp_smtp.wire.frames import HelloFrame
-from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
 from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet, destination_connection_id
+from rudp_smtp.wire.stateless import answered_connection_id, read_initial_head
 
-FirstFlight = tuple[Address, int, int]  # whence, and both connection IDs: what makes two INITIAL packets one client's
 ALARMS_SPARE = 64
-PAST_KEPT = 4096  # first flights of past connections remembered, so that a late copy opens nothing
-
-_LAST_KNOWN = ("smoothed_rtt", "min_rtt", "congestion_window")
-_COUNTERS = tuple(field.name for field in fields(TransportStats) if field.name not in _LAST_KNOWN)
+ANSWERS_MAX = 64  # waiting to leave, for clients that have no connection: more at a time are not answered
 
 
 class Endpoint:
@@ -32,18 +31,20 @@ class Endpoint:
         "_accepts",
         "_alarm_count",
         "_alarms",
+        "_answers",
         "_awake",
         "_by_first_flight",
         "_by_id",
         "_config",
+        "_doorman",
         "_draw_count",
         "_draws",
         "_events",
         "_first_flights",
         "_half_open",
         "_host",
+        "_known_servers",
         "_ordinal",
-        "_past_flights",
         "_past_stats",
         "_sink",
     )
@@ -59,8 +60,10 @@ class Endpoint:
         self._by_id: dict[int, Connection] = {}
         self._by_first_flight: dict[FirstFlight, Connection] = {}
         self._first_flights: dict[int, FirstFlight] = {}  # by connection ID; accepted connections only
-        self._past_flights: dict[FirstFlight, None] = {}  # oldest first
-        self._half_open: list[Connection] = []  # and some that no longer are
+        self._half_open: dict[int, Connection] = {}
+        self._doorman = Doorman(config, draws.derive("tokens"))
+        self._known_servers = KnownServers()
+        self._answers: deque[tuple[bytes, Address]] = deque()
         self._events: deque[tuple[Transport, Event]] = deque()
         self._awake: deque[Connection] = deque()  # those with an input or command since they were last drained
         self._alarms: list[
@@ -71,23 +74,22 @@ class Endpoint:
 
     def connect(self, remote: Address, now: int) -> Connection:
         original_id = self._draw_id()
-        handshake = Handshake(
-            self._config, is_client=True, local_id=self._draw_id(), original_id=original_id, peer_id=None
-        )
+        known = self._known_servers.find(remote) if self._config.resumption else None
+        handshake = Handshake(self._config, local_id=self._draw_id(), original_id=original_id, known=known)
         return self._make(handshake, remote, now)
 
     def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
         connection_id = destination_connection_id(data)
         if connection_id is None:
-            self._drop(len(data), "header_parse_error", now)
+            self._receive_stateless_answer(data, remote, now)
             return
         connection = self._by_id.get(connection_id)
         if connection is None:
             self._receive_unknown(data, remote, now)
-        elif connection.remote != remote:
-            self._drop(len(data), "unknown_path", now)  # RFC 9000 section 9: we do not offer migration yet
+        elif connection.paths.remote != remote:
+            connection.receive_from_elsewhere(data, remote, now, ecn)
         else:
-            connection.receive_datagram(data, now)
+            connection.receive_datagram(data, now, ecn)
 
     def handle_timeout(self, now: int) -> None:
         alarms = self._alarms
@@ -106,6 +108,8 @@ class Endpoint:
 
     def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None:
         """The next datagram of the connections that were touched, in turn."""
+        if self._answers:
+            return *self._answers.popleft(), NOT_ECT
         awake = self._awake
         while awake:
             connection = awake[0]
@@ -113,7 +117,7 @@ class Endpoint:
             if datagram is not None:
                 if len(awake) > 1:
                     awake.rotate(-1)
-                return datagram, connection.remote, NOT_ECT
+                return datagram, connection.assembler.target, connection.marking.codepoint
             awake.popleft()
             connection.is_awake = False
             self._settle(connection)
@@ -160,49 +164,73 @@ class Endpoint:
         if not self._accepts or data[0] != INITIAL:
             self._drop(len(data), "unknown_connection_id", now)
             return
+        size = len(data)
         try:
-            packet = decode_packet(data)
+            head = read_initial_head(data)
+            client = (remote, head.destination_connection_id, head.source_connection_id)
+            connection = self._by_first_flight.get(client)
+            if connection is not None:
+                connection.receive_packet(decode_packet(data), size, now)
+                return
+            verdict = self._doorman.judge(
+                head, size, client, connections=len(self._by_id), half_open=len(self._half_open), now=now
+            )
+            match verdict:
+                case Admission():
+                    self._admit(verdict, decode_packet(data), size, client, now)
+                case Answer():
+                    self._answer(verdict.datagram, size, remote, now)
+                case Refusal():
+                    self._drop(size, verdict.trigger, now)
+                case _:
+                    assert_never(verdict)
         except PacketDecodeError as error:
-            self._drop(len(data), error.trigger, now)
-            return
-        first_flight = (remote, packet.destination_connection_id, packet.source_connection_id)
-        connection = self._by_first_flight.get(first_flight)
-        if connection is not None:
-            connection.receive_packet(packet, len(data), now)
-            return
-        refusal = self._refusal(packet, len(data), first_flight)
-        if refusal is not None:
-            self._drop(len(data), refusal, now)
-            return
-        self._accept(packet, first_flight, now).receive_packet(packet, len(data), now)
+            self._drop(size, error.trigger, now)
 
-    def _refusal(self, packet: Packet, size: int, first_flight: FirstFlight) -> str | None:
-        """Why a first flight opens no connection; nothing is answered, so nothing can be amplified."""
-        if first_flight in self._past_flights:
-            return "duplicate"
-        if size < MIN_DATAGRAM_SIZE:  # RFC 9000 section 14.1
-            return "first_flight_too_small"
+    def _admit(self, admission: Admission, packet: Packet, size: int, client: FirstFlight, now: int) -> None:
+        """Open a connection for a client whose first flight this is."""
         if not any(isinstance(frame, HelloFrame) for frame in packet.frames):
-            return "no_hello"
-        if len(self._by_id) >= self._config.max_connections:
-            return "connection_limit"
-        if len(self._half_open) >= self._config.max_half_open:
-            self._half_open = [connection for connection in self._half_open if connection.is_half_open]
-            if len(self._half_open) >= self._config.max_half_open:
-                return "half_open_limit"
-        return None
-
-    def _accept(self, packet: Packet, first_flight: FirstFlight, now: int) -> Connection:
-        remote, original_id, peer_id = first_flight
+            self._drop(size, "no_hello", now)
+            return
+        remote, original_id, peer_id = client
         local_id = self._draw_id()
         handshake = Handshake(
-            self._config, is_client=False, local_id=local_id, original_id=original_id, peer_id=peer_id
+            self._config, local_id=local_id, original_id=original_id, peer_id=peer_id, admission=admission
         )
         connection = self._make(handshake, remote, now)
-        self._by_first_flight[first_flight] = connection
-        self._first_flights[local_id] = first_flight
-        self._half_open.append(connection)
-        return connection
+        self._by_first_flight[client] = connection
+        self._first_flights[local_id] = client
+        if connection.is_half_open:
+            self._half_open[local_id] = connection
+        connection.receive_packet(packet, size, now)
+
+    # What is said without a connection
+
+    def _answer(self, datagram: bytes, size: int, remote: Address, now: int) -> None:
+        """Answer a datagram of `size` octets, and remember nothing of it."""
+        assert len(datagram) <= size
+        if len(self._answers) >= ANSWERS_MAX:
+            self._drop(size, "answer_limit", now)
+            return
+        self._answers.append((datagram, remote))
+        stats = self._past_stats
+        stats.packets_received += 1
+        stats.bytes_received += size
+        stats.packets_sent += 1
+        stats.bytes_sent += len(datagram)
+
+    def _receive_stateless_answer(self, data: bytes, remote: Address, now: int) -> None:
+        connection_id = answered_connection_id(data)
+        if connection_id is None:
+            self._drop(len(data), "header_parse_error", now)
+            return
+        connection = self._by_id.get(connection_id)
+        if connection is None:
+            self._drop(len(data), "unknown_connection_id", now)
+        elif connection.remote != remote:
+            self._drop(len(data), "unknown_path", now)
+        else:
+            connection.receive_stateless_answer(data, now)
 
     def _make(self, handshake: Handshake, remote: Address, now: int) -> Connection:
         connection = Connection(
@@ -230,6 +258,8 @@ class Endpoint:
 
     def _settle(self, connection: Connection) -> None:
         """Note when a drained connection wants to be woken, or forget it."""
+        if self._half_open and not connection.is_half_open:
+            self._half_open.pop(connection.connection_id, None)
         if connection.machine.state is CLOSED:
             self._forget(connection)
             return
@@ -256,19 +286,9 @@ class Endpoint:
         if first_flight is None:
             return
         del self._by_first_flight[first_flight]
-        self._past_flights[first_flight] = None
-        if len(self._past_flights) > PAST_KEPT:
-            del self._past_flights[next(iter(self._past_flights))]
+        self._doorman.on_past(first_flight)
 
     def _drop(self, size: int, trigger: str, now: int) -> None:
         self._past_stats.packets_dropped += 1
         if self._sink is not None:
             self._sink.emit(PacketDropped(now, self._host, size, trigger))
-
-
-def add_stats(total: TransportStats, stats: TransportStats) -> None:
-    """Add counters; of what is only last known, keep the latest."""
-    for name in _COUNTERS:
-        setattr(total, name, getattr(total, name) + getattr(stats, name))
-    for name in _LAST_KNOWN:
-        setattr(total, name, getattr(stats, name) or getattr(total, name))

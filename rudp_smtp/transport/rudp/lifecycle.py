@@ -5,6 +5,8 @@ from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.trace import ConnectionStateUpdated, VantagePoint
 from rudp_smtp.transport import Closed
 from rudp_smtp.transport.rudp.events import Events
+from rudp_smtp.transport.rudp.keep_alive import KeepAlive
+from rudp_smtp.transport.rudp.outbox import Outbox
 from rudp_smtp.transport.rudp.state import ENDING, TRANSITIONS, Input, Machine, State
 from rudp_smtp.units import SECOND
 from rudp_smtp.wire.frames import ConnectionCloseFrame
@@ -26,8 +28,10 @@ class Lifecycle:
         "_idle_since",
         "_idle_timeout",
         "_idle_timeout_agreed",
+        "_keep_alive",
         "_late_packets",
         "_max_ack_delay",
+        "_quiet_max",
         "_rtt",
         "_untold",
         "_vantage",
@@ -35,12 +39,22 @@ class Lifecycle:
     )
 
     def __init__(
-        self, *, rtt: RttEstimator, max_idle_timeout: int, max_ack_delay: int, events: Events, vantage: VantagePoint
+        self,
+        *,
+        rtt: RttEstimator,
+        max_idle_timeout: int,
+        max_ack_delay: int,
+        keep_alive: int,
+        outbox: Outbox,
+        events: Events,
+        vantage: VantagePoint,
     ) -> None:
         self.machine = Machine(TRANSITIONS, State.IDLE)  # others read its state
         self._rtt = rtt
         self._idle_timeout_agreed = max_idle_timeout  # 0: none
         self._idle_timeout = max_idle_timeout or HANDSHAKE_TIMEOUT  # in force
+        self._keep_alive = KeepAlive(keep_alive, outbox)
+        self._quiet_max = self._idle_timeout  # silence of this length asks for something to be done; 0: never does
         self._max_ack_delay = max_ack_delay  # the peer's, once it is known
         self._events = events
         self._vantage = vantage
@@ -67,11 +81,12 @@ class Lifecycle:
         """s10.1: the smaller of both sides' idle timeouts, where 0 is none."""
         agreed = self._idle_timeout_agreed
         if max_idle_timeout and (not agreed or max_idle_timeout < agreed):
-            self._idle_timeout = self._idle_timeout_agreed = max_idle_timeout
+            self._idle_timeout = self._idle_timeout_agreed = self._quiet_max = max_idle_timeout
         self._max_ack_delay = max_ack_delay
 
     def on_peer_confirmed(self, now: int) -> None:
         self._idle_timeout = self._idle_timeout_agreed
+        self._quiet_max = self._keep_alive.start(self._idle_timeout)
         self._advance(Input.PEER_CONFIRMED, now)
 
     # Traffic
@@ -105,6 +120,11 @@ class Lifecycle:
         self._events.push(Closed(cause, int(frame.error_code), frame.reason))
         if self.machine.state is State.CLOSING:
             self._begin_closing(now)
+
+    def on_version_refused(self, reason: str, now: int) -> None:
+        """The server speaks no version of ours: it has no connection that could be told of the end."""
+        self._advance(Input.VERSION_REFUSED, now)
+        self._events.push(Closed("version_negotiation", int(ErrorCode.VERSION_NEGOTIATION_ERROR), reason))
 
     def on_peer_closed(self, frame: ConnectionCloseFrame, now: int) -> None:
         """Answer the first, so that the peer knows (s10.2.2 allows that), unless it is an answer itself."""
@@ -140,18 +160,25 @@ class Lifecycle:
                 self._close_deadline = None
                 self._advance(Input.DRAIN_TIMEOUT, now)
                 self._tell()
-        elif state is not State.CLOSED and self._idle_timeout and now >= self._idle_deadline():
-            self._advance(Input.IDLE_TIMEOUT, now)
-            self._events.push(Closed("idle_timeout", 0, ""))
+        elif state is not State.CLOSED and self._quiet_max:
+            if self._idle_timeout and now >= self._idle_deadline():
+                self._advance(Input.IDLE_TIMEOUT, now)
+                self._events.push(Closed("idle_timeout", 0, ""))
+            elif not self._has_sent_since_receipt:
+                self._keep_alive.on_quiet(self._idle_since, now)
 
     def next_timeout(self, other: int | None) -> int | None:
         """The earlier of `other` and when this is due."""
         if self.machine.state in ENDING:
             return self._end_deadline()  # recovery's deadlines mean nothing any more
-        if not self._idle_timeout or (other is not None and other <= self._idle_since + self._idle_timeout):
+        if not self._quiet_max or (other is not None and other <= self._idle_since + self._quiet_max):
             return other
-        deadline = self._idle_deadline()
-        return deadline if other is None or deadline < other else other
+        times = [other] if other is not None else []
+        if self._idle_timeout:
+            times.append(self._idle_deadline())
+        if not self._has_sent_since_receipt and self._keep_alive.interval:
+            times.append(self._keep_alive.deadline(self._idle_since))
+        return min(times, default=None)
 
     def _end_deadline(self) -> int | None:
         if self.machine.state is State.CLOSED:

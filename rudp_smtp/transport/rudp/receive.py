@@ -17,25 +17,31 @@ from rudp_smtp.wire.frames import (
     MaxStreamDataFrame,
     MaxStreamsFrame,
     PaddingFrame,
+    PathChallengeFrame,
+    PathResponseFrame,
     PingFrame,
     ResetStreamFrame,
     StopSendingFrame,
     StreamDataBlockedFrame,
     StreamFrame,
     StreamsBlockedFrame,
+    TokenFrame,
 )
 
 
 class Receiver:
     """Owns nothing: hands each frame to the part it concerns. RemoteProtocolError says what a peer must not do."""
 
-    __slots__ = ("_handshake", "_lifecycle", "_recovery", "_stats", "_streams")
+    __slots__ = ("_handshake", "_lifecycle", "_marking", "_mtu", "_paths", "_recovery", "_stats", "_streams")
 
     def __init__(self, parts: Parts) -> None:
         self._handshake = parts.handshake
         self._lifecycle = parts.lifecycle
         self._streams = parts.streams
         self._recovery = parts.recovery
+        self._paths = parts.path.paths
+        self._mtu = parts.path.mtu
+        self._marking = parts.path.marking
         self._stats = parts.stats
 
     def on_packet(self, frames: list[Frame], now: int) -> None:
@@ -45,8 +51,9 @@ class Receiver:
                 return
 
     def on_first_flight(self, frames: list[Frame], now: int) -> None:
+        may_hold_data = isinstance(frames[0], TokenFrame)
         for frame in frames:
-            self._on_first_flight_frame(frame, now)
+            self._on_first_flight_frame(frame, may_hold_data, now)
             if isinstance(frame, ConnectionCloseFrame):
                 return
 
@@ -72,28 +79,39 @@ class Receiver:
                 self._streams.on_stop_sending(frame)
             case HelloFrame():
                 self._on_hello(frame, now)
+            case TokenFrame():
+                self._handshake.on_new_token(frame.token)
+            case PathChallengeFrame():
+                self._paths.on_challenge(frame.token)
+            case PathResponseFrame():
+                self._paths.on_response(frame.token, now)
             case ConnectionCloseFrame():
                 self._lifecycle.on_peer_closed(frame, now)
             case _:
                 assert_never(frame)
 
-    def _on_first_flight_frame(self, frame: Frame, now: int) -> None:
-        """A frame of a client that does not know our limits: it may name streams but not use them."""
+    def _on_first_flight_frame(self, frame: Frame, may_hold_data: bool, now: int) -> None:
+        """A frame of a client that does not know our limits, but by a ticket: it may name streams but not use them."""
         match frame:
             case StreamFrame():
-                if frame.offset or frame.data or frame.is_fin:
+                if self._handshake.is_early_data_taken:
+                    self._streams.on_stream_frame(frame)
+                    return
+                if (frame.offset or frame.data or frame.is_fin) and not may_hold_data:
                     raise RemoteProtocolError("data before HELLO", error_code=ErrorCode.PROTOCOL_VIOLATION)
                 self._streams.on_announcement(frame.stream_id)
+            case TokenFrame():
+                pass  # read before any frame was
             case HelloFrame() | PaddingFrame() | PingFrame() | ConnectionCloseFrame():
                 self._on_frame(frame, now)
             case _:
                 name = type(frame).__name__
                 raise RemoteProtocolError(f"{name} in a first flight", error_code=ErrorCode.PROTOCOL_VIOLATION)
 
-    def on_address_proven(self, now: int) -> None:
+    def on_confirmed(self, now: int) -> None:
         """The client knows our connection ID, so it is where it says, and the handshake is done, unless all is."""
         handshake = self._handshake
-        handshake.is_address_proven = True
+        handshake.on_confirmed()
         if self._lifecycle.is_ending:
             return
         assert handshake.peer_hello is not None
@@ -103,13 +121,27 @@ class Receiver:
         if not self._handshake.on_hello(hello):
             return
         self._lifecycle.on_peer_limits(hello.max_idle_timeout, hello.max_ack_delay)
+        if self._handshake.is_client:
+            self._settle_early_data(hello)
         self._streams.on_hello(hello)
+        self._mtu.on_peer_limit(hello.max_datagram_size, now)
         if self._handshake.is_client:
             self._complete_handshake(hello, now)
+
+    def _settle_early_data(self, hello: HelloFrame) -> None:
+        early = self._handshake.early
+        self._handshake.early = None
+        if hello.is_early_data_taken:
+            if early is None:
+                raise RemoteProtocolError("no early data was sent", error_code=ErrorCode.TRANSPORT_PARAMETER_ERROR)
+            early.check(hello)
+        if early is not None:
+            self._streams.settle_early(early.ranges, hello.is_early_data_taken)
 
     def _complete_handshake(self, hello: HelloFrame, now: int) -> None:
         self._recovery.set_handshake_complete(hello.max_ack_delay)
         self._lifecycle.on_peer_confirmed(now)
+        self._marking.start(now)
         self._streams.events.push(Established())
 
     def _on_ack(self, frame: AckFrame, now: int) -> None:
@@ -119,13 +151,19 @@ class Receiver:
         if outcome.spurious:
             self._stats.packets_spurious += len(outcome.spurious)
             self._on_acked(outcome.spurious)
+        if self._mtu.is_active:
+            self._mtu.on_acked(outcome.acked, now)
         if outcome.lost:
-            self.on_lost(outcome.lost)
+            self.on_lost(outcome.lost, now)
+        if self._marking.is_judging:
+            self._marking.on_ack(frame, outcome, now)
         self._streams.collect()
 
-    def on_lost(self, lost: Sequence[SentPacket]) -> None:
+    def on_lost(self, lost: Sequence[SentPacket], now: int) -> None:
         """What was in lost packets is sent again, if it still matters."""
         self._stats.packets_lost += len(lost)
+        if self._mtu.is_active:
+            self._mtu.on_lost(lost, now)
         for packet in lost:
             assert isinstance(packet.contents, list)
             for carried in packet.contents:

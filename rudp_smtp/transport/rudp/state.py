@@ -1,4 +1,4 @@
-"""The states of a connection and of a stream's two halves, and the tables of all transitions; nothing else.
+"""The states of a connection, of a stream's two halves and of ECN, and the tables of all transitions; nothing else.
 
 RFC 9000 s10 and, for flushing, RFC 9293 s3.3; s3.1 and s3.2 for streams, less the states that only count packets.
 No other file assigns a state. A pair that is not in its table is refused.
@@ -30,6 +30,7 @@ class Input(Enum):
     ABORT = "abort"  # the application reset the connection, or the peer broke a rule
     PEER_CLOSED = "peer_closed"
     IDLE_TIMEOUT = "idle_timeout"
+    VERSION_REFUSED = "version_refused"  # the server speaks none of ours
     DRAIN_TIMEOUT = "drain_timeout"
 
 
@@ -47,11 +48,13 @@ TRANSITIONS: dict[tuple[State, Input], State] = {
     (State.HANDSHAKE, Input.ABORT): State.CLOSING,
     (State.HANDSHAKE, Input.PEER_CLOSED): State.DRAINING,
     (State.HANDSHAKE, Input.IDLE_TIMEOUT): State.CLOSED,
+    (State.HANDSHAKE, Input.VERSION_REFUSED): State.CLOSED,
     (State.HANDSHAKE_FLUSHING, Input.PEER_CONFIRMED): State.FLUSHING,
     (State.HANDSHAKE_FLUSHING, Input.CLOSE): State.HANDSHAKE_FLUSHING,
     (State.HANDSHAKE_FLUSHING, Input.ABORT): State.CLOSING,
     (State.HANDSHAKE_FLUSHING, Input.PEER_CLOSED): State.DRAINING,
     (State.HANDSHAKE_FLUSHING, Input.IDLE_TIMEOUT): State.CLOSED,
+    (State.HANDSHAKE_FLUSHING, Input.VERSION_REFUSED): State.CLOSED,
     (State.ESTABLISHED, Input.CLOSE): State.FLUSHING,
     (State.ESTABLISHED, Input.ABORT): State.CLOSING,
     (State.ESTABLISHED, Input.PEER_CLOSED): State.DRAINING,
@@ -132,6 +135,38 @@ RECEIVE_TRANSITIONS: dict[tuple[ReceiveState, ReceiveInput], ReceiveState] = {
     (ReceiveState.DELIVERED, ReceiveInput.RESET): ReceiveState.DELIVERED,  # nothing is left to give up
     (ReceiveState.RESET, ReceiveInput.FIN): ReceiveState.RESET,
     (ReceiveState.RESET, ReceiveInput.RESET): ReceiveState.RESET,
+}
+
+class EcnState(Enum):
+    """RFC 9000 appendix A.4, which has the names; marked packets leave in TESTING and CAPABLE."""
+
+    OFF = "off"
+    TESTING = "testing"
+    UNKNOWN = "unknown"
+    CAPABLE = "capable"
+    FAILED = "failed"
+
+
+class EcnInput(Enum):
+    START = "start"  # the handshake is done, or the path is a new one
+    TESTED = "tested"  # enough packets were marked, or a time-out cut the test short
+    PROVEN = "proven"  # the peer counted the marks as they were sent, or as the path changes them
+    REFUTED = "refuted"
+
+
+ECN_TRANSITIONS: dict[tuple[EcnState, EcnInput], EcnState] = {
+    (EcnState.OFF, EcnInput.START): EcnState.TESTING,
+    (EcnState.TESTING, EcnInput.START): EcnState.TESTING,
+    (EcnState.TESTING, EcnInput.TESTED): EcnState.UNKNOWN,
+    (EcnState.TESTING, EcnInput.PROVEN): EcnState.CAPABLE,
+    (EcnState.TESTING, EcnInput.REFUTED): EcnState.FAILED,
+    (EcnState.UNKNOWN, EcnInput.START): EcnState.TESTING,
+    (EcnState.UNKNOWN, EcnInput.PROVEN): EcnState.CAPABLE,
+    (EcnState.UNKNOWN, EcnInput.REFUTED): EcnState.FAILED,
+    (EcnState.CAPABLE, EcnInput.START): EcnState.TESTING,
+    (EcnState.CAPABLE, EcnInput.PROVEN): EcnState.CAPABLE,
+    (EcnState.CAPABLE, EcnInput.REFUTED): EcnState.FAILED,
+    (EcnState.FAILED, EcnInput.START): EcnState.TESTING,
 }
 
 S = TypeVar("S", bound=Enum)

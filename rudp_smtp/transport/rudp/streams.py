@@ -13,7 +13,7 @@ from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.flow import Blocked, MaxData, MaxStreamData, ReceiveCredit, SendCredit
 from rudp_smtp.transport.rudp.outbox import Control, Outbox
 from rudp_smtp.transport.rudp.recv_stream import RecvStream
-from rudp_smtp.transport.rudp.schedule import Schedule
+from rudp_smtp.transport.rudp.schedule import EarlyRange, Schedule
 from rudp_smtp.transport.rudp.send_stream import SendStream
 from rudp_smtp.wire.fields import MAX_STREAM_COUNT
 from rudp_smtp.wire.frames import (
@@ -25,8 +25,10 @@ from rudp_smtp.wire.frames import (
     StopSendingFrame,
     StreamFrame,
     StreamsBlockedFrame,
+    stream_frame_overhead,
 )
 
+EARLY_OVERHEAD = stream_frame_overhead(0, has_length=True)
 STREAMS_BLOCKED_HELD_MAX = 1 << 16  # streams our side may open beyond what the peer lets us
 
 
@@ -180,6 +182,38 @@ class Streams:
         if not stream.receiving.is_size_known:  # s3.5: of no use once the final size is known
             self._queue(stream, StreamControl(self._outbox, stream, StopSendingFrame(stream_id, error_code)))
 
+    # What rides in a client's first flight
+
+    def take_early(self, limits: HelloFrame, space: int) -> list[EarlyRange]:
+        """Claim what `space` octets of frames may carry under remembered limits: streams' replay-safe beginnings."""
+        ranges: list[EarlyRange] = []
+        for stream_id in self.local_ids(limits.initial_max_streams):
+            sending = self._by_id[stream_id].sending
+            room = min(space - EARLY_OVERHEAD, limits.initial_max_data - self.send_credit.used)
+            if room <= 0:
+                break
+            if sending.is_reset or not sending.replay_safe:
+                continue
+            start, stop = sending.take_early(room, limits.initial_max_stream_data)
+            taken = EarlyRange(self.schedule, sending, start, stop, False)
+            ranges.append(taken)
+            space -= EARLY_OVERHEAD + taken.size
+            self.send_credit.used += taken.size
+            self._stats.stream_bytes_sent += taken.size
+        return ranges
+
+    def settle_early(self, ranges: list[EarlyRange], is_taken: bool) -> None:
+        """The server has taken these octets, or they are as if never sent."""
+        for sent in ranges:
+            if is_taken:
+                sent.on_taken()
+            elif not sent.stream.is_reset:  # if so, the final size holds them, whether they arrived or not (s4.5)
+                sent.stream.take_back()
+                self.send_credit.used -= sent.size
+                self._stats.stream_bytes_sent -= sent.size
+                self._stats.stream_bytes_retransmitted += sent.size
+        self.collect()
+
     # What the peer said
 
     def on_hello(self, hello: HelloFrame) -> None:
@@ -332,7 +366,7 @@ class Streams:
         for control in stream.held:
             self._outbox.add(control)
         stream.held.clear()
-        stream.sending.is_announcement_due = not stream.sending.is_reset
+        stream.sending.is_announcement_due = not stream.sending.is_reset and not stream.sending.next_offset
         self.schedule.add(stream.sending)
 
     def _queue(self, stream: Stream, control: StreamControl) -> None:

@@ -6,7 +6,15 @@ from rudp_smtp.transport import Event, Transport
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.transport.rudp.endpoint import Endpoint
 from rudp_smtp.wire.frames import ConnectionCloseFrame, Frame, HelloFrame, PaddingFrame
-from rudp_smtp.wire.packet import INITIAL, ONE_RTT, Packet, decode_packet, encode_packet
+from rudp_smtp.wire.packet import (
+    INITIAL,
+    ONE_RTT,
+    RETRY,
+    VERSION_NEGOTIATION,
+    Packet,
+    decode_packet,
+    encode_packet,
+)
 from tests.helpers import Side
 
 LIMITS = HelloFrame(
@@ -32,6 +40,7 @@ class Puppet:
         self.hello = hello
         self.server_id = 0
         self.packets: list[Packet] = []
+        self.stateless: list[bytes] = []  # RETRY and VERSION_NEGOTIATION
         self.events: list[Event] = []
         self.transports: list[Transport] = []
         self._packet_number = 0
@@ -96,6 +105,9 @@ class Puppet:
             self.transports.append(told[0])
             self.events.append(told[1])
         while (outgoing := self.server.next_datagram(self.now)) is not None:
+            if outgoing[0][0] in (RETRY, VERSION_NEGOTIATION):
+                self.stateless.append(outgoing[0])
+                continue
             packet = decode_packet(outgoing[0])
             self.packets.append(packet)
             heard += packet.frames

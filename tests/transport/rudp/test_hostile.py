@@ -186,7 +186,7 @@ def test_an_unproven_address_gets_no_more_for_acknowledgements_that_are_long() -
 
 
 def test_half_open_connections_are_bounded() -> None:
-    puppet = Puppet(Rudp(max_half_open=5))
+    puppet = Puppet(Rudp(max_half_open=5, retry="never"))
     for source in range(20):
         puppet.say_initial(LIMITS, source=source)
     assert puppet.server.connection_count == 5

@@ -6,7 +6,7 @@ from the application: verbs. Outputs, pulled until they return None: `next_datag
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from rudp_smtp.datagram import NOT_ECT
@@ -95,9 +95,26 @@ class TransportStats:
     stream_bytes_sent: int = 0  # first transmissions of stream octets
     stream_bytes_retransmitted: int = 0
     stream_bytes_delivered: int = 0  # handed to the application in order
+    ecn_marked: int = 0  # packets of ours that arrived with CE, by the peer's count
+    mtu_probes_sent: int = 0
+    black_holes: int = 0  # times that only small datagrams arrived any more
+    migrations: int = 0  # times the peer's packets came from another address
     smoothed_rtt: int = 0  # last known, ns
     min_rtt: int = 0
     congestion_window: int = 0  # last known, bytes
+    datagram_size: int = 0  # last known, of the largest datagrams sent
+
+
+_LAST_KNOWN = ("smoothed_rtt", "min_rtt", "congestion_window", "datagram_size")
+_COUNTERS = tuple(field.name for field in fields(TransportStats) if field.name not in _LAST_KNOWN)
+
+
+def add_stats(total: TransportStats, stats: TransportStats) -> None:
+    """Add counters; of what is only last known, keep the latest."""
+    for name in _COUNTERS:
+        setattr(total, name, getattr(total, name) + getattr(stats, name))
+    for name in _LAST_KNOWN:
+        setattr(total, name, getattr(stats, name) or getattr(total, name))
 
 
 class Transport(Protocol):
@@ -159,4 +176,21 @@ class TransportPlugin(ABC):
         """`draws` is all the randomness the endpoint gets; `host` names it in facts."""
 
 
-TRANSPORTS: Registry[TransportPlugin] = Registry("transport", __name__, selector="name", groups=("arq",))
+TRANSPORTS: Registry[TransportPlugin] = Registry(
+    "transport",
+    __name__,
+    selector="name",
+    groups=("arq",),
+    support=(
+        "books",
+        "connection",
+        "endpoint",
+        "frame",
+        "parameters",
+        "plugin",
+        "protocol",
+        "segments",
+        "state",
+        "timer",
+    ),
+)

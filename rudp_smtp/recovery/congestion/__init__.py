@@ -58,6 +58,9 @@ class CongestionController(ABC):
     is_adaptive: ClassVar[bool] = True
     """Whether the window answers to loss, as a shared path demands (RFC 9002 s7); contract tests hold it to that."""
 
+    is_loss_based: ClassVar[bool] = True
+    """Whether each episode of loss shrinks the window (RFC 9002 s7.3.2); if not, a model says which do."""
+
     tracks_delivery: ClassVar[bool] = False
     """Whether the controller samples the delivery rate, and so must hear of every packet sent."""
 

@@ -91,6 +91,36 @@ class ConnectionStateUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class MtuUpdated:
+    """Path MTU discovery found that datagrams of `size` octets arrive, and from now on they are that large."""
+
+    time: int
+    host: str
+    connection: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class EcnStateUpdated:
+    """What is thought of ECN on the way out: testing, unknown, capable or failed."""
+
+    time: int
+    host: str
+    connection: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationStateUpdated:
+    """The peer sends from another address: migration_started, migration_complete or migration_abandoned."""
+
+    time: int
+    host: str
+    connection: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class LinkFate:
     """What a link decided about its packet `index`.
 
@@ -113,6 +143,9 @@ Fact = (
     | SpuriousLoss
     | MetricsUpdated
     | ConnectionStateUpdated
+    | MtuUpdated
+    | EcnStateUpdated
+    | MigrationStateUpdated
     | LinkFate
 )
 

@@ -340,7 +340,7 @@ class Recovery:
             ack_delay = self._max_ack_delay
         latest_rtt = now - packet.sent_time
         self.rtt.on_sample(latest_rtt, ack_delay)
-        self._timer.on_rtt_sample(latest_rtt)
+        self._timer.on_rtt_sample(latest_rtt, self.rtt.adjusted_rtt)
         if self._first_sample_time is None:
             self._first_sample_time = now
 

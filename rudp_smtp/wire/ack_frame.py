@@ -9,7 +9,10 @@ from rudp_smtp.wire.fields import refusal
 from rudp_smtp.wire.varint import ONE_OCTET_LIMIT, decode_varint, encode_varint
 
 ACK: Final = 0x02
+ACK_ECN: Final = 0x03
 MAX_ACK_RANGES = 256
+
+EcnCounts = tuple[int, int, int]  # packets received with ECT(0), ECT(1) and CE, since the connection began
 
 
 @dataclass(slots=True)
@@ -18,13 +21,14 @@ class AckFrame:
 
     ranges: list[tuple[int, int]]
     ack_delay: int  # between the arrival of the largest packet and this acknowledgement
+    ecn: EcnCounts | None = None  # s19.3.2; None: the frame has no counts, which is its usual type
 
     def encode(self) -> bytes:
         ranges = self.ranges
         assert 1 <= len(ranges) <= MAX_ACK_RANGES
         start, stop = ranges[0]
         pieces = [
-            encode_varint(ACK),
+            encode_varint(ACK if self.ecn is None else ACK_ECN),
             encode_varint(stop - 1),
             encode_varint(self.ack_delay // MICROSECOND),
             encode_varint(len(ranges) - 1),
@@ -32,10 +36,13 @@ class AckFrame:
         ]
         if len(ranges) > 1:
             pieces.append(encode_further_ranges(ranges))
+        if self.ecn is not None:
+            pieces += [encode_varint(count) for count in self.ecn]
         return b"".join(pieces)
 
     @staticmethod
     def decode(data: bytes, offset: int) -> tuple["AckFrame", int]:
+        has_counts = data[offset] == ACK_ECN
         largest, offset = decode_varint(data, offset + 1)
         ack_delay, offset = decode_varint(data, offset)
         count, offset = decode_varint(data, offset)
@@ -48,7 +55,12 @@ class AckFrame:
         ranges = [(start, largest + 1)]
         if count:
             offset = decode_further_ranges(data, offset, count, ranges)
-        return AckFrame(ranges, ack_delay * MICROSECOND), offset
+        if not has_counts:
+            return AckFrame(ranges, ack_delay * MICROSECOND), offset
+        ect_0, offset = decode_varint(data, offset)
+        ect_1, offset = decode_varint(data, offset)
+        ce, offset = decode_varint(data, offset)
+        return AckFrame(ranges, ack_delay * MICROSECOND, (ect_0, ect_1, ce)), offset
 
 
 def encode_further_ranges(ranges: list[tuple[int, int]]) -> bytes:

@@ -18,6 +18,9 @@ from typing import Final
 
 from rudp_smtp.wire.ack_frame import ACK, ACK_ECN
 from rudp_smtp.wire.ack_frame import AckFrame as AckFrame  # this and others, so that this module has every frame
+from rudp_smtp.wire.ack_frequency import ACK_FREQUENCY, IMMEDIATE_ACK
+from rudp_smtp.wire.ack_frequency import AckFrequencyFrame as AckFrequencyFrame
+from rudp_smtp.wire.ack_frequency import ImmediateAckFrame as ImmediateAckFrame
 from rudp_smtp.wire.fields import (
     MAX_STREAM_COUNT,
     decode_octets,
@@ -313,6 +316,8 @@ Frame = (
     | StreamsBlockedFrame
     | PathChallengeFrame
     | PathResponseFrame
+    | AckFrequencyFrame
+    | ImmediateAckFrame
     | ConnectionCloseFrame
 )
 
@@ -334,6 +339,8 @@ _DECODERS: dict[int, Callable[[bytes, int], tuple[Frame, int]]] = {
     STREAMS_BLOCKED: StreamsBlockedFrame.decode,
     PATH_CHALLENGE: PathChallengeFrame.decode,
     PATH_RESPONSE: PathResponseFrame.decode,
+    ACK_FREQUENCY: AckFrequencyFrame.decode,
+    IMMEDIATE_ACK: ImmediateAckFrame.decode,
     CONNECTION_CLOSE: ConnectionCloseFrame.decode,
     CONNECTION_CLOSE_APPLICATION: ConnectionCloseFrame.decode,
 }

@@ -8,8 +8,9 @@ from rudp_smtp.ack.tracker import AckTracker
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.trace import PacketSent
 from rudp_smtp.transport import StreamWritable
-from rudp_smtp.transport.rudp.opening import first_flight
+from rudp_smtp.transport.rudp.ack_frequency import IMMEDIATE_ACK
 from rudp_smtp.transport.rudp.mtu import WORTH_DATAGRAMS
+from rudp_smtp.transport.rudp.opening import first_flight
 from rudp_smtp.transport.rudp.outbox import Carried, Outbox
 from rudp_smtp.transport.rudp.parts import Parts
 from rudp_smtp.transport.rudp.schedule import SentRange
@@ -53,6 +54,7 @@ class Assembler:
     """Owns the packet number and the probes that are due."""
 
     __slots__ = (
+        "_ack_frequency",
         "_acks",
         "_copies",
         "_handshake",
@@ -87,6 +89,7 @@ class Assembler:
         self._outbox = parts.outbox
         self._recovery = parts.recovery
         self._acks = parts.acks
+        self._ack_frequency = parts.ack_frequency
         self._paths = parts.path.paths
         self._mtu = parts.path.mtu
         self._marks = parts.path.marks
@@ -162,6 +165,9 @@ class Assembler:
         acks_only = len(contents)
         tail: StreamFrame | None = None
         if may_send:
+            if is_probe and self._ack_frequency.is_sparse:
+                pieces.append(IMMEDIATE_ACK)
+                space -= len(IMMEDIATE_ACK)
             if self._handshake.outbox.waiting:
                 space -= self._add_controls(self._handshake.outbox, pieces, contents, space)
             if self._outbox.waiting:
@@ -336,6 +342,8 @@ class Assembler:
                 self._stats.stream_bytes_sent += len(octets)
                 if stream.most_unsent and stream.became_writable():
                     self._streams.events.push(StreamWritable(stream.stream_id))
+        if self._ack_frequency.is_sparse and tail is not None and space > 0 and not (schedule.fresh or schedule.urgent):
+            pieces.append(IMMEDIATE_ACK)  # nothing follows that would bring an acknowledgement
         return tail
 
     def _revive_oldest(self) -> None:

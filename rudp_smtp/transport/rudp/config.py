@@ -15,6 +15,7 @@ from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
 from rudp_smtp.wire.packet import MAX_DATAGRAM_SIZE
 
 ACK_DELAY_MAX = (1 << 14) * MILLISECOND  # RFC 9000 section 18.2: 2**14 ms or more is invalid
+MIN_ACK_DELAY = MILLISECOND  # draft-ietf-quic-ack-frequency section 3: what our timers resolve
 STREAMS_MAX = 1 << 16
 CONNECTIONS_MAX = 1 << 20
 MIB = 1 << 20
@@ -33,6 +34,7 @@ class TransportConfig:
     ack: Annotated[Spec, ACK_POLICIES] = _ACK_POLICY
     congestion: Annotated[Spec, CONTROLLERS] = _CONTROLLER
     redundancy: Annotated[Spec, REDUNDANCIES] = _REDUNDANCY
+    ack_frequency: bool = True  # ask the peer for one that fits the window, and obey its own request
     pacing: bool = True  # RFC 9002 section 7.7
     max_datagram_size: Size = 1472  # Ethernet's 1500 octets less the IPv4 and UDP headers
     # RFC 9000 section 14.3, RFC 8899: start at 1200 and probe for more, up to max_datagram_size. Without, the path is

@@ -227,7 +227,7 @@ class Endpoint:
         connection = self._by_id.get(connection_id)
         if connection is None:
             self._drop(len(data), "unknown_connection_id", now)
-        elif connection.remote != remote:
+        elif connection.paths.remote != remote:
             self._drop(len(data), "unknown_path", now)
         else:
             connection.receive_stateless_answer(data, now)
@@ -237,6 +237,7 @@ class Endpoint:
             self._config,
             handshake,
             remote=remote,
+            draws=self._draws.derive("connection", str(self._ordinal)),
             vantage=VantagePoint(self._sink, self._host, self._ordinal),
             events=self._events,
             awake=self._awake,

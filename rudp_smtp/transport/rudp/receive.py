@@ -9,10 +9,12 @@ from rudp_smtp.transport import Established
 from rudp_smtp.transport.rudp.parts import Parts
 from rudp_smtp.wire.frames import (
     AckFrame,
+    AckFrequencyFrame,
     ConnectionCloseFrame,
     DataBlockedFrame,
     Frame,
     HelloFrame,
+    ImmediateAckFrame,
     MaxDataFrame,
     MaxStreamDataFrame,
     MaxStreamsFrame,
@@ -32,13 +34,26 @@ from rudp_smtp.wire.frames import (
 class Receiver:
     """Owns nothing: hands each frame to the part it concerns. RemoteProtocolError says what a peer must not do."""
 
-    __slots__ = ("_handshake", "_lifecycle", "_marking", "_mtu", "_paths", "_recovery", "_stats", "_streams")
+    __slots__ = (
+        "_ack_frequency",
+        "_acks",
+        "_handshake",
+        "_lifecycle",
+        "_marking",
+        "_mtu",
+        "_paths",
+        "_recovery",
+        "_stats",
+        "_streams",
+    )
 
     def __init__(self, parts: Parts) -> None:
         self._handshake = parts.handshake
         self._lifecycle = parts.lifecycle
         self._streams = parts.streams
         self._recovery = parts.recovery
+        self._acks = parts.acks
+        self._ack_frequency = parts.ack_frequency
         self._paths = parts.path.paths
         self._mtu = parts.path.mtu
         self._marking = parts.path.marking
@@ -85,6 +100,10 @@ class Receiver:
                 self._paths.on_challenge(frame.token)
             case PathResponseFrame():
                 self._paths.on_response(frame.token, now)
+            case AckFrequencyFrame():
+                self._ack_frequency.on_frame(frame)
+            case ImmediateAckFrame():
+                self._acks.on_immediate_ack(now)
             case ConnectionCloseFrame():
                 self._lifecycle.on_peer_closed(frame, now)
             case _:
@@ -124,6 +143,7 @@ class Receiver:
         if self._handshake.is_client:
             self._settle_early_data(hello)
         self._streams.on_hello(hello)
+        self._ack_frequency.on_hello(hello)
         self._mtu.on_peer_limit(hello.max_datagram_size, now)
         if self._handshake.is_client:
             self._complete_handshake(hello, now)
@@ -158,6 +178,7 @@ class Receiver:
         if self._marking.is_judging:
             self._marking.on_ack(frame, outcome, now)
         self._streams.collect()
+        self._ack_frequency.on_ack_received()
 
     def on_lost(self, lost: Sequence[SentPacket], now: int) -> None:
         """What was in lost packets is sent again, if it still matters."""

@@ -1,0 +1,269 @@
+"""Paths: where datagrams go, and whether what lives there is the peer (RFC 9000 sections 8.2 and 9).
+
+Only a client moves: its NAT gives it another port, or it its network another address. The server follows the newest
+packet, sends little to the new address until it has answered a challenge, and goes back if it does not. Whoever only
+copies packets to us from an address of his own gains three times what he sent, for as long as one probe time-out
+lasts three times.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rudp_smtp.draws import DrawKey
+from rudp_smtp.recovery.recovery import PathEstimates, Recovery
+from rudp_smtp.trace import MigrationStateUpdated, VantagePoint
+from rudp_smtp.transport import Address, TransportStats
+from rudp_smtp.transport.rudp.ecn import Marking
+from rudp_smtp.transport.rudp.handshake import AMPLIFICATION_FACTOR
+from rudp_smtp.transport.rudp.mtu import PathMtu
+from rudp_smtp.wire.frames import Frame, PaddingFrame, PathChallengeFrame, PathResponseFrame, PingFrame
+from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
+
+VALIDATION_TIMEOUTS = 3  # section 8.2.4: probe time-outs, of this path or of one nothing is known of
+PATH_DATAGRAM_SIZE_MIN = 32  # octets: header, a frame of nine, PING and the check
+RESPONSES_KEPT = 4  # challenges to be answered: who sends more at a time has to repeat himself
+
+_PROBING = (PathChallengeFrame, PathResponseFrame, PaddingFrame)  # section 9.1; we have no NEW_CONNECTION_ID
+
+
+@dataclass(slots=True)
+class PathDatagram:
+    """Frames of their own for one address: `size` is what to pad to."""
+
+    target: Address
+    frames: list[Frame]
+    size: int
+
+
+@dataclass(slots=True)
+class Challenge:
+    """An address that is to prove itself, by deadline; repeated as a lost INITIAL packet would be (section 8.2.1)."""
+
+    target: Address
+    due: int  # when it is sent, the first time or again
+    interval: int
+    give_up_time: int
+    tokens: list[int] = field(default_factory=list)  # each repetition has its own
+    short_tokens: list[int] = field(default_factory=list)  # of these, sent in datagrams too small to prove the MTU
+
+
+class Paths:
+    """Owns the peer's address, the one to fall back to, challenges sent and responses owed."""
+
+    __slots__ = (
+        "_challenges",
+        "_draw_count",
+        "_draws",
+        "_fallback",
+        "_former",
+        "_fresh_estimates",
+        "_marking",
+        "_max_ack_delay",
+        "_mtu",
+        "_octets_left",
+        "_recovery",
+        "_responses",
+        "_stats",
+        "_vantage",
+        "arrival",
+        "deadline",
+        "is_due",
+        "is_restricted",
+        "remote",
+    )
+
+    def __init__(
+        self,
+        *,
+        remote: Address,
+        max_ack_delay: int,
+        fresh_estimates: Callable[[], PathEstimates],
+        recovery: Recovery,
+        mtu: PathMtu,
+        marking: Marking,
+        stats: TransportStats,
+        vantage: VantagePoint,
+        draws: DrawKey,
+    ) -> None:
+        self.remote = remote
+        self.arrival: tuple[Address, int] | None = (
+            None  # whence the packet in hand came and its size, if from elsewhere
+        )
+        self.is_restricted = False  # the address has not answered yet
+        self.is_due = False  # a datagram of ours waits
+        self.deadline: int | None = None
+        self._max_ack_delay = max_ack_delay
+        self._fresh_estimates = fresh_estimates
+        self._recovery = recovery
+        self._mtu = mtu
+        self._marking = marking
+        self._stats = stats
+        self._vantage = vantage
+        self._draws = draws
+        self._draw_count = 0
+        self._octets_left = 0  # that may go to an address that has not answered
+        self._fallback: Address | None = None  # the last address that was proven, while `remote` is not
+        self._former: PathEstimates | None = None  # what was known of the way there, if `remote` is another host
+        self._challenges: list[Challenge] = []  # at most one for `remote` and one for `_fallback`
+        self._responses: deque[tuple[int, Address, int]] = deque(maxlen=RESPONSES_KEPT)  # token, whither, size
+
+    # What arrives
+
+    def on_peer_moved(self, remote: Address, size: int, now: int) -> None:
+        """The newest packet, and no mere probe, came from another address (section 9.3)."""
+        if remote == self._fallback:
+            self._return(now)
+            return
+        former = self.remote
+        self._octets_left = AMPLIFICATION_FACTOR * size
+        self._challenges = []
+        if not self.is_restricted:
+            self._fallback, self._former = former, None
+        if not self._is_same_host(former, remote):
+            known = self._recovery.change_path(self._fresh_estimates())
+            if self._former is None:
+                self._former = known
+            self._mtu.restart(now)
+        self.remote = remote
+        self.is_restricted = True
+        self._stats.migrations += 1
+        self._marking.start(now)
+        self._challenge(remote, now)
+        # Section 9.3.3: if the peer still lives where it did, somebody else sent us its packet.
+        assert self._fallback is not None
+        self._challenge(self._fallback, now)
+        self._emit("migration_started", now)
+
+    def on_received(self, size: int) -> None:
+        """Only while restricted: what came from the address adds to what may go there."""
+        self._octets_left += AMPLIFICATION_FACTOR * size
+
+    def on_challenge(self, token: int) -> None:
+        """Section 8.2.2: answer on the path it came by, once."""
+        if self.arrival is None:
+            self._responses.append((token, self.remote, MIN_DATAGRAM_SIZE))
+        else:
+            remote, size = self.arrival
+            self._responses.append((token, remote, min(MIN_DATAGRAM_SIZE, AMPLIFICATION_FACTOR * size)))
+        self.is_due = True
+
+    def on_response(self, token: int, now: int) -> None:
+        """Section 8.2.3: by whatever way it came. What answers no challenge of ours is an answer that came late."""
+        for challenge in self._challenges:
+            if token not in challenge.tokens:
+                continue
+            self._challenges.remove(challenge)
+            if challenge.target == self.remote:
+                self.is_restricted = False
+                if token in challenge.short_tokens:
+                    self._challenge(self.remote, now)  # section 8.2.1: and does it take datagrams of the base size?
+                else:
+                    self._complete(now)
+            break
+        self._set_deadline()
+
+    # The clock
+
+    def on_timeout(self, now: int) -> None:
+        """Repeat challenges that are due; give up those that were not answered in time."""
+        for challenge in self._challenges[:]:
+            if now >= challenge.give_up_time:
+                self._challenges.remove(challenge)
+                if challenge.target == self.remote:
+                    self._emit("migration_abandoned", now)
+                    self._return(now)
+                    break
+            elif now >= challenge.due:
+                self.is_due = True
+        self._set_deadline()
+
+    # What leaves
+
+    @property
+    def allowance(self) -> int:
+        """Octets that may go to the address; only while restricted."""
+        return self._octets_left
+
+    def on_sent(self, target: Address, size: int) -> None:
+        """Only while restricted."""
+        if target == self.remote:
+            self._octets_left -= size
+
+    def take(self, now: int) -> PathDatagram | None:
+        """The next datagram of this connection's paths, if one is due."""
+        while self._responses:
+            token, target, size = self._responses.popleft()
+            frames: list[Frame] = [PathResponseFrame(token)]
+            if target == self.remote:
+                size = self._affordable(size)
+                frames.append(PingFrame())  # section 9.3.3: no mere probe, so it brings us back if we were led astray
+            if size >= PATH_DATAGRAM_SIZE_MIN:
+                return PathDatagram(target, frames, size)
+        for challenge in self._challenges:
+            if challenge.due <= now:
+                challenge.due = now + challenge.interval
+                challenge.interval *= 2
+                size = self._affordable(MIN_DATAGRAM_SIZE) if challenge.target == self.remote else MIN_DATAGRAM_SIZE
+                if size >= PATH_DATAGRAM_SIZE_MIN:
+                    return self._take_challenge(challenge, size)
+        self.is_due = False
+        self._set_deadline()
+        return None
+
+    def _take_challenge(self, challenge: Challenge, size: int) -> PathDatagram:
+        token = self._draws.draw(self._draw_count)
+        self._draw_count += 1
+        challenge.tokens.append(token)
+        if size < MIN_DATAGRAM_SIZE:
+            challenge.short_tokens.append(token)
+        return PathDatagram(challenge.target, [PathChallengeFrame(token)], size)
+
+    def _affordable(self, size: int) -> int:
+        return min(size, self._octets_left) if self.is_restricted else size
+
+    # Steps
+
+    def _challenge(self, target: Address, now: int) -> None:
+        timeout = self._recovery.rtt.probe_timeout(self._max_ack_delay)
+        unknown = self._fresh_estimates().rtt.probe_timeout(self._max_ack_delay)
+        give_up_time = now + VALIDATION_TIMEOUTS * max(timeout, unknown)
+        self._challenges.append(Challenge(target, now, timeout, give_up_time))
+        self.is_due = True
+        self._set_deadline()
+
+    def _complete(self, now: int) -> None:
+        self._fallback = self._former = None
+        self._emit("migration_complete", now)
+
+    def _return(self, now: int) -> None:
+        """Back to the last address that was proven; nothing has to be proven again (section 9.3)."""
+        assert self._fallback is not None
+        self.remote = self._fallback
+        self.is_restricted = False
+        self._challenges = []
+        if self._former is not None:
+            self._recovery.change_path(self._former)
+            self._mtu.restart(now)
+        self._fallback = self._former = None
+        self._marking.start(now)
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        times = [min(challenge.due, challenge.give_up_time) for challenge in self._challenges]
+        self.deadline = min(times, default=None)
+
+    @staticmethod
+    def _is_same_host(one: Address, other: Address) -> bool:
+        """Section 9.4: a NAT that gave out another port has not moved the path."""
+        return isinstance(one, tuple) and isinstance(other, tuple) and one[:1] == other[:1]
+
+    def _emit(self, state: str, now: int) -> None:
+        vantage = self._vantage
+        if vantage.sink is not None:
+            vantage.sink.emit(MigrationStateUpdated(now, vantage.host, vantage.connection, state))
+
+
+def is_probing(frames: list[Frame]) -> bool:
+    """Whether a packet only asks whether a path works, and moves nobody (section 9.1)."""
+    return all(isinstance(frame, _PROBING) for frame in frames)

@@ -5,7 +5,7 @@ run is the same everywhere. Timers are re-armed lazily: a node or link has at mo
 deadline that moved later leaves it where it is, and an entry that comes too early is put back at the real deadline.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Literal
@@ -63,15 +63,16 @@ class _Route:
 class _Host(_Slot):
     """A node and the links that lead away from it; the node's network, as the pump sees it."""
 
-    __slots__ = ("address", "is_done", "node", "routes", "simulator", "timed_out_at", "timeouts")
+    __slots__ = ("address", "is_awaited", "is_done", "node", "routes", "simulator", "timed_out_at", "timeouts")
 
-    def __init__(self, address: Address, node: Node, simulator: "Simulator") -> None:
+    def __init__(self, address: Address, node: Node, simulator: "Simulator", *, is_awaited: bool) -> None:
         super().__init__()
         self.address = address
         self.node = node
         self.simulator = simulator
         self.routes: dict[Address, _Route] = {}
-        self.is_done = node.done
+        self.is_awaited = is_awaited  # the run goes on until it is done
+        self.is_done = node.done or not is_awaited
         self.timed_out_at = -1
         self.timeouts = 0  # in a row at `timed_out_at`
 
@@ -87,12 +88,23 @@ class _Host(_Slot):
 class Simulator:
     """Owns the clock and the heap. Run once."""
 
-    def __init__(self, nodes: Mapping[Address, Node], links: Mapping[tuple[Address, Address], Link]) -> None:
-        """`links` maps (from, to) to the direction between those two nodes; pairs that share a path share its links."""
+    def __init__(
+        self,
+        nodes: Mapping[Address, Node],
+        links: Mapping[tuple[Address, Address], Link],
+        *,
+        background: Collection[Address] = (),
+    ) -> None:
+        """`links` maps (from, to) to the direction between those two nodes; pairs that share a path share its links.
+
+        The nodes in the `background` take part like all others, but the run does not wait for them.
+        """
         self._heap: list[tuple[int, int, _Slot]] = []
         self._entries = 0
         self._packets = 0
-        self._hosts = hosts = {address: _Host(address, node, self) for address, node in nodes.items()}
+        self._hosts = hosts = {
+            address: _Host(address, node, self, is_awaited=address not in background) for address, node in nodes.items()
+        }
         wires = {link: _Wire(link) for link in links.values()}
         self._links = list(wires)
         for (source, target), link in links.items():
@@ -102,7 +114,7 @@ class Simulator:
         self._unfinished = sum(not host.is_done for host in hosts.values())
 
     def run(self, until: int, events: int) -> SimulationResult:
-        """Go on until every node is done, nothing is left to happen, time is past `until`, or `events` are spent."""
+        """Go on until all awaited nodes are done, nothing is left to happen, `until` is past, or `events` are spent."""
         for host in self._hosts.values():
             self._arm(host, host.node.next_timeout(), 0)
         heap = self._heap
@@ -185,10 +197,11 @@ class Simulator:
 
     def _settle(self, host: _Host, deadline: int | None, now: int) -> None:
         """After an input: note whether the node is done, and arm its timer."""
-        is_done = host.node.done
-        if is_done != host.is_done:
-            host.is_done = is_done
-            self._unfinished += -1 if is_done else 1
+        if host.is_awaited:
+            is_done = host.node.done
+            if is_done != host.is_done:
+                host.is_done = is_done
+                self._unfinished += -1 if is_done else 1
         self._arm(host, deadline, now)
 
     def _arm(self, slot: _Slot, deadline: int | None, now: int) -> None:

@@ -1,17 +1,25 @@
-"""Run -> nodes, links, driver: the one place where layers are put together."""
+"""Run -> nodes, links, driver: the one place where layers are put together.
 
-from dataclasses import dataclass
+A rival's hosts are called "rival-client" and "rival-server", or "rival-0-client" and so on where there are several;
+whatever host a datagram comes from, it is the last word of the name that tells its direction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import Simulator
 from rudp_smtp.experiment.plan import Run
+from rudp_smtp.experiment.scenario import Rival
 from rudp_smtp.link.link import Link, LinkStats
+from rudp_smtp.registry import Spec
 from rudp_smtp.trace import Sink
-from rudp_smtp.transport import TRANSPORTS
-from rudp_smtp.workload import WORKLOADS, WorkloadReport
+from rudp_smtp.transport import TRANSPORTS, Address
+from rudp_smtp.workload import SERVER, WORKLOADS, WorkloadReport
 
-CLIENT, SERVER = "client", "server"  # host names: addresses in simulation, and what facts call them
+CLIENT = "client"  # host names: addresses in simulation, and what facts call them
 
 
 @dataclass(slots=True)
@@ -35,36 +43,64 @@ class RunFacts:
     report: WorkloadReport
     forward: LinkFacts
     reverse: LinkFacts
+    rivals: Sequence[WorkloadReport] = field(default=())
+
+
+class _Pair:
+    """Two hosts, what they do, and what they are called; all they draw is keyed by their names."""
+
+    def __init__(
+        self, transport: Spec, workload: Spec, draws: DrawKey, sink: Sink | None, *, prefix: str = "", start: int = 0
+    ) -> None:
+        plugin = TRANSPORTS.build(transport)
+        self.client, self.server = prefix + CLIENT, prefix + SERVER
+        client, server = (
+            plugin.endpoint(host=host, accepts=host == self.server, draws=draws.derive("transport", host), sink=sink)
+            for host in (self.client, self.server)
+        )
+        own = draws.derive("workload", prefix) if prefix else draws.derive("workload")
+        self._workload = WORKLOADS.build(workload)
+        self.stage = self._workload.stage(client, server, own, self.server, start)
+
+    def report(self) -> WorkloadReport:
+        return self._workload.report(self.stage)
 
 
 def execute(run: Run, sink: Sink | None = None) -> RunFacts:
     """Simulate one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught."""
     configuration = run.configuration
     draws = DrawKey(run.seed)
-    transport = TRANSPORTS.build(configuration.transport)
-    workload = WORKLOADS.build(configuration.workload)
-    client, server = (
-        transport.endpoint(host=host, accepts=host == SERVER, draws=draws.derive("transport", host), sink=sink)
-        for host in (CLIENT, SERVER)
-    )
-    stage = workload.stage(client, server, draws.derive("workload"))
+    pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
+    if configuration.rival is not None:
+        pairs += _rivals(configuration.rival, draws, sink)
     forward = Link(configuration.forward, name="forward", draws=draws.derive("link"), sink=sink)
     reverse = Link(configuration.reverse, name="reverse", draws=draws.derive("link"), sink=sink)
-    simulator = Simulator(
-        {CLIENT: stage.client, SERVER: stage.server},
-        {(CLIENT, SERVER): forward, (SERVER, CLIENT): reverse},
-    )
+    nodes: dict[Address, Node] = {}
+    links: dict[tuple[Address, Address], Link] = {}
+    for pair in pairs:
+        nodes |= {pair.client: pair.stage.client, pair.server: pair.stage.server}
+        links |= {(pair.client, pair.server): forward, (pair.server, pair.client): reverse}
+    simulator = Simulator(nodes, links, background=[host for host in nodes if host not in (CLIENT, SERVER)])
     result = simulator.run(configuration.limits.time, configuration.limits.events)
+    report, *rivals = (pair.report() for pair in pairs)
     return RunFacts(
         run=run,
         stop=result.stop,
         end=result.now,
         events=result.events,
         packets=result.packets,
-        report=workload.report(stage),
+        report=report,
         forward=_link_facts(forward),
         reverse=_link_facts(reverse),
+        rivals=rivals,
     )
+
+
+def _rivals(rival: Rival, draws: DrawKey, sink: Sink | None) -> list[_Pair]:
+    prefixes = ["rival-"] if rival.count == 1 else [f"rival-{number}-" for number in range(rival.count)]
+    return [
+        _Pair(rival.transport, rival.workload, draws, sink, prefix=prefix, start=rival.start) for prefix in prefixes
+    ]
 
 
 def _link_facts(link: Link) -> LinkFacts:

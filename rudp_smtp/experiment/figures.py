@@ -29,6 +29,7 @@ GREY, SHADE = "#666666", "#fff3c9"
 
 SINGLE_RUNS_POINTS_MAX = 20_000  # above, single runs are not drawn: they would be a grey area of many megabytes
 LATE = 20  # times the median
+_FATAL = ("lost", "queue_full", "too_big")  # the fates of a packet that did not come through
 PACKETS_MAX = 2_000  # of a longer transfer its beginning is drawn
 DETAIL_PACKETS = 70
 
@@ -338,15 +339,14 @@ def _draw_packets(axes: Axes, packets: Sequence[_Sent], acked: Sequence[_Acked],
 
 def _read_transfer(rows: Sequence[Row]) -> _Transfer:
     transfer = _busiest(rows)
-    link = {"client": "forward", "server": "reverse"}.get(transfer.host, "")
-    lost_places = {int(row["index"]) for row in rows if row["link"] == link and row["fate"] in ("lost", "queue_full")}
-    place = -1  # of the packet among all that the host sent, which is its index on the link
+    side = _side(transfer.host)
+    link = {"client": "forward", "server": "reverse"}.get(side, "")
+    lost_places = {int(row["index"]) for row in rows if row["link"] == link and row["fate"] in _FATAL}
+    place = -1  # of the packet among all that the hosts on its side sent, which is its index on the link
     acked = RangeSet()
     for row in rows:
-        if row["host"] != transfer.host:
-            continue
-        place += row["event"] == "packet_sent"
-        if row["connection"] != transfer.connection:
+        place += row["event"] == "packet_sent" and _side(row["host"]) == side
+        if row["host"] != transfer.host or row["connection"] != transfer.connection:
             continue
         if row["event"] == "packet_sent":
             ranges = [(start, stop) for stream, start, stop in _ranges(row) if stream == transfer.stream]
@@ -361,6 +361,11 @@ def _read_transfer(rows: Sequence[Row]) -> _Transfer:
             middle = transfer.packets[row["packet_number"]].middle()
             transfer.acknowledged.append(_Acked(float(row["time_ms"]), middle, without_gap))
     return transfer
+
+
+def _side(host: str) -> str:
+    """Which end of the path a host is at: "rival-client" is at the client's."""
+    return host.rpartition("-")[2]
 
 
 def _busiest(rows: Iterable[Row]) -> _Transfer:

@@ -20,7 +20,10 @@ MAX_CELLS = 10_000
 MAX_PROBLEMS = 50  # a grid that is wrong in this many ways need not be walked to its end
 
 # Keys that name a file or a folder, relative to the scenario's own folder, and who will read it.
-_PATH_KEYS: dict[tuple[str, ...], Callable[[str], object]] = {("workload", "corpus"): load_corpus}
+_PATH_KEYS: dict[tuple[str, ...], Callable[[str], object]] = {
+    ("workload", "corpus"): load_corpus,
+    ("rival", "workload", "corpus"): load_corpus,
+}
 _SELECTORS = ("model", "name", "discipline")
 
 

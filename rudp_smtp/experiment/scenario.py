@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import yaml
 from yaml.composer import ComposerError
@@ -20,10 +20,13 @@ from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.document import KeyPath, Place, Problems, Tree, concrete, dotted, expand_both, steps
 from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.registry import Spec
+from rudp_smtp.transport import TRANSPORTS
 from rudp_smtp.units import SECOND, Duration
+from rudp_smtp.workload import WORKLOADS
 
 MAX_FILE_BYTES = 1_000_000
 MAX_RUNS = 1_000_000  # a plan is a list in memory
+MAX_RIVALS = 1_000
 
 _NULL = ("", "null", "Null", "NULL", "~")
 _BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -45,6 +48,23 @@ class Limits:
             raise ConfigError(f"{self.events} events move nothing; expected at least 1", key="events")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """`count` more pairs of hosts that share the run's two links from `start` on, each pair doing all of `workload`.
+
+    The run neither waits for them nor counts them as its own: they are what it has to get on with.
+    """
+
+    transport: Annotated[Spec, TRANSPORTS]
+    workload: Annotated[Spec, WORKLOADS]
+    start: Duration = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= MAX_RIVALS:
+            raise ConfigError(f"{self.count} rivals; expected at least 1 and at most {MAX_RIVALS}", key="count")
+
+
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """What one cell of the grid runs, in inside units: all that `build` needs but the seed."""
@@ -54,6 +74,7 @@ class Configuration:
     transport: Spec
     workload: Spec
     limits: Limits
+    rival: Rival | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +83,7 @@ class Cell:
 
     parameters: tuple[tuple[str, str], ...]
     configuration: Configuration
-    document: str  # canonical JSON of network, transport, workload and limits: everything explicit, units printed
+    document: str  # canonical JSON of what is run, from network to limits: everything explicit, units printed
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.document import KeyPath, Problems, Tree, steps, unknown_key
 from rudp_smtp.experiment.executor import read_executor
-from rudp_smtp.experiment.scenario import Configuration, Limits
+from rudp_smtp.experiment.scenario import Configuration, Limits, Rival
 from rudp_smtp.link.config import LinkConfig, RateConfig
 from rudp_smtp.registry import Registry, Spec, describe_value, nearest, tell
 from rudp_smtp.transport import TRANSPORTS
@@ -88,6 +88,7 @@ class Body:
     transport: Annotated[Spec, TRANSPORTS]
     workload: Annotated[Spec, WORKLOADS]
     limits: Limits = field(default_factory=Limits)
+    rival: Rival | None = None
 
 
 HEADER_KEYS = tuple(item.name for item in fields(Header))
@@ -124,9 +125,14 @@ def read_configuration(tree: Tree, problems: Problems) -> tuple[Configuration, d
         return None
     network = body.network
     document = describe(body)
+    if body.rival is None:
+        del document["rival"]  # a run without one keeps its key
     for link in ("forward", "reverse"):
         _sink_where(document, link)
-    return Configuration(network.forward, network.reverse, body.transport, body.workload, body.limits), document
+    configuration = Configuration(
+        network.forward, network.reverse, body.transport, body.workload, body.limits, body.rival
+    )
+    return configuration, document
 
 
 def describe(value: object) -> dict[str, object]:

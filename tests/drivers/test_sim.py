@@ -240,3 +240,18 @@ def test_the_same_seed_gives_the_same_transcript(seed: int, p: str, jitter: int)
 
 def test_another_seed_gives_another_transcript() -> None:
     assert lossy_dialogue(1, "40%", MILLISECOND) != lossy_dialogue(2, "40%", MILLISECOND)
+
+
+def test_nobody_waits_for_what_is_in_the_background() -> None:
+    shared = link(TEN_MS, "forward"), link(TEN_MS, "reverse")
+    client, endless = Caller(calls=2, patience=SECOND), Caller(calls=1_000, patience=SECOND, remote="other-server")
+    nodes: dict[Address, Node] = {"client": client, "server": Echo(), "other": endless, "other-server": Echo()}
+    links: dict[tuple[Address, Address], Link] = {
+        ("client", "server"): shared[0],
+        ("server", "client"): shared[1],
+        ("other", "other-server"): shared[0],
+        ("other-server", "other"): shared[1],
+    }
+    result = Simulator(nodes, links, background=("other", "other-server")).run(10 * SECOND, BUDGET)
+    assert (result.stop, result.now) == ("done", 40 * MILLISECOND)
+    assert len(endless.transcript) > 1

@@ -14,7 +14,7 @@ from rudp_smtp.registry import Spec
 from rudp_smtp.trace import LinkFate, PacketAcked, PacketSent, Sink
 from rudp_smtp.transport import TransportStats
 from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, SECOND
-from rudp_smtp.workload import Delivery, WorkloadReport
+from rudp_smtp.workload import Delivery, FlowReport, Progress, WorkloadReport
 
 MESSAGES = 5
 
@@ -80,9 +80,19 @@ def facts(run: Run) -> RunFacts:
         client=TransportStats(packets_sent=100, bytes_sent=100_000, stream_bytes_sent=82_000),
         server=TransportStats(packets_sent=50, bytes_sent=2_500, stream_bytes_sent=800),
         finished_at=400 * MILLISECOND + draws.below(99, 1000),
+        flows=[flow("transfer-0", 3_000), flow("transfer-1", 1_000)],
     )
+    rival = WorkloadReport([], TransportStats(), TransportStats(), flows=[flow("transfer-0", 4_000)])
     links = [LinkFacts(Fraction(1, 10), 100, _link_stats(draws.below(100 + k, 20))) for k in range(2)]
-    return RunFacts(run, "done", 450 * MILLISECOND, 1_000, 150, report, links[0], links[1])
+    return RunFacts(run, "done", 450 * MILLISECOND, 1_000, 150, report, links[0], links[1], [rival])
+
+
+def flow(name: str, octets: int, start: int = 0, end: int | None = 400 * MILLISECOND) -> FlowReport:
+    """One that gets this many octets each 10 ms until it ends, or until a second is over."""
+    progress = Progress()
+    for step, now in enumerate(range(start, SECOND if end is None else end + 1, 10 * MILLISECOND)):
+        progress.add(step * octets, now)
+    return FlowReport(name, start, end, progress)
 
 
 def _link_stats(lost: int) -> LinkStats:
@@ -90,13 +100,17 @@ def _link_stats(lost: int) -> LinkStats:
         packets_entered=100,
         octets_entered=100_000,
         packets_lost=lost,
+        queue_time=(100 - lost) * MILLISECOND,
+        queue_time_max=3 * MILLISECOND,
         packets_serialised=100 - lost,
         octets_serialised=90_000,
         serialisation_time=36 * MILLISECOND,
+        serialised_last=400 * MILLISECOND,
         packets_delayed=100 - lost,
         delay_time=(100 - lost) * 20 * MILLISECOND,
         packets_delivered=100 - lost,
         octets_delivered=90_000,
+        entered_first=0,
     )
 
 

@@ -8,8 +8,12 @@ from importlib import import_module
 import pytest
 
 from rudp_smtp.errors import ConfigError
+from rudp_smtp.experiment.build import RunFacts
 from rudp_smtp.experiment.metrics import METRICS, UNITS
 from rudp_smtp.experiment.records import Record, columns, record
+from rudp_smtp.transport import TransportStats
+from rudp_smtp.units import MILLISECOND, SECOND
+from rudp_smtp.workload import FlowReport, Progress
 from tests.experiment import invented
 
 RUN = invented.runs()[0]
@@ -102,3 +106,66 @@ def test_goodput_counts_intact_octets_over_the_work_and_over_the_run_where_it_ne
     facts.report.finished_at = None
     assert METRICS.load("goodput_bps")(facts) == 5 * 16_384 * 8 * 10 // 8
     assert METRICS.load("completion_ms")(facts) is None
+
+
+# Flows side by side
+
+
+def metric(name: str, facts: RunFacts) -> float | None:
+    return METRICS.load(name)(facts)
+
+
+def test_fairness_is_jain_s_index_over_the_run_s_flows_and_its_rivals() -> None:
+    facts = invented.facts(RUN)  # flows of 3, 1 and, of a rival, 4
+    assert metric("fairness_ratio", facts) == pytest.approx((3 + 1 + 4) ** 2 / (3 * (9 + 1 + 16)), abs=1e-6)
+    assert metric("own_share_ratio", facts) == 0.5
+    assert metric("rival_goodput_bps", facts) == 4_000 * 8 * 100
+
+
+def test_one_flow_alone_is_neither_fair_nor_unfair_and_has_no_share() -> None:
+    facts = replace(invented.facts(RUN), rivals=())
+    assert metric("fairness_ratio", facts) == 0.8
+    assert metric("own_share_ratio", facts) is None
+    assert metric("rival_goodput_bps", facts) is None
+    facts.report.flows.pop()
+    assert metric("fairness_ratio", facts) is None
+
+
+def test_flows_are_compared_only_while_all_of_them_are_running() -> None:
+    facts = invented.facts(RUN)
+    late, short = invented.flow("late", 3_000, 200 * MILLISECOND, None), invented.flow("short", 3_000)
+    facts = replace(facts, end=SECOND, rivals=())
+    facts.report.flows = [late, short]
+    assert metric("fairness_ratio", facts) == 1.0
+    facts.report.flows = [invented.flow("one", 1_000, 0, 100 * MILLISECOND), late]
+    assert metric("fairness_ratio", facts) is None
+    facts.report.flows = [FlowReport("never", None, None, Progress()), short]
+    assert metric("fairness_ratio", facts) is None
+
+
+def test_a_flow_that_broke_off_got_nothing_from_then_on() -> None:
+    facts = replace(invented.facts(RUN), end=800 * MILLISECOND, rivals=())
+    broken = invented.flow("broken", 1_000)
+    broken.ended_at = None
+    facts.report.flows = [broken, invented.flow("whole", 1_000, 0, 800 * MILLISECOND)]
+    got = {"broken": 20, "whole": 60}  # steps from 200 ms, after the warm-up
+    expected = sum(got.values()) ** 2 / (2 * sum(steps**2 for steps in got.values()))
+    assert metric("fairness_ratio", facts) == pytest.approx(expected, abs=1e-6)
+
+
+def test_excess_is_what_was_sent_beyond_what_the_losses_take() -> None:
+    facts = invented.facts(RUN)
+    facts.report.server = TransportStats()
+    facts.report.client = TransportStats(stream_bytes_sent=900, stream_bytes_retransmitted=100)
+    link = facts.forward.stats
+    link.octets_entered, link.octets_lost, link.octets_queue_dropped, link.octets_too_big = 10_000, 500, 300, 200
+    assert metric("excess_wire_ratio", facts) == 0.0
+    link.octets_lost = 0
+    assert metric("excess_wire_ratio", facts) == pytest.approx(0.05 / 0.9, abs=1e-6)
+
+
+def test_the_forward_queue_and_link_are_measured() -> None:
+    facts = invented.facts(RUN)
+    assert metric("queue_delay_mean_ms", facts) == 1.0
+    assert metric("queue_delay_max_ms", facts) == 3.0
+    assert metric("link_utilisation_ratio", facts) == 0.09

@@ -12,6 +12,7 @@ HELLO: Final = 0x06  # frame type
 
 MIN_DATAGRAM_SIZE = 1200  # s14, s18.2: every path carries this; a first flight is padded to it
 MAX_PARAMETERS = 64
+_MIN_ACK_DELAY: Final = 0xFF04_DE1B  # draft-ietf-quic-ack-frequency section 10.1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class HelloFrame:
     initial_max_stream_data: int = 0
     initial_max_streams: int = 0
     max_ack_delay: int = 25 * MILLISECOND
+    min_ack_delay: int | None = None  # draft-ietf-quic-ack-frequency section 3; None: ACK_FREQUENCY means nothing to us
     is_early_data_taken: bool = False  # the server's: what rode in the client's first flight need not be said again
 
     def encode(self) -> bytes:
@@ -41,6 +43,8 @@ class HelloFrame:
         ]
         if self.is_early_data_taken:
             parameters.append((0x5201, 1))  # an ID of ours: in QUIC it is TLS that says so (RFC 9001 s4.6.2)
+        if self.min_ack_delay is not None:
+            parameters.append((_MIN_ACK_DELAY, self.min_ack_delay // MICROSECOND))
         pieces = []
         for parameter, value in parameters:
             octets = encode_varint(value)
@@ -63,6 +67,8 @@ class HelloFrame:
             if len(seen) > MAX_PARAMETERS:
                 raise _bad_parameter(parameter, f"more than {MAX_PARAMETERS} parameters")
             hello._set(parameter, octets)
+        if hello.min_ack_delay is not None and hello.min_ack_delay > hello.max_ack_delay:
+            raise _bad_parameter(_MIN_ACK_DELAY, "above max_ack_delay")
         return hello, end
 
     def _set(self, parameter: int, octets: bytes) -> None:
@@ -79,6 +85,8 @@ class HelloFrame:
                 self.initial_max_streams = _parameter_value(parameter, octets, 0, MAX_STREAM_COUNT)
             case 0x0B:  # s18.2: 2**14 ms or more is invalid
                 self.max_ack_delay = _parameter_value(parameter, octets, 0, (1 << 14) * 1000 - 1) * MICROSECOND
+            case 0xFF04_DE1B:
+                self.min_ack_delay = _parameter_value(parameter, octets, 0, (1 << 24) - 1) * MICROSECOND
             case 0x5201:
                 self.is_early_data_taken = _parameter_value(parameter, octets, 1, 1) == 1
             case _:

@@ -11,10 +11,12 @@ from rudp_smtp.wire.fields import MAX_STREAM_COUNT, MAX_STREAM_ID
 from rudp_smtp.wire.frames import (
     MAX_REASON_SIZE,
     AckFrame,
+    AckFrequencyFrame,
     ConnectionCloseFrame,
     DataBlockedFrame,
     Frame,
     HelloFrame,
+    ImmediateAckFrame,
     MaxDataFrame,
     MaxStreamDataFrame,
     MaxStreamsFrame,
@@ -61,8 +63,9 @@ hello_frames = st.builds(
     initial_max_stream_data=varints,
     initial_max_streams=up_to(MAX_STREAM_COUNT),
     max_ack_delay=st.integers(0, (1 << 14) * 1000 - 1).map(lambda us: us * MICROSECOND),
+    min_ack_delay=st.none() | up_to(1000).map(lambda us: us * MICROSECOND),
     is_early_data_taken=st.booleans(),
-)
+).filter(lambda hello: hello.min_ack_delay is None or hello.min_ack_delay <= hello.max_ack_delay)
 frames: st.SearchStrategy[Frame] = st.one_of(
     stream_frames,
     ack_frames,
@@ -78,6 +81,8 @@ frames: st.SearchStrategy[Frame] = st.one_of(
     st.builds(DataBlockedFrame, varints),
     st.builds(StreamDataBlockedFrame, stream_ids, varints),
     st.builds(StreamsBlockedFrame, up_to(MAX_STREAM_COUNT)),
+    st.builds(AckFrequencyFrame, varints, varints, varints.map(lambda us: us * MICROSECOND), varints),
+    st.builds(ImmediateAckFrame),
     st.builds(ConnectionCloseFrame, varints, reasons, st.booleans()),
 )
 

@@ -8,10 +8,12 @@ from rudp_smtp.errors import ErrorCode, PacketDecodeError
 from rudp_smtp.units import MICROSECOND, MILLISECOND, SECOND
 from rudp_smtp.wire.frames import (
     AckFrame,
+    AckFrequencyFrame,
     ConnectionCloseFrame,
     DataBlockedFrame,
     Frame,
     HelloFrame,
+    ImmediateAckFrame,
     MaxDataFrame,
     MaxStreamDataFrame,
     MaxStreamsFrame,
@@ -88,6 +90,8 @@ GOLDEN_ONE_RTT: list[tuple[Frame, str, str]] = [
     (DataBlockedFrame(63), "14 3f", "fd50c9e1"),
     (StreamDataBlockedFrame(4, 64), "15 04 4040", "f2233497"),
     (StreamsBlockedFrame(100), "16 4064", "e40e79bc"),
+    (ImmediateAckFrame(), "1f", "aa88328b"),
+    (AckFrequencyFrame(1, 7, 10 * MILLISECOND, 3), "2f 01 07 6710 03", "db66d005"),
     (ConnectionCloseFrame(0, "done", is_application=True), "1d 00 04 646f6e65", "b1206062"),
 ]
 

@@ -7,7 +7,7 @@ connection is never larger than what it answers.
 from dataclasses import dataclass
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.transport.rudp.config import TransportConfig
+from rudp_smtp.transport.rudp.config import MIN_ACK_DELAY, TransportConfig
 from rudp_smtp.transport.rudp.resumption import StrikeRegister
 from rudp_smtp.transport.rudp.tokens import FirstFlight, TokenKind, TokenMint, kind_of
 from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE, HelloFrame
@@ -112,6 +112,7 @@ def declaration(config: TransportConfig, is_early_data_taken: bool = False) -> H
         initial_max_stream_data=config.stream_window,
         initial_max_streams=config.max_streams,
         max_ack_delay=config.max_ack_delay,
+        min_ack_delay=min(MIN_ACK_DELAY, config.max_ack_delay) if config.ack_frequency else None,
         is_early_data_taken=is_early_data_taken,
     )
 

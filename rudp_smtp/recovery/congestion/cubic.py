@@ -1,5 +1,6 @@
 """CUBIC: the window follows a cubic of the time since the last loss, and never does worse than Reno (RFC 9438).
 
+The first slow start ends as HyStart++ has it (RFC 9406), before the queue overflows, and loses far less for it.
 Integer arithmetic throughout, so that a window is the same on every machine: bytes, nanoseconds, and remainders kept.
 """
 
@@ -14,10 +15,14 @@ from rudp_smtp.recovery.congestion import (
     initial_window,
     minimum_window,
 )
+from rudp_smtp.recovery.hystart import HyStart
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.units import SECOND
 
 BETA_NUMERATOR, BETA_DENOMINATOR = 7, 10  # beta_cubic, RFC 9438 section 4.6
+# RFC 9438 section 4.6 allows RFC 8511's answer to a mark: a queue that marks is kept short, so that seven tenths of the
+# window would leave it empty and the path idle, where a queue that overflowed was full.
+BETA_ECN_NUMERATOR, BETA_ECN_DENOMINATOR = 17, 20  # beta_ecn, RFC 8511 section 3
 C_NUMERATOR, C_DENOMINATOR = 2, 5  # C in segments per second cubed, RFC 9438 section 5.1
 ALPHA_NUMERATOR, ALPHA_DENOMINATOR = 9, 17  # 3 (1 - beta) / (1 + beta), RFC 9438 section 4.3
 CONVERGENCE_NUMERATOR, CONVERGENCE_DENOMINATOR = 17, 20  # (1 + beta) / 2, RFC 9438 section 4.7
@@ -36,11 +41,25 @@ def cube_root(value: int) -> int:
         root = step
 
 
+@dataclass(slots=True)
+class Reduction:
+    """What was so before a reduction, to go back to if it was for nothing (RFC 9438 section 4.9)."""
+
+    window: int
+    ssthresh: int | None
+    w_max: int
+    k: int
+    w_est: int
+    cwnd_prior: int
+    epoch_start: int | None
+
+
 @CONTROLLERS.register
 @dataclass(slots=True, kw_only=True)
 class Cubic(CongestionController):
     max_datagram_size: int
     fast_convergence: bool = True
+    hystart: bool = True  # RFC 9406
     _window: int = field(init=False)
     _ssthresh: int | None = field(default=None, init=False)
     _recovery_start_time: int = field(default=-1, init=False)
@@ -53,9 +72,12 @@ class Cubic(CongestionController):
     _w_est_remainder: int = field(default=0, init=False)
     _limited_since: int | None = field(default=None, init=False)
     _last_ack_time: int = field(default=0, init=False)
+    _hystart: HyStart | None = field(default=None, init=False)  # while slow start is the first
+    _before: Reduction | None = field(default=None, init=False)  # the last reduction
 
     def __post_init__(self) -> None:
         self._window = initial_window(self.max_datagram_size)
+        self._hystart = HyStart() if self.hystart else None
 
     @property
     def congestion_window(self) -> int:
@@ -85,7 +107,11 @@ class Cubic(CongestionController):
         if not acked_bytes:
             return
         ssthresh = self._ssthresh
-        if ssthresh is None or self._window < ssthresh:
+        if ssthresh is None and self._hystart is not None:
+            self._window += self._hystart.on_acked(acked_bytes, acked[-1].sent_time, now)
+            if self._hystart.is_done:
+                self._ssthresh = self._window
+        elif ssthresh is None or self._window < ssthresh:
             self._window += acked_bytes
         else:
             self._avoid_congestion(acked_bytes, now, flight.smoothed_rtt)
@@ -96,22 +122,44 @@ class Cubic(CongestionController):
         is_repeated = event.is_persistent and self._window == window_min
         if event.sent_time > self._recovery_start_time and not is_repeated:
             self._recovery_start_time = event.now
-            self._reduce(window_min)
+            self._reduce(window_min, event.is_ecn)
         if event.is_persistent:
             # Section 4.8: the next stage starts with K = 0 and with its own first window as W_max.
             self._window = window_min
             self._w_max = 0
             self._epoch_start = None
             self._recovery_start_time = -1  # RFC 9002 appendix B.8: what is acknowledged from now on counts
+            self._before = None
 
-    def _reduce(self, window_min: int) -> None:
+    def on_spurious_congestion_event(self, now: int) -> None:
+        before = self._before
+        if before is None:
+            return
+        self._before = None
+        self._window = max(self._window, before.window)
+        self._ssthresh = before.ssthresh
+        self._w_max = before.w_max
+        self._k = before.k
+        self._w_est = before.w_est
+        self._cwnd_prior = before.cwnd_prior
+        self._epoch_start = before.epoch_start
+        self._recovery_start_time = -1
+
+    def _reduce(self, window_min: int, is_ecn: bool) -> None:
         window = self._window
+        self._before = Reduction(
+            window, self._ssthresh, self._w_max, self._k, self._w_est, self._cwnd_prior, self._epoch_start
+        )
         if window < self._w_max and self.fast_convergence:  # section 4.7
             self._w_max = window * CONVERGENCE_NUMERATOR // CONVERGENCE_DENOMINATOR
         else:
             self._w_max = window
         self._cwnd_prior = window
-        self._window = max(window * BETA_NUMERATOR // BETA_DENOMINATOR, window_min)
+        if is_ecn:
+            reduced = window * BETA_ECN_NUMERATOR // BETA_ECN_DENOMINATOR
+        else:
+            reduced = window * BETA_NUMERATOR // BETA_DENOMINATOR
+        self._window = max(reduced, window_min)
         self._ssthresh = self._window
         self._epoch_start = None
 

@@ -1,4 +1,7 @@
-"""NewReno: one datagram more per round trip, half the window at a loss (RFC 9002 section 7, appendix B)."""
+"""NewReno: one datagram more per round trip, half the window at a loss (RFC 9002 section 7, appendix B).
+
+The yardstick for the others, so as the RFC has it: `hystart`, which RFC 9002 section 7.3.1 does not, is off by default.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +14,7 @@ from rudp_smtp.recovery.congestion import (
     initial_window,
     minimum_window,
 )
+from rudp_smtp.recovery.hystart import HyStart
 from rudp_smtp.recovery.sent import SentPacket
 
 LOSS_REDUCTION_NUMERATOR, LOSS_REDUCTION_DENOMINATOR = 1, 2  # kLossReductionFactor, RFC 9002 appendix B.1
@@ -20,13 +24,17 @@ LOSS_REDUCTION_NUMERATOR, LOSS_REDUCTION_DENOMINATOR = 1, 2  # kLossReductionFac
 @dataclass(slots=True, kw_only=True)
 class NewReno(CongestionController):
     max_datagram_size: int
+    hystart: bool = False  # RFC 9406
     _window: int = field(init=False)
     _ssthresh: int | None = field(default=None, init=False)
     _recovery_start_time: int = field(default=-1, init=False)
     _acked_bytes: int = field(default=0, init=False)  # towards the next datagram of growth
+    _hystart: HyStart | None = field(default=None, init=False)  # while slow start is the first
+    _before: tuple[int, int | None] | None = field(default=None, init=False)  # the last reduction: window, ssthresh
 
     def __post_init__(self) -> None:
         self._window = initial_window(self.max_datagram_size)
+        self._hystart = HyStart() if self.hystart else None
 
     @property
     def congestion_window(self) -> int:
@@ -38,6 +46,13 @@ class NewReno(CongestionController):
 
     def on_packets_acked(self, acked: Sequence[SentPacket], flight: Flight) -> None:
         if flight.is_app_limited:
+            return
+        if self._hystart is not None and self._ssthresh is None:
+            self._window += self._hystart.on_acked(
+                sum(packet.size for packet in acked), acked[-1].sent_time, flight.now
+            )
+            if self._hystart.is_done:
+                self._ssthresh = self._window
             return
         recovery_start_time = self._recovery_start_time
         for packet in acked:
@@ -58,6 +73,7 @@ class NewReno(CongestionController):
         is_repeated = event.is_persistent and self._window == window_min
         if event.sent_time > self._recovery_start_time and not is_repeated:
             self._recovery_start_time = event.now
+            self._before = (self._window, self._ssthresh)
             reduced = self._window * LOSS_REDUCTION_NUMERATOR // LOSS_REDUCTION_DENOMINATOR
             self._window = max(reduced, window_min)
             self._ssthresh = self._window
@@ -65,3 +81,12 @@ class NewReno(CongestionController):
         if event.is_persistent:
             self._window = window_min
             self._recovery_start_time = -1  # appendix B.8: what is acknowledged from now on counts
+            self._before = None
+
+    def on_spurious_congestion_event(self, now: int) -> None:
+        if self._before is None:
+            return
+        window, self._ssthresh = self._before
+        self._window = max(self._window, window)
+        self._recovery_start_time = -1
+        self._before = None

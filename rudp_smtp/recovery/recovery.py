@@ -340,7 +340,7 @@ class Recovery:
             ack_delay = self._max_ack_delay
         latest_rtt = now - packet.sent_time
         self.rtt.on_sample(latest_rtt, ack_delay)
-        self._timer.on_rtt_sample(latest_rtt, self.rtt.adjusted_rtt)
+        self._timer.on_rtt_sample(latest_rtt, ack_delay)
         if self._first_sample_time is None:
             self._first_sample_time = now
 
@@ -385,7 +385,7 @@ class Recovery:
 
     def _report_lost(self, lost: Sequence[SentPacket], is_persistent: bool, now: int) -> None:
         path_start = self._path_start
-        # RFC 9000 sections 14.4 and 9.4: neither a probe for a larger MTU nor what another path lost is congestion here.
+        # RFC 9000 sections 14.4 and 9.4: neither a probe for a larger MTU nor a loss on another path is congestion here.
         lost = [packet for packet in lost if not packet.is_path_probe and packet.packet_number >= path_start]
         if not lost:
             return

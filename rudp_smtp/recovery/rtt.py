@@ -8,12 +8,11 @@ GRANULARITY = MILLISECOND  # kGranularity, RFC 9002 section 6.1.2
 class RttEstimator:
     """Owns the path's round-trip estimates, in nanoseconds; the caller pairs packets with acknowledgements."""
 
-    __slots__ = ("adjusted_rtt", "has_sample", "latest_rtt", "min_rtt", "rttvar", "smoothed_rtt")
+    __slots__ = ("has_sample", "latest_rtt", "min_rtt", "rttvar", "smoothed_rtt")
 
     def __init__(self, initial_rtt: int) -> None:
         # RFC 9002 section 5.3: before the first sample, smoothed_rtt is kInitialRtt and rttvar half of it.
         self.latest_rtt = 0
-        self.adjusted_rtt = 0  # latest_rtt less the ACK delay
         self.min_rtt = 0
         self.smoothed_rtt = initial_rtt
         self.rttvar = initial_rtt // 2
@@ -25,7 +24,7 @@ class RttEstimator:
         self.latest_rtt = latest_rtt
         if not self.has_sample:
             self.has_sample = True
-            self.min_rtt = self.smoothed_rtt = self.adjusted_rtt = latest_rtt
+            self.min_rtt = self.smoothed_rtt = latest_rtt
             self.rttvar = latest_rtt // 2
             return
         # RFC 9002 section 5.2: min_rtt comes from raw samples, never from ones adjusted for the ACK delay.
@@ -34,7 +33,6 @@ class RttEstimator:
             self.min_rtt = min_rtt = latest_rtt
         # RFC 9002 section 5.3: never adjust below min_rtt, or a peer that overstates its delay shrinks our timer.
         adjusted_rtt = latest_rtt - ack_delay if latest_rtt >= min_rtt + ack_delay else latest_rtt
-        self.adjusted_rtt = adjusted_rtt
         # Appendix A.7's order, which is RFC 6298's: the variation is taken against the old smoothed_rtt.
         smoothed_rtt = self.smoothed_rtt
         self.rttvar = (3 * self.rttvar + abs(smoothed_rtt - adjusted_rtt)) // 4

@@ -7,7 +7,7 @@ from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.registry import Registry
 from rudp_smtp.units import SECOND
 
-MAXIMUM_PTO = 2 * SECOND  # ours: of what back-off makes of a shorter time-out
+MAXIMUM_PTO = SECOND  # ours: of what back-off makes of a shorter time-out; RFC 6298 section 2.4 never waits for less
 DOUBLINGS_MAX = 32  # beyond any maximum: keeps the shift short
 
 
@@ -19,8 +19,8 @@ class RtoEstimator(ABC):
     or only that a probe is due (RFC 9002 s6.2.4)."""
 
     @abstractmethod
-    def on_rtt_sample(self, sample: int) -> None:
-        """Take a round-trip time in nanoseconds, not adjusted for ACK delay; never one that is ambiguous (Karn)."""
+    def on_rtt_sample(self, sample: int, ack_delay: int) -> None:
+        """Take a round-trip time in nanoseconds and what of it the peer waited; never one that is ambiguous (Karn)."""
 
     @abstractmethod
     def timeout(self, rtt: RttEstimator, max_ack_delay: int, expirations: int) -> int:

@@ -29,7 +29,7 @@ class Fixed(RtoEstimator):
         if backoff < 1:
             raise ConfigError(f"{backoff} shortens the interval; expected 1 or more", key="backoff")
 
-    def on_rtt_sample(self, sample: int) -> None:
+    def on_rtt_sample(self, sample: int, ack_delay: int) -> None:
         pass
 
     def timeout(self, rtt: RttEstimator, max_ack_delay: int, expirations: int) -> int:

@@ -23,7 +23,7 @@ class Pto(RtoEstimator):
         if maximum < granularity:
             raise ConfigError("the maximum is below the granularity", key="maximum")
 
-    def on_rtt_sample(self, sample: int) -> None:
+    def on_rtt_sample(self, sample: int, ack_delay: int) -> None:
         pass
 
     def timeout(self, rtt: RttEstimator, max_ack_delay: int, expirations: int) -> int:

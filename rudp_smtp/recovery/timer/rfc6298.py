@@ -51,7 +51,7 @@ class Rfc6298(RtoEstimator):
         if initial < 1:
             raise ConfigError("a time-out is above 0", key="initial")
 
-    def on_rtt_sample(self, sample: int) -> None:
+    def on_rtt_sample(self, sample: int, ack_delay: int) -> None:
         if not self._has_sample:  # section 2.2
             self._has_sample = True
             self._srtt = sample

@@ -30,7 +30,7 @@ class RetransmissionTimer:
             return
         sample = now - sent_time
         self.rtt.on_sample(sample, 0)
-        self._estimator.on_rtt_sample(sample)
+        self._estimator.on_rtt_sample(sample, 0)
         self._expirations = 0
         self.timeout = self._estimator.timeout(self.rtt, 0, 0)
 

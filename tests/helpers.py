@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.trace import Sink
 from rudp_smtp.transport import (
@@ -43,6 +44,8 @@ class Direction:
         self.delay = delay
         self.rate = rate
         self.fates: dict[int, Fate] = {}
+        self.loses: Callable[[int, int, int], bool] = lambda index, size, ecn: False  # besides `fates`
+        self.remarks: dict[int, int] = {}  # ECN codepoint sent -> what it arrives as
         self.is_cut = False
         self.is_kept = True
         self.count = 0
@@ -61,9 +64,10 @@ class Direction:
     def corrupt(self, indexes: Iterable[int], bit: int = 200) -> None:
         self.fates |= dict.fromkeys(indexes, Fate(flipped_bit=bit))
 
-    def carry(self, data: bytes, now: int, is_lost: bool) -> list[tuple[int, bytes]]:
+    def carry(self, data: bytes, now: int, is_lost: bool, ecn: int = NOT_ECT) -> list[tuple[int, bytes]]:
         """When and as what a datagram arrives."""
-        fate = LOST if self.is_cut or is_lost else self.fates.get(self.count, Fate())
+        is_lost = is_lost or self.is_cut or self.loses(self.count, len(data), ecn)
+        fate = LOST if is_lost else self.fates.get(self.count, Fate())
         self.count += 1
         if self.is_kept:
             self.sent.append((now, data))
@@ -149,8 +153,10 @@ class Pair:
         bits = None if rate is None else parse_rate(rate)
         self.forward = Direction(parse_duration(delay), bits)
         self.reverse = Direction(parse_duration(delay), bits)
+        self.client_address: Address = "client"  # where it lives now, or its NAT says it does
+        self.astray: list[tuple[int, bytes, Address]] = []  # what the server sent to where the client is not
         self._drops_left = 0
-        self._flying: list[tuple[int, int, Side, bytes, Address]] = []
+        self._flying: list[tuple[int, int, Side, bytes, tuple[Address, int]]] = []
         self._flown = 0
 
     def connect(self) -> Transport:
@@ -224,8 +230,8 @@ class Pair:
     def _step(self) -> None:
         """Deliver what arrives now, then let the deadlines of now pass."""
         if self._flying and self._flying[0][0] <= self.now:
-            _, _, side, data, remote = heappop(self._flying)
-            side.endpoint.receive_datagram(data, remote, self.now)
+            _, _, side, data, (remote, ecn) = heappop(self._flying)
+            side.endpoint.receive_datagram(data, remote, self.now, ecn)
             self._drain(side)
             return
         for side in (self.client, self.server):
@@ -242,16 +248,21 @@ class Pair:
                 side.take(*told)
             is_busy = False
             while (outgoing := side.endpoint.next_datagram(self.now)) is not None:
-                self._send(side, outgoing[0])
+                self._send(side, *outgoing)
                 is_busy = True
 
-    def _send(self, side: Side, data: bytes) -> None:
+    def _send(self, side: Side, data: bytes, target: Address, ecn: int) -> None:
+        if side is self.server and target != self.client_address:
+            self.astray.append((self.now, data, target))
+            return
         is_lost = self._drops_left > 0
         self._drops_left -= is_lost
         way, receiver = (self.forward, self.server) if side is self.client else (self.reverse, self.client)
-        for time, octets in way.carry(data, self.now, is_lost):
+        source = self.client_address if side is self.client else side.name
+        for time, octets in way.carry(data, self.now, is_lost, ecn):
             self._flown += 1
-            heappush(self._flying, (time, self._flown, receiver, octets, side.name))
+            arrival = (source, way.remarks.get(ecn, ecn))
+            heappush(self._flying, (time, self._flown, receiver, octets, arrival))
 
 
 def make_pair(

@@ -47,6 +47,7 @@ class PathMtu:
         "_probe_size",
         "_raise_interval",
         "_recovery",
+        "_settled",
         "_stats",
         "_vantage",
         "is_active",
@@ -74,6 +75,7 @@ class PathMtu:
         self._losses = 0  # of probes of this size
         self._raise_interval = RAISE_INTERVAL_FIRST
         self._doubt = Doubt()
+        self._settled = 0  # what was sent before this number proves nothing of the size in force
 
     # Inputs
 
@@ -107,14 +109,15 @@ class PathMtu:
             if packet.packet_number == self._probe_number:
                 self._on_probe_acked(packet.size, now)
             if self._doubt.is_raised and self._doubt.is_settled_by(packet):
-                self._settle_doubt()
+                self._doubt = Doubt()
+                self.is_mixing = False
 
     def on_lost(self, lost: Sequence[SentPacket], now: int) -> None:
         """Only while active."""
         for packet in lost:
             if packet.packet_number == self._probe_number:
                 self._on_probe_lost(now)
-            elif not packet.is_path_probe and packet.size > self._base:
+            elif packet.packet_number >= self._settled and packet.size > self._base and not packet.is_path_probe:
                 self._doubt.on_lost(packet)
                 self.is_mixing = self._doubt.losses >= MIXING_LOSSES
         if self._doubt.evidence >= BLACK_HOLE_LOSSES:
@@ -168,6 +171,7 @@ class PathMtu:
     def _settle_doubt(self) -> None:
         self._doubt = Doubt()
         self.is_mixing = False
+        self._settled = self._recovery.sent.next_packet_number
 
     def _search(self, now: int) -> None:
         """Choose the next size to try, or rest until the next raise."""

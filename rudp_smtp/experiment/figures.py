@@ -7,10 +7,11 @@ in grey.
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 
 from matplotlib import rc_context, rcdefaults, rcParams
@@ -27,6 +28,8 @@ LINE_STYLES = ("-", "--", "-.", ":")
 BLUE, VERMILION, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
 GREY, SHADE = "#666666", "#fff3c9"
 
+LIGHT, DIVERGING = "YlGn", "PuOr"  # maps of colours: from little to much, and about a middle
+
 SINGLE_RUNS_POINTS_MAX = 20_000  # above, single runs are not drawn: they would be a grey area of many megabytes
 LATE = 20  # times the median
 _FATAL = ("lost", "queue_full", "too_big")  # the fates of a packet that did not come through
@@ -40,16 +43,16 @@ def draw_figures(folder: Path) -> list[Path]:
     """Draw every figure of a results folder, as SVG and PNG; their paths."""
     scenario = json.loads((folder / "manifest.json").read_bytes())["scenario"]
     varied = list(scenario["vary"])
-    with _style():
+    with style():
         figures = {
             "latency_ecdf": draw_latencies(_read(folder / "messages.csv"), varied, scenario["name"]),
             "time_sequence": draw_time_sequence(_read(folder / "trace.csv"), scenario["name"]),
         }
-        return [path for name, figure in figures.items() for path in _save(figure, folder / name)]
+        return [path for name, figure in figures.items() for path in save(figure, folder / name)]
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     """For print: few lines, nothing of the reader's own settings, and the same SVG every time."""
     with rc_context():
         rcdefaults()
@@ -81,7 +84,8 @@ def _read(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def _save(figure: Figure, path: Path) -> list[Path]:
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write it as SVG and PNG, the same bytes every time; `path` has no suffix."""
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # what it took to lay out once is not done again for each format
@@ -386,3 +390,39 @@ def _ranges(row: Row) -> list[tuple[int, int, int]]:
         start, _, stop = offsets.partition("-")
         ranges.append((int(stream), int(start), int(stop)))
     return ranges
+
+
+# Heat maps: a share for each pair of conditions.
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """One panel: `shares[row][column]` from 0 to 1, None where there is none."""
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    shares: Sequence[Sequence[float | None]]
+
+
+def draw_heat_maps(panels: Sequence[HeatMap], labels: tuple[str, str], head: tuple[str, str], colours: str) -> Figure:
+    """Panels side by side on one scale, every share written into its field; `labels` are of rows and columns."""
+    width = sum(1.3 + 0.85 * len(panel.columns) for panel in panels)
+    height = 1.9 + 0.42 * max(len(panel.rows) for panel in panels)
+    figure = Figure(figsize=(max(width, 5.0), height), layout="constrained")
+    for place, axes in enumerate(figure.subplots(1, len(panels), squeeze=False)[0]):
+        panel = panels[place]
+        shares = [[math.nan if share is None else share for share in row] for row in panel.shares]
+        axes.imshow(shares, cmap=colours, vmin=0, vmax=1, aspect="auto")
+        axes.grid(visible=False)
+        axes.set_xticks(range(len(panel.columns)), panel.columns)
+        axes.set_yticks(range(len(panel.rows)), panel.rows if place == 0 else [""] * len(panel.rows))
+        axes.set_title(panel.title, fontsize=9.5, fontweight="normal")
+        axes.set_xlabel(labels[1])
+        for row, column in product(range(len(panel.rows)), range(len(panel.columns))):
+            share = panel.shares[row][column]
+            colour = BLACK if share is None or 0.2 < share < 0.8 or colours == LIGHT else "white"
+            axes.text(column, row, "-" if share is None else f"{share:.0%}", ha="center", va="center", color=colour)
+    figure.axes[0].set_ylabel(labels[0])
+    figure.suptitle(f"{head[0]}\n{head[1]}", fontsize=10.5, x=0.01, ha="left")
+    return figure

@@ -1,0 +1,135 @@
+"""Who gets how much: two flows share a bottleneck, one of each controller of every pair, each also beside its like.
+
+    python experiments/fairness/tables.py [--replications N] [--duration TIME] [--output DIR]
+
+20 Mbit/s, RTT 40 ms, a drop-tail queue of 0.5, 1 and 2 times their product. The second flow starts 2 s after the first;
+a quarter of the time they share is left out as warm-up, the 60 s after it are measured. Prints Jain's index, what each
+of the two got, how long packets waited in the queue, and the share of them that found it full, as means over the
+replications (in red: an index below the target); draws the share of the row's controller. Finished runs are kept and
+not run again.
+"""
+
+import argparse
+import csv
+import sys
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean
+
+from rich.console import Console
+from rich.table import Table
+
+from rudp_smtp.experiment.__main__ import main as run_experiment
+from rudp_smtp.experiment.figures import DIVERGING, HeatMap, draw_heat_maps, save, style
+
+HERE = Path(__file__).parent
+QUEUE, OWN, RIVAL = "network.both.queue.limit", "transport.congestion", "rival.transport.congestion"
+BDP_BYTES = 100_000
+TARGET = 0.9  # TRANSPORT.md section 3: Jain's index beside its like and beside new_reno
+
+Rows = list[dict[str, str]]
+Cells = dict[tuple[str, str, str], dict[str, float]]  # (queue, own, rival) -> mean by column
+
+
+def run(options: argparse.Namespace) -> Rows:
+    """Run (or resume) the scenario; its runs.csv with the forward link's columns of links.csv."""
+    output = options.output / "fairness-pairs"
+    arguments = [str(HERE / "pairs.yaml"), "--output", str(output)]
+    if options.replications is not None:
+        arguments += ["--replications", str(options.replications)]
+    if options.duration is not None:
+        arguments += ["--set", f"workload.duration={options.duration}"]
+    status = run_experiment(arguments)
+    if status not in (0, 1):
+        sys.exit(status)
+    runs = read(output / "runs.csv")
+    forward = [row for row in read(output / "links.csv") if row["direction"] == "forward"]
+    return [link | row for row, link in zip(runs, forward, strict=True)]
+
+
+def read(path: Path) -> Rows:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def means(rows: Rows) -> Cells:
+    cells: dict[tuple[str, str, str], Rows] = defaultdict(list)
+    for row in rows:
+        cells[row[QUEUE], row[OWN], row[RIVAL]].append(row)
+    return {cell: mean(found) for cell, found in cells.items()}
+
+
+def mean(rows: Rows) -> dict[str, float]:
+    columns = ("fairness_ratio", "own_share_ratio", "rival_goodput_bps", "queue_delay_mean_ms", "queue_delay_max_ms")
+    values = {column: fmean(float(row[column]) for row in rows) for column in columns}
+    values["fairness_worst"] = min(float(row["fairness_ratio"]) for row in rows)
+    values["full_ratio"] = fmean(int(row["queue_dropped_count"]) / int(row["entered_count"]) for row in rows)
+    values["own_goodput_bps"] = fmean(own_goodput(row) for row in rows)
+    return values
+
+
+def own_goodput(row: dict[str, str]) -> float:
+    """Over the same time as the rival's; where that got nothing at all, over the whole run."""
+    share, rival = float(row["own_share_ratio"]), float(row["rival_goodput_bps"])
+    return rival * share / (1 - share) if share < 1 else float(row["goodput_bps"])
+
+
+def table(cells: Cells) -> Table:
+    shown = Table(title="Two flows on 20 Mbit/s, RTT 40 ms; means, 60 s after warm-up")
+    headings = ("queue, BDP", "first", "second", "Jain", "worst run", "first Mbit/s", "second Mbit/s")
+    for heading in (*headings, "wait ms", "longest ms", "queue full"):
+        shown.add_column(heading, justify="left" if heading in ("first", "second") else "right")
+    for (queue, own, rival), cell in cells.items():
+        is_claimed = own == rival or "new_reno" in (own, rival)
+        jain = f"{cell['fairness_ratio']:.3f}"
+        shown.add_row(
+            f"{in_bdp(queue):g}",
+            own,
+            rival,
+            f"[bold red]{jain}[/]" if is_claimed and cell["fairness_ratio"] < TARGET else jain,
+            f"{cell['fairness_worst']:.3f}",
+            f"{cell['own_goodput_bps'] / 1e6:.2f}",
+            f"{cell['rival_goodput_bps'] / 1e6:.2f}",
+            f"{cell['queue_delay_mean_ms']:.1f}",
+            f"{cell['queue_delay_max_ms']:.1f}",
+            f"{cell['full_ratio']:.2%}",
+        )
+    return shown
+
+
+def in_bdp(queue: str) -> float:
+    return int(queue.removesuffix("kB")) * 1000 / BDP_BYTES
+
+
+def draw(cells: Cells, path: Path) -> list[Path]:
+    """A matrix for each queue."""
+    queues, own, rival = (list(dict.fromkeys(key[place] for key in cells)) for place in range(3))
+    panels = [
+        HeatMap(
+            f"queue of {in_bdp(queue):g} BDP",
+            own,
+            rival,
+            [[cells[queue, row, column]["own_share_ratio"] for column in rival] for row in own],
+        )
+        for queue in queues
+    ]
+    head = ("Share of the row's controller beside the column's", "20 Mbit/s, RTT 40 ms; 50 % is even")
+    with style():
+        return save(draw_heat_maps(panels, ("first flow", "second flow"), head, DIVERGING), path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--replications", type=int, help="of each cell (the file's own number if not given)")
+    parser.add_argument("--duration", help="instead of the file's 82s, which leaves 60 s to measure")
+    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (results/)")
+    options = parser.parse_args()
+    cells = means(run(options))
+    console = Console(width=120)
+    console.print(table(cells))
+    paths = draw(cells, options.output / "fairness-pairs" / "shares")
+    console.print(f"drawn: {', '.join(map(str, paths))}")
+
+
+if __name__ == "__main__":
+    main()

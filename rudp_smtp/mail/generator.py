@@ -27,6 +27,7 @@ LINE = 72  # octets of prose in a line
 ENCODED_LINE = 57  # octets before base64 makes them the 76 of RFC 2045 section 6.8
 TYPED_MAX = 64 << 10  # nobody types more than this: larger messages carry files
 FULL_HEADER_MIN = 2 << 10  # below this a message has the shortest header section there is
+RECIPIENTS_MAX = 3
 HTML_MIN = 1 << 10
 ATTACHMENTS_MIN = 8 << 10
 TEXT_SHARE = 8  # one octet in this many is text where there are attachments
@@ -54,26 +55,33 @@ class _Choices:
         return shake_128(bytes.fromhex(self.token(purpose))).digest(count)
 
 
-def generate_message(index: int, draws: DrawKey, size: int) -> Message:
-    """Message `index` of `size` octets exactly, ready for SMTP: CRLF, short lines, a last line end; 8-bit at times."""
+def generate_message(index: int, draws: DrawKey, size: int, recipients: int | None = None) -> Message:
+    """Message `index` of `size` octets exactly, ready for SMTP: CRLF, short lines, a last line end; 8-bit at times.
+
+    `recipients`: to so many people, RECIPIENTS_MAX at most; None: to one mostly, to two or three at times. A message
+    of less than FULL_HEADER_MIN octets has room for one.
+    """
     assert size >= SMALLEST_MESSAGE
     choices = _Choices(index, draws)
     sender = choices.pick("from", vocabulary.PEOPLE)
-    recipients = _recipients(choices, size)
-    header = _header(index, choices, (sender, recipients), size)
+    people = _recipients(choices, size, recipients)
+    header = _header(index, choices, (sender, people), size)
     octets = header + _body(choices, size - len(header))
     assert len(octets) == size
     return Message(
         name=f"generated-{index:04}",
         reverse_path=f"{sender[1]}@{vocabulary.SENDER_DOMAIN}",
-        forward_paths=tuple(f"{local}@{vocabulary.RECIPIENT_DOMAIN}" for _, local in recipients),
+        forward_paths=tuple(f"{local}@{vocabulary.RECIPIENT_DOMAIN}" for _, local in people),
         octets=octets,
     )
 
 
-def _recipients(choices: _Choices, size: int) -> list[tuple[str, str]]:
-    """One person mostly, two or three at times, nobody twice."""
-    count = choices.pick("recipients", (1, 1, 1, 2, 3)) if size >= FULL_HEADER_MIN else 1
+def _recipients(choices: _Choices, size: int, count: int | None) -> list[tuple[str, str]]:
+    """Nobody twice."""
+    if size < FULL_HEADER_MIN:
+        count = 1
+    elif count is None:
+        count = choices.pick("recipients", (1, 1, 1, 2, RECIPIENTS_MAX))
     first = choices.below("to", len(vocabulary.PEOPLE))
     return [vocabulary.PEOPLE[(first + 5 * k) % len(vocabulary.PEOPLE)] for k in range(count)]
 

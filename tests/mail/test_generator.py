@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.mail.generator import generate_message
+from rudp_smtp.mail.generator import RECIPIENTS_MAX, generate_message
 from rudp_smtp.mail.message import Prepared, prepare
 from rudp_smtp.mail.size import SMALLEST_MESSAGE
 
@@ -86,3 +86,13 @@ def test_the_octets_are_those_of_every_python_version() -> None:
         for size in SIZES:
             digest.update(generate_message(index, DRAWS, size).octets)
     assert digest.hexdigest() == "97c81190673843f398322abd5d3eb5e58e12cdb69cbbaae1d12c19881e213a86"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("recipients", [1, 2, RECIPIENTS_MAX])
+def test_a_message_has_as_many_recipients_as_were_asked_where_it_has_room(size: int, recipients: int) -> None:
+    message = generate_message(3, DRAWS, size, recipients)
+    assert len(message.octets) == size
+    assert len(set(message.forward_paths)) == len(message.forward_paths) == (recipients if size >= 2048 else 1)
+    named = parsed(message.octets).get_all("To", []) + parsed(message.octets).get_all("Cc", [])
+    assert all(any(path in str(field) for field in named) for path in message.forward_paths)

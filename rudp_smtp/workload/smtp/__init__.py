@@ -10,7 +10,7 @@ from typing import Annotated
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.mail.corpus import load_corpus
-from rudp_smtp.mail.generator import generate_message
+from rudp_smtp.mail.generator import RECIPIENTS_MAX, generate_message
 from rudp_smtp.mail.mailbox import MemoryMailbox
 from rudp_smtp.mail.message import Message, Refused, prepare
 from rudp_smtp.mail.size import MESSAGE_SIZES
@@ -43,8 +43,8 @@ class SmtpStage(Stage):
 class Smtp(Workload):
     """`messages`: how many; of a corpus all if not said, and from its beginning again if there are fewer.
 
-    `size` is of generated messages, and means nothing beside a corpus, whose messages have their own. Message k is
-    handed over at k times `interval`, to session k modulo `sessions`.
+    `size` and `recipients` (null: mostly one) are of generated messages, and mean nothing beside a corpus, whose
+    messages have their own. Message k is handed over at k times `interval`, to session k modulo `sessions`.
 
     `multiplex: connection` gives each session a connection, `stream` a stream of one that all share. `connect:
     per_message` takes a new connection for each of a session's messages, as soon as the one before is closed.
@@ -56,6 +56,7 @@ class Smtp(Workload):
 
     messages: int | None = None
     size: Annotated[Spec, MESSAGE_SIZES] = SIZE_GENERATED
+    recipients: int | None = None
     corpus: str | None = None
     sessions: int = 1
     multiplex: str = "connection"
@@ -68,6 +69,7 @@ class Smtp(Workload):
     def check(
         *,
         messages: int | None = None,
+        recipients: int | None = None,
         sessions: int = 1,
         multiplex: str = "connection",
         connect: str = "persistent",
@@ -75,6 +77,8 @@ class Smtp(Workload):
     ) -> None:
         if messages is not None and not 1 <= messages <= MESSAGES_MAX:
             raise ConfigError(f"{messages} messages; expected at least 1 and at most {MESSAGES_MAX}", key="messages")
+        if recipients is not None and not 1 <= recipients <= RECIPIENTS_MAX:
+            raise ConfigError(f"{recipients} recipients; expected 1 to {RECIPIENTS_MAX}", key="recipients")
         if sessions < 1:
             raise ConfigError(f"{sessions} is not a number of sessions; expected at least 1", key="sessions")
         check_multiplex(multiplex)
@@ -129,6 +133,6 @@ class Smtp(Workload):
             return [found[index % len(found)] for index in range(self.messages or len(found))]
         sizes, size_draws, mail_draws = MESSAGE_SIZES.build(self.size), draws.derive("size"), draws.derive("mail")
         return [
-            generate_message(index, mail_draws, sizes.octets(index, size_draws))
+            generate_message(index, mail_draws, sizes.octets(index, size_draws), self.recipients)
             for index in range(self.messages or MESSAGES_GENERATED)
         ]

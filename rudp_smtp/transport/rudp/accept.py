@@ -108,8 +108,8 @@ def declaration(config: TransportConfig, is_early_data_taken: bool = False) -> H
     return HelloFrame(
         max_idle_timeout=config.max_idle_timeout,
         max_datagram_size=config.max_datagram_size,
-        initial_max_data=config.connection_window,
-        initial_max_stream_data=config.stream_window,
+        initial_max_data=config.first_connection_window,
+        initial_max_stream_data=config.first_stream_window,
         initial_max_streams=config.max_streams,
         max_ack_delay=config.max_ack_delay,
         min_ack_delay=min(MIN_ACK_DELAY, config.max_ack_delay) if config.ack_frequency else None,

@@ -47,10 +47,13 @@ class TransportConfig:
     initial_rtt: Duration = 100 * MILLISECOND
     max_ack_delay: Duration = 25 * MILLISECOND  # RFC 9000 section 18.2
     max_idle_timeout: Duration = 30 * SECOND  # RFC 9000 section 10.1 leaves it to us; 0 is never
-    # RFC 9000 section 4.1 leaves windows to us: several times 600 ms x 20 Mbit/s (1.5 MB), so that they are not the
-    # limit while losses are repaired.
-    connection_window: Size = 16 * MIB
-    stream_window: Size = 8 * MIB
+    # RFC 9000 section 4.1 leaves windows to us. These are the most they grow to: several times 600 ms x 100 Mbit/s
+    # (7.5 MB), so that they are not the limit while losses are repaired.
+    connection_window: Size = 48 * MIB
+    stream_window: Size = 32 * MIB
+    # What they are at first: more than slow start sends before they have grown.
+    initial_connection_window: Size = MIB // 2
+    initial_stream_window: Size = MIB // 4
     max_streams: int = 100  # RFC 9000 section 4.6: at a time, opened by the peer
     max_connections: int = 10_000  # of an endpoint that accepts
     max_half_open: int = 256  # of these, whose client's address nothing proves yet (RFC 9000 section 21.2)
@@ -60,6 +63,14 @@ class TransportConfig:
     # RFC 9000 section 8.1.3, RFC 9001 section 4.6: whether servers hand out tickets, and clients come back with them.
     resumption: bool = False
 
+    @property
+    def first_connection_window(self) -> int:
+        return min(self.initial_connection_window, self.connection_window)
+
+    @property
+    def first_stream_window(self) -> int:
+        return min(self.initial_stream_window, self.stream_window)
+
     @staticmethod
     def check(
         *,
@@ -68,6 +79,8 @@ class TransportConfig:
         max_ack_delay: int = 0,
         connection_window: int = MIB,
         stream_window: int = MIB,
+        initial_connection_window: int = MIB,
+        initial_stream_window: int = MIB,
         max_streams: int = 1,
         max_connections: int = 1,
         max_half_open: int = 1,
@@ -79,6 +92,8 @@ class TransportConfig:
         _within("max_ack_delay", max_ack_delay, 0, ACK_DELAY_MAX - 1, "ns")
         _within("connection_window", connection_window, MAX_DATAGRAM_SIZE, 1 << 32, "B")
         _within("stream_window", stream_window, MAX_DATAGRAM_SIZE, 1 << 32, "B")
+        _within("initial_connection_window", initial_connection_window, MAX_DATAGRAM_SIZE, 1 << 32, "B")
+        _within("initial_stream_window", initial_stream_window, MAX_DATAGRAM_SIZE, 1 << 32, "B")
         _within("max_streams", max_streams, 1, STREAMS_MAX, "")
         _within("max_connections", max_connections, 1, CONNECTIONS_MAX, "")
         _within("max_half_open", max_half_open, 1, CONNECTIONS_MAX, "")

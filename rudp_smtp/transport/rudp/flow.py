@@ -10,6 +10,8 @@ from rudp_smtp.wire.frames import (
     StreamDataBlockedFrame,
 )
 
+RENEWAL_DIVISOR = 4  # a limit is renewed once this part of the window is used, so three quarters can be in flight
+
 
 class SendCredit:
     """Owns how much the peer lets us send, and how much of it is used. Both only grow."""
@@ -29,13 +31,21 @@ class SendCredit:
 
 
 class ReceiveCredit:
-    """Owns how much we let the peer send: a window beyond what was consumed."""
+    """Owns how much we let the peer send: a window beyond what was consumed, which grows with the path up to a maximum.
 
-    __slots__ = ("_renew_below", "_window", "consumed", "limit", "received")
+    It doubles where a quarter of it is consumed within a round trip, which is the idea of Linux's dynamic right-sizing:
+    four times what the path carries covers the repair of losses, and our estimate of the round trip may be old. And it
+    doubles where the peer says that it was held back. A peer with little to say does neither.
+    """
 
-    def __init__(self, window: int) -> None:
-        self._window = window
-        self._renew_below = window // 2
+    __slots__ = ("_held_from", "_renew_below", "_renewed_at", "_window_max", "consumed", "limit", "received", "window")
+
+    def __init__(self, window: int, window_max: int) -> None:
+        self.window = window
+        self._window_max = window_max
+        self._renew_below = window - window // RENEWAL_DIVISOR
+        self._renewed_at: int | None = None
+        self._held_from = window  # the first limit that this window was announced with
         self.limit = window  # as announced
         self.received = 0  # highest octet, or sum of the streams' highest
         self.consumed = 0
@@ -53,9 +63,29 @@ class ReceiveCredit:
         self.consumed += count
         return self.limit - self.consumed <= self._renew_below
 
+    def tune(self, smoothed_rtt: int, now: int) -> None:
+        """Before a limit is renewed: let the window grow if it was used up fast."""
+        renewed_at = self._renewed_at
+        self._renewed_at = now
+        if renewed_at is not None and now - renewed_at < smoothed_rtt:
+            self.grow_to(2 * self.window)
+
+    def on_blocked(self, limit: int) -> bool:
+        """Take the peer's word that `limit` holds it back; True if the window has grown."""
+        return self._held_from <= limit <= self.limit and self.grow_to(2 * self.window)
+
+    def grow_to(self, window: int) -> bool:
+        window = min(window, self._window_max)
+        if window <= self.window:
+            return False
+        self.window = window
+        self._renew_below = window - window // RENEWAL_DIVISOR
+        self._held_from = self.consumed + window
+        return True
+
     def renew(self) -> int:
         """The new limit, which is announced with this."""
-        self.limit = self.consumed + self._window
+        self.limit = max(self.limit, self.consumed + self.window)
         return self.limit
 
 

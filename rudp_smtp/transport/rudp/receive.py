@@ -75,7 +75,7 @@ class Receiver:
     def _on_frame(self, frame: Frame, now: int) -> None:
         match frame:
             case StreamFrame():
-                self._streams.on_stream_frame(frame)
+                self._streams.on_stream_frame(frame, self._recovery.rtt.smoothed_rtt, now)
             case AckFrame():
                 self._on_ack(frame, now)
             case PaddingFrame() | PingFrame():
@@ -86,8 +86,12 @@ class Receiver:
                 self._streams.on_max_stream_data(frame)
             case MaxStreamsFrame():
                 self._streams.on_max_streams(frame.maximum)
-            case DataBlockedFrame() | StreamDataBlockedFrame() | StreamsBlockedFrame():
-                pass  # our limits grow as the application consumes, and a limit that was lost is repeated
+            case DataBlockedFrame():
+                self._streams.on_data_blocked(frame)
+            case StreamDataBlockedFrame():
+                self._streams.on_stream_data_blocked(frame)
+            case StreamsBlockedFrame():
+                pass  # streams are admitted as others end, and a limit that was lost is repeated
             case ResetStreamFrame():
                 self._streams.on_reset_stream(frame)
             case StopSendingFrame():
@@ -114,7 +118,7 @@ class Receiver:
         match frame:
             case StreamFrame():
                 if self._handshake.is_early_data_taken:
-                    self._streams.on_stream_frame(frame)
+                    self._streams.on_stream_frame(frame, self._recovery.rtt.smoothed_rtt, now)
                     return
                 if (frame.offset or frame.data or frame.is_fin) and not may_hold_data:
                     raise RemoteProtocolError("data before HELLO", error_code=ErrorCode.PROTOCOL_VIOLATION)

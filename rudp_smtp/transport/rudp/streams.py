@@ -17,12 +17,14 @@ from rudp_smtp.transport.rudp.schedule import EarlyRange, Schedule
 from rudp_smtp.transport.rudp.send_stream import SendStream
 from rudp_smtp.wire.fields import MAX_STREAM_COUNT
 from rudp_smtp.wire.frames import (
+    DataBlockedFrame,
     Frame,
     HelloFrame,
     MaxStreamDataFrame,
     MaxStreamsFrame,
     ResetStreamFrame,
     StopSendingFrame,
+    StreamDataBlockedFrame,
     StreamFrame,
     StreamsBlockedFrame,
     stream_frame_overhead,
@@ -117,6 +119,7 @@ class Streams:
         "_streams_blocked",
         "_streams_max",
         "_window",
+        "_window_max",
         "events",
         "receive_credit",
         "schedule",
@@ -128,13 +131,14 @@ class Streams:
     ) -> None:
         self.events = events
         self.send_credit = SendCredit()
-        self.receive_credit = ReceiveCredit(config.connection_window)
+        self.receive_credit = ReceiveCredit(config.first_connection_window, config.connection_window)
         self.schedule = Schedule(self.send_credit, outbox)
         self._by_id: dict[int, Stream] = {}
         self._own_bit = 0 if is_client else 1  # of a stream ID: who opened it (s2.1)
         self._outbox = outbox
         self._stats = stats
-        self._window = config.stream_window
+        self._window = config.first_stream_window
+        self._window_max = config.stream_window
         self._peer_stream_credit = 0
         self._local_opened = 0
         self._local_limit = 0  # the peer's word
@@ -226,7 +230,7 @@ class Streams:
             )  # the peer's streams may have come before its HELLO
         self.on_max_streams(hello.initial_max_streams)
 
-    def on_stream_frame(self, frame: StreamFrame) -> None:
+    def on_stream_frame(self, frame: StreamFrame, smoothed_rtt: int, now: int) -> None:
         stream = self._by_id.get(frame.stream_id) or self._accept(frame.stream_id)
         if stream is None:
             return
@@ -239,9 +243,12 @@ class Streams:
             return
         if octets:
             size = len(octets)
-            if receiving.credit.on_consumed(size):
+            if receiving.credit.on_consumed(size) and not stream.max_stream_data.is_waiting:
+                receiving.credit.tune(smoothed_rtt, now)
                 self._outbox.add(stream.max_stream_data)
-            if self.receive_credit.on_consumed(size):
+                self._make_room_beside(receiving.credit)
+            if self.receive_credit.on_consumed(size) and not self._max_data.is_waiting:
+                self.receive_credit.tune(smoothed_rtt, now)
                 self._outbox.add(self._max_data)
             if stream.is_wanted:
                 self._stats.stream_bytes_delivered += size
@@ -277,6 +284,21 @@ class Streams:
         stream = self._by_id.get(frame.stream_id) or self._accept(frame.stream_id)
         if stream is not None:
             self._raise_limit(stream, frame.maximum)
+
+    def on_data_blocked(self, frame: DataBlockedFrame) -> None:
+        if self.receive_credit.on_blocked(frame.limit):
+            self._outbox.add(self._max_data)
+
+    def on_stream_data_blocked(self, frame: StreamDataBlockedFrame) -> None:
+        stream = self._by_id.get(frame.stream_id) or self._accept(frame.stream_id)
+        if stream is not None and stream.receiving.credit.on_blocked(frame.limit):
+            self._outbox.add(stream.max_stream_data)
+            self._make_room_beside(stream.receiving.credit)
+
+    def _make_room_beside(self, credit: ReceiveCredit) -> None:
+        """Keep the connection's window above each stream's, so that one stream's losses do not hold up the others."""
+        if self.receive_credit.grow_to(credit.window + credit.window // 2):
+            self._outbox.add(self._max_data)
 
     def on_max_streams(self, maximum: int) -> None:
         first = self._local_limit
@@ -354,7 +376,7 @@ class Streams:
 
     def _make(self, stream_id: int) -> Stream:
         send_credit = SendCredit(self._peer_stream_credit)
-        receive_credit = ReceiveCredit(self._window)
+        receive_credit = ReceiveCredit(self._window, self._window_max)
         sending = SendStream(stream_id, send_credit, Blocked(self._outbox, send_credit, stream_id))
         receiving = RecvStream(stream_id, receive_credit)
         stream = Stream(self, sending, receiving, MaxStreamData(self._outbox, stream_id, receive_credit))

@@ -67,7 +67,7 @@ pieces = st.tuples(st.integers(0, 25), st.integers(1, 12), st.none() | st.intege
 def test_what_is_delivered_is_what_was_said_first_and_every_contradiction_is_seen(
     said: list[tuple[int, int, int | None]],
 ) -> None:
-    receiving = RecvStream(0, ReceiveCredit(1 << 16))
+    receiving = RecvStream(0, ReceiveCredit(1 << 16, 1 << 16))
     known: dict[int, int] = {}
     delivered = b""
     for start, size, spoil in said:

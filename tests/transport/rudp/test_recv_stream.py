@@ -10,7 +10,7 @@ from rudp_smtp.transport.rudp.recv_stream import SCATTERED_RANGES_MAX, RecvStrea
 
 
 def stream(window: int = 1 << 20) -> RecvStream:
-    return RecvStream(0, ReceiveCredit(window))
+    return RecvStream(0, ReceiveCredit(window, window))
 
 
 def refused(receiving: RecvStream, offset: int, data: bytes, is_fin: bool = False) -> int:

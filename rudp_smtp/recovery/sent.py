@@ -161,14 +161,10 @@ class SentPackets:
 
     def _refuse_skipped(self, ranges: Ranges) -> None:
         for number in self._skips:
-            for start, stop in ranges:
-                if start <= number:
-                    if number < stop:
-                        raise RemoteProtocolError(
-                            f"packet {number}, which was skipped, was acknowledged",
-                            error_code=ErrorCode.PROTOCOL_VIOLATION,
-                        )
-                    break
+            if any(start <= number < stop for start, stop in ranges):
+                raise RemoteProtocolError(
+                    f"packet {number}, which was skipped, was acknowledged", error_code=ErrorCode.PROTOCOL_VIOLATION
+                )
 
     def _take(self, start: int, stop: int, acked: list[SentPacket]) -> None:
         """Acknowledge what is outstanding of [start, stop)."""

@@ -21,6 +21,8 @@ from rudp_smtp.wire.frames import (
     MaxStreamDataFrame,
     MaxStreamsFrame,
     PaddingFrame,
+    PathChallengeFrame,
+    PathResponseFrame,
     PingFrame,
     ResetStreamFrame,
     StopSendingFrame,
@@ -54,7 +56,8 @@ reasons = st.text(max_size=MAX_REASON_SIZE // 4)
 ack_ranges = st.lists(up_to(VARINT_MAX + 1), min_size=2, max_size=40, unique=True).map(sorted).map(ranges_of)
 
 stream_frames = st.builds(StreamFrame, stream_ids, up_to(VARINT_MAX - 100), st.binary(max_size=100), st.booleans())
-ack_frames = st.builds(AckFrame, ack_ranges, varints.map(lambda us: us * MICROSECOND))
+ecn_counts = st.none() | st.tuples(varints, varints, varints)
+ack_frames = st.builds(AckFrame, ack_ranges, varints.map(lambda us: us * MICROSECOND), ecn_counts)
 hello_frames = st.builds(
     HelloFrame,
     max_idle_timeout=varints.map(lambda ms: ms * MILLISECOND),
@@ -81,6 +84,8 @@ frames: st.SearchStrategy[Frame] = st.one_of(
     st.builds(DataBlockedFrame, varints),
     st.builds(StreamDataBlockedFrame, stream_ids, varints),
     st.builds(StreamsBlockedFrame, up_to(MAX_STREAM_COUNT)),
+    st.builds(PathChallengeFrame, connection_ids),
+    st.builds(PathResponseFrame, connection_ids),
     st.builds(AckFrequencyFrame, varints, varints, varints.map(lambda us: us * MICROSECOND), varints),
     st.builds(ImmediateAckFrame),
     st.builds(ConnectionCloseFrame, varints, reasons, st.booleans()),

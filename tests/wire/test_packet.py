@@ -18,6 +18,8 @@ from rudp_smtp.wire.frames import (
     MaxStreamDataFrame,
     MaxStreamsFrame,
     PaddingFrame,
+    PathChallengeFrame,
+    PathResponseFrame,
     PingFrame,
     ResetStreamFrame,
     StopSendingFrame,
@@ -92,6 +94,10 @@ GOLDEN_ONE_RTT: list[tuple[Frame, str, str]] = [
     (StreamsBlockedFrame(100), "16 4064", "e40e79bc"),
     (ImmediateAckFrame(), "1f", "aa88328b"),
     (AckFrequencyFrame(1, 7, 10 * MILLISECOND, 3), "2f 01 07 6710 03", "db66d005"),
+    # the same, and received with ECT(0), ECT(1), CE; then the paths' eight octets
+    (AckFrame([(90, 101), (0, 88)], 50 * MICROSECOND, (98, 0, 2)), "03 4064 32 01 0a 01 4057 4062 00 02", "97e59d62"),
+    (PathChallengeFrame(0x0102030405060708), "1a 0102030405060708", "8c84f1ff"),
+    (PathResponseFrame(0x0102030405060708), "1b 0102030405060708", "9bffe5bc"),
     (ConnectionCloseFrame(0, "done", is_application=True), "1d 00 04 646f6e65", "b1206062"),
 ]
 

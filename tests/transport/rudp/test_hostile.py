@@ -158,9 +158,11 @@ def test_what_belongs_to_no_connection_is_not_answered() -> None:
     assert puppet.server.connection_count == 1
 
 
-def test_a_packet_from_elsewhere_is_dropped() -> None:
-    puppet = Puppet().connect()
-    data = encode_packet(Packet(ONE_RTT, puppet.server_id, 99, [StreamFrame(0, 0, b"x", False)]))
+def test_before_the_handshake_is_done_a_packet_from_elsewhere_is_dropped() -> None:
+    puppet = Puppet()
+    puppet.say_initial(LIMITS)
+    server_id = puppet.packets[-1].source_connection_id
+    data = encode_packet(Packet(ONE_RTT, server_id, 99, [StreamFrame(0, 0, b"x", False)]))
     assert puppet.deliver(data, remote="mallory") == []
     assert not any(isinstance(event, StreamOpened) for event in puppet.events)
 

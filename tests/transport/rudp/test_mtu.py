@@ -63,7 +63,9 @@ def test_the_search_ends_close_below_what_the_path_carries(mtu: int) -> None:
     assert mtu - 19 <= size_now(pair) <= mtu
 
 
-@pytest.mark.parametrize(("mtu", "limit", "found"), [(9000, 8972, 8972), (65_000, 65_000, 65_000), (1472, 65_000, 1472)])
+@pytest.mark.parametrize(
+    ("mtu", "limit", "found"), [(9000, 8972, 8972), (65_000, 65_000, 65_000), (1472, 65_000, 1472)]
+)
 def test_larger_datagrams_are_found_where_the_limit_allows_them(mtu: int, limit: int, found: int) -> None:
     pair = connected_pair(client=Rudp(mtu_discovery=True, max_datagram_size=limit), delay="5ms", rate="1gbit")
     narrow(pair, mtu)

@@ -1,7 +1,9 @@
-"""Every study under experiments/ loads; the reference path's tables name every controller and timer there is."""
+"""Every study under experiments/ loads; its tables name every plug-in they are to compare."""
 
+import csv
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,33 @@ def test_one_command_prints_both_tables_of_the_reference_path(tmp_path: Path) ->
     for name in TIMERS.names():
         assert f"│ {name} " in dialogue
     assert "not finished" not in tables
+
+
+ADAPTIVE = [name for name in CONTROLLERS.names() if name not in ("fixed", "unlimited")]  # those that claim fairness
+
+
+def test_one_command_shows_every_pair_of_controllers_beside_each_other(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "experiments" / "fairness" / "tables.py"), "--output", str(tmp_path)]
+    arguments = ["--replications", "1", "--duration", "3s"]
+    finished = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    _, _, table = finished.stdout.partition("Two flows on")
+    shown = [tuple(cell.strip() for cell in line.split("│")[2:4]) for line in table.splitlines() if line[:1] == "│"]
+    assert sorted(shown) == sorted(pair for pair in product(ADAPTIVE, ADAPTIVE) for _queue in range(3))
+    assert (tmp_path / "fairness-pairs" / "shares.png").stat().st_size > 10_000
+
+
+@pytest.mark.sweep
+def test_one_command_names_the_worst_cells_of_the_robustness_grid(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "experiments" / "robustness" / "grid.py"),
+        "--quick",
+        "--output",
+        str(tmp_path),
+    ]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "The 20 worst cells" in finished.stdout
+    with (tmp_path / "robustness-quick" / "cells.csv").open(newline="", encoding="utf-8") as file:
+        shares = [float(row["utilisation_ratio"]) for row in csv.DictReader(file)]
+    assert len(shares) == 60
+    assert all(0 < share < 1.05 for share in shares), "the ideal is no bound"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, product
 from pathlib import Path
 
-from matplotlib import rc_context, rcdefaults, rcParams
+from matplotlib import colormaps, rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -421,8 +421,9 @@ def draw_heat_maps(panels: Sequence[HeatMap], labels: tuple[str, str], head: tup
         axes.set_xlabel(labels[1])
         for row, column in product(range(len(panel.rows)), range(len(panel.columns))):
             share = panel.shares[row][column]
-            colour = BLACK if share is None or 0.2 < share < 0.8 or colours == LIGHT else "white"
-            axes.text(column, row, "-" if share is None else f"{share:.0%}", ha="center", va="center", color=colour)
+            red, green, blue, _ = colormaps[colours](0.5 if share is None else share)
+            ink = BLACK if 0.3 * red + 0.59 * green + 0.11 * blue > 0.45 else "white"
+            axes.text(column, row, "-" if share is None else f"{share:.0%}", ha="center", va="center", color=ink)
     figure.axes[0].set_ylabel(labels[0])
     figure.suptitle(f"{head[0]}\n{head[1]}", fontsize=10.5, x=0.01, ha="left")
     return figure

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from rudp_smtp.experiment.figures import draw_figures, draw_latencies
+from rudp_smtp.experiment.figures import (
+    DIVERGING,
+    HeatMap,
+    draw_figures,
+    draw_heat_maps,
+    draw_latencies,
+    draw_time_sequence,
+    save,
+    style,
+)
 from rudp_smtp.experiment.plan import plan
 from rudp_smtp.experiment.records import record
 from rudp_smtp.experiment.tables import Invocation, Results, write_tables
@@ -83,3 +92,38 @@ def test_more_cells_than_colours_and_very_late_messages_are_drawn_too(tmp_path: 
     write_tables(tmp_path, results, Invocation([], 0, 0.0))
     write_trace(tmp_path, runs[0], invented.simulate)
     assert sorted(path.name for path in draw_figures(tmp_path)) == NAMES
+
+
+def test_a_heat_map_writes_every_share_and_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    panel = HeatMap("one queue", ["a", "b"], ["c", "d"], [[0.0, 0.5], [1.0, None]])
+    drawn = []
+    for name in ("first", "again"):
+        with style():
+            figure = draw_heat_maps([panel, panel], ("row", "column"), ("title", "note"), DIVERGING)
+            drawn.append([path.read_bytes() for path in save(figure, tmp_path / name)])
+    assert drawn[0] == drawn[1]
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["0%", "50%", "100%", "-"]
+
+
+def test_losses_are_found_on_a_link_that_others_share() -> None:
+    """The index of a packet on its link counts the packets of every host on its side."""
+    sent = {
+        "event": "packet_sent",
+        "connection": "0",
+        "is_retransmission": "false",
+        "link": "",
+        "fate": "",
+        "seed": "1",
+    }
+    rows = []
+    for number in range(6):
+        for host in ("client", "rival-client"):
+            streams = f"0:{number * 1000}-{number * 1000 + (1000 if host == 'client' else 10)}"
+            own = {"host": host, "packet_number": str(number), "streams": streams, "time_ms": str(number), "index": ""}
+            rows.append(sent | own)
+    fate = {"event": "link_fate", "host": "", "connection": "", "packet_number": "", "streams": "", "time_ms": "9"}
+    rows.append(fate | {"link": "forward", "index": "6", "fate": "lost"})
+    figure = draw_time_sequence(rows, "shared")
+    (lost,) = (line for line in figure.axes[0].lines if str(line.get_label()).startswith("lost"))
+    assert lost.get_path().vertices[:, 0] == [3.0]

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rudp_smtp.experiment.figures import (
@@ -126,4 +127,4 @@ def test_losses_are_found_on_a_link_that_others_share() -> None:
     rows.append(fate | {"link": "forward", "index": "6", "fate": "lost"})
     figure = draw_time_sequence(rows, "shared")
     (lost,) = (line for line in figure.axes[0].lines if str(line.get_label()).startswith("lost"))
-    assert lost.get_path().vertices[:, 0] == [3.0]
+    assert np.asarray(lost.get_xdata(), dtype=float).tolist() == [3.0]

@@ -185,9 +185,9 @@ class Recovery:
         self._expiry_time = now
         if self._timer.declares_loss and self.sent.bytes_in_flight:
             return TimeoutOutcome(self._lose_everything(now), 0)
-        # Ours: before the first sample an expiry may only mean that the path is longer than was guessed.
-        is_first = self.pto_count == 1 or not self.rtt.has_sample
-        return TimeoutOutcome((), PROBES_FIRST if is_first else PROBES_NEXT)
+        # Ours: before the first sample two expiries may only mean that the path is longer than was guessed.
+        singles = 1 if self.rtt.has_sample else 2
+        return TimeoutOutcome((), PROBES_FIRST if self.pto_count <= singles else PROBES_NEXT)
 
     def on_ecn_ce(self, sent_time: int, now: int) -> None:
         """The path has marked packets with CE; `sent_time` is of the newest one acknowledged.
@@ -242,6 +242,9 @@ class Recovery:
 
     def restart(self, now: int) -> None:
         """Forget what was sent: the peer kept nothing of it and wants us to begin again (RFC 9002 section 6.3)."""
+        outstanding = list(self.sent.outstanding.values())
+        if len(outstanding) == 1:  # it is known which packet was answered: an RTT to begin with
+            self.rtt.become(RttEstimator(now - outstanding[0].sent_time))
         self.sent.discard()
         self.pto_count = 0
         self._timeout = self._loss_time = None
@@ -385,7 +388,7 @@ class Recovery:
 
     def _report_lost(self, lost: Sequence[SentPacket], is_persistent: bool, now: int) -> None:
         path_start = self._path_start
-        # RFC 9000 sections 14.4 and 9.4: neither a probe for a larger MTU nor a loss on another path is congestion here.
+        # RFC 9000 s14.4 and s9.4: neither a probe for a larger MTU nor a loss on another path is congestion here.
         lost = [packet for packet in lost if not packet.is_path_probe and packet.packet_number >= path_start]
         if not lost:
             return

@@ -44,6 +44,7 @@ class Handshake:
         "early",
         "has_retried",
         "hello",
+        "initial_rtt",
         "is_address_proven",
         "is_client",
         "is_confirmation_due",
@@ -82,6 +83,9 @@ class Handshake:
         self.has_retried = False
         self._ticket = b"" if admission is None else admission.ticket  # for the client's next connection
         self._known = known
+        self.initial_rtt = config.initial_rtt
+        if known is not None and known.smoothed_rtt is not None:
+            self.initial_rtt = known.smoothed_rtt
         remembered = None if known is None else known.take()
         self.token = b"" if remembered is None else remembered[0]  # a client's
         self.early = None if remembered is None else EarlyData(remembered[1])  # until the server's HELLO is there
@@ -123,11 +127,11 @@ class Handshake:
         if self._ticket:
             self.outbox.add(NewToken(self.outbox, self._ticket))
 
-    def on_new_token(self, token: bytes) -> None:
+    def on_new_token(self, token: bytes, smoothed_rtt: int) -> None:
         if not self.is_client:  # RFC 9000 section 19.7
             raise RemoteProtocolError("TOKEN from a client", error_code=ErrorCode.PROTOCOL_VIOLATION)
         if self._known is not None and self.peer_hello is not None:
-            self._known.add(token, self.peer_hello)
+            self._known.add(token, self.peer_hello, smoothed_rtt)
 
     @property
     def allowance(self) -> int:

@@ -57,7 +57,7 @@ def make_parts(
         timer=estimates.timer,
         congestion=estimates.congestion,
         pacing=config.pacing,
-        initial_rtt=config.initial_rtt,
+        initial_rtt=handshake.initial_rtt,
         max_ack_delay=0,  # RFC 9002 section 6.2.1: until the handshake is done nothing is delayed on purpose
         max_datagram_size=start_size(config.mtu_discovery, config.max_datagram_size),
         is_client=handshake.is_client,

@@ -99,7 +99,7 @@ class Receiver:
             case HelloFrame():
                 self._on_hello(frame, now)
             case TokenFrame():
-                self._handshake.on_new_token(frame.token)
+                self._handshake.on_new_token(frame.token, self._recovery.rtt.smoothed_rtt)
             case PathChallengeFrame():
                 self._paths.on_challenge(frame.token)
             case PathResponseFrame():

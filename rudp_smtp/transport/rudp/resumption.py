@@ -23,15 +23,17 @@ STRIKES_KEPT = 16_384
 
 
 class KnownServer:
-    """Owns a client's tickets for one server, and the limits they come with."""
+    """Owns a client's tickets for one server, the limits they come with, and how far it is."""
 
-    __slots__ = ("_tickets",)
+    __slots__ = ("_tickets", "smoothed_rtt")
 
     def __init__(self) -> None:
         self._tickets: deque[tuple[bytes, HelloFrame]] = deque(maxlen=TICKETS_KEPT)
+        self.smoothed_rtt: int | None = None  # RFC 9002 section 6.2.2: a later connection may begin with it
 
-    def add(self, ticket: bytes, limits: HelloFrame) -> None:
+    def add(self, ticket: bytes, limits: HelloFrame, smoothed_rtt: int) -> None:
         self._tickets.append((ticket, limits))
+        self.smoothed_rtt = smoothed_rtt
 
     def take(self) -> tuple[bytes, HelloFrame] | None:
         """The newest ticket and the limits the server declared on the connection it came by."""

@@ -81,6 +81,13 @@ def test_any_loss_among_the_first_packets_is_repaired(lost: tuple[int, ...]) -> 
     assert len(pair.client.told(Established)) == len(pair.server.told(Established)) == 1
 
 
+def test_the_first_round_trip_sets_the_timer_of_the_second() -> None:
+    pair = retrying_pair(delay="5ms")
+    pair.forward.drop([1])
+    pair.run_until(lambda: pair.client.is_established)
+    assert pair.now <= 55 * MILLISECOND
+
+
 def test_a_retry_that_comes_twice_is_obeyed_once() -> None:
     sink = ListSink()
     pair = retrying_pair(sink=sink)

@@ -85,16 +85,16 @@ def test_a_client_keeps_a_few_tickets_of_a_few_servers() -> None:
     servers = KnownServers()
     first = servers.find("mail0")
     for number in range(TICKETS_KEPT + 5):
-        first.add(b"%d" % number, LIMITS)
+        first.add(b"%d" % number, LIMITS, 40 * MILLISECOND)
     taken = [first.take() for _ in range(TICKETS_KEPT)]
     assert taken[0] == (b"%d" % (TICKETS_KEPT + 4), LIMITS)
     assert None not in taken
     assert first.take() is None
-    first.add(b"kept", LIMITS)
+    first.add(b"kept", LIMITS, 40 * MILLISECOND)
     for number in range(1, SERVERS_KEPT):
         servers.find(f"mail{number}")
     assert servers.find("mail0").take() == (b"kept", LIMITS)
-    first.add(b"forgotten", LIMITS)
+    first.add(b"forgotten", LIMITS, 40 * MILLISECOND)
     for number in range(1, SERVERS_KEPT + 1):
         servers.find(f"mail{number}")
     assert servers.find("mail0").take() is None

@@ -16,7 +16,7 @@ from rudp_smtp.recovery.sent import SentPacket
 DUP_THRESH = 3  # DupThresh, RFC 8985 section 3.4
 STEPS_PER_RTT = 4  # RFC 8985 section 6.2 step 4: the reordering window is RACK.min_RTT / 4 times the multiplier
 RECOVERIES_KEPT = 16  # RACK.reo_wnd_persist, RFC 8985 section 6.2 step 4
-STEPS_MAX = 255  # ours: the bound of a round trip is reached long before, unless its smallest sample is an oddity
+NEVER = -(1 << 62)  # before any time
 
 
 @LOSS_DETECTORS.register
@@ -24,17 +24,17 @@ STEPS_MAX = 255  # ours: the bound of a round trip is reached long before, unles
 class Rack(LossDetector):
     """Owns what it knows of the path's reordering: whether there is any, and how many steps of patience it takes.
 
-    Until a packet was seen to arrive out of order, three later ones prove a loss as well, and at once. Departures from
-    step 4: they are counted for each packet, not for the oldest alone, so one loss does not condemn those that came
-    just after it; and during recovery no fewer than three will do, for the same reason.
+    Until a packet was seen to arrive out of order, three later ones prove a loss at once, and during recovery one does.
+    A departure: TCP's recovery ends with the cumulative acknowledgement of all that was repaired. Here it is the round
+    trip after a loss, in which the repairs leave.
     """
 
     threshold: int = DUP_THRESH
     _is_reordering_seen: bool = field(default=False, init=False)
     _steps: int = field(default=1, init=False)  # RACK.reo_wnd_mult
     _recoveries_left: int = field(default=0, init=False)  # RACK.reo_wnd_persist
-    _recovery_start_time: int = field(default=-1, init=False)
-    _growth_time: int = field(default=-1, init=False)  # RACK.dsack_round, as a time
+    _recovery_start_time: int = field(default=NEVER, init=False)
+    _growth_time: int = field(default=NEVER, init=False)  # RACK.dsack_round, as a time
 
     @staticmethod
     def check(threshold: int = DUP_THRESH) -> None:
@@ -42,14 +42,16 @@ class Rack(LossDetector):
             raise ConfigError(f"{threshold} is not a number of packets; expected 1 or more", key="threshold")
 
     def detect(self, missing: Sequence[SentPacket], largest_acked: int, rtt: RttEstimator, now: int) -> LossVerdict:
-        # Section 6.2 step 4, RACK_update_reo_wnd: never more than a smoothed round trip.
-        patience = min(rtt.min_rtt * self._steps // STEPS_PER_RTT, rtt.smoothed_rtt)
-        delay = (rtt.latest_rtt if rtt.has_sample else rtt.smoothed_rtt) + patience
+        delay = rtt.latest_rtt if rtt.has_sample else rtt.smoothed_rtt
+        # All from the oldest missing packet to the largest acknowledged are acknowledged, but for the missing ones.
+        above = largest_acked - missing[0].packet_number + 1 - len(missing) if missing else 0
+        is_in_recovery = now - delay <= self._recovery_start_time + rtt.smoothed_rtt
+        if self._is_reordering_seen or not (is_in_recovery or above >= self.threshold):
+            # Section 6.2 step 4, RACK_update_reo_wnd: never more than a smoothed round trip.
+            delay += min(rtt.min_rtt * self._steps // STEPS_PER_RTT, rtt.smoothed_rtt)
         lost_send_time = now - delay
-        # Of the packets above missing[i] the acknowledged ones are all but the missing: none is counted by walking.
-        lost_number = -1 if self._is_reordering_seen else largest_acked - len(missing) + 1 - self.threshold
         for count, packet in enumerate(missing):
-            if packet.sent_time > lost_send_time and packet.packet_number - count > lost_number:
+            if packet.sent_time > lost_send_time:
                 return LossVerdict(self._give_up(missing[:count], now), packet.sent_time + delay)
         return LossVerdict(self._give_up(missing, now), None)
 
@@ -63,8 +65,7 @@ class Rack(LossDetector):
             return
         self._growth_time = now
         self._recoveries_left = RECOVERIES_KEPT
-        if self._steps < STEPS_MAX:
-            self._steps += 1
+        self._steps += 1
 
     def trigger(self, packet: SentPacket, largest_acked: int) -> str:
         is_overtaken = packet.packet_number <= largest_acked - self.threshold
@@ -72,7 +73,7 @@ class Rack(LossDetector):
 
     def _give_up(self, lost: Sequence[SentPacket], now: int) -> list[SentPacket]:
         """Section 6.2 step 4: after 16 recoveries without a spurious loss one step will do again."""
-        if lost and self._steps > 1 and lost[-1].sent_time > self._recovery_start_time:
+        if lost and lost[-1].sent_time > self._recovery_start_time:
             self._recovery_start_time = now
             self._recoveries_left -= 1
             if self._recoveries_left <= 0:

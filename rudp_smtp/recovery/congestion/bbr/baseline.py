@@ -18,11 +18,12 @@ DISPERSION_WEIGHT = 16  # of the past against one more round, less one
 class BaselineLoss:
     """Owns the counts of the rounds that showed the path undisturbed."""
 
-    __slots__ = ("_dispersion", "_lost", "_sent")
+    __slots__ = ("_certain", "_dispersion", "_lost", "_sent")
 
     def __init__(self) -> None:
         self._lost = 0  # in 1 / DISPERSION_ONE packets, so that halving loses nothing
         self._sent = 0
+        self._certain = 0
         self._dispersion = DISPERSION_INITIAL  # variance of a round's losses over that of independent ones
 
     @property
@@ -32,9 +33,14 @@ class BaselineLoss:
             return 0
         return min(self._lost * SHARE_ONE // self._sent, SHARE_MAX)
 
+    @property
+    def certain(self) -> int:
+        """As `share`, less the standard deviation of our knowledge: what to send more for."""
+        return self._certain
+
     def compensated(self, delivered: int) -> int:
         """What had to pass for this much to be delivered."""
-        return delivered * SHARE_ONE // (SHARE_ONE - self.share)
+        return delivered * SHARE_ONE // (SHARE_ONE - self._certain)
 
     def on_round(self, lost: int, sent: int) -> None:
         """Take a round in which we were not the cause of what was lost."""
@@ -44,10 +50,12 @@ class BaselineLoss:
         if self._sent > MEMORY_PACKETS * DISPERSION_ONE:
             self._lost //= 2
             self._sent //= 2
+        self._settle()
 
     def distrust(self) -> None:
         """Sending faster lost more: some of what seemed random may be our own doing at any rate."""
         self._lost //= 2
+        self._settle()
 
     def is_exceeded(self, lost: int, sent: int, sigmas: int) -> bool:
         """Whether `lost` of `sent` packets are more than LossThresh above the baseline, and above it by more than
@@ -62,6 +70,11 @@ class BaselineLoss:
         known = self._sent // DISPERSION_ONE + 1
         variance = sent * share * (SHARE_ONE - share) * self._dispersion * (known + sent) // (DISPERSION_ONE * known)
         return 2 * excess > sigmas * MARGIN_DENOMINATOR * isqrt(variance)
+
+    def _settle(self) -> None:
+        share = self.share
+        variance = share * (SHARE_ONE - share) * self._dispersion // max(self._sent, 1)
+        self._certain = max(share - isqrt(variance), 0)
 
     def _learn_dispersion(self, lost: int, sent: int) -> None:
         share = self.share

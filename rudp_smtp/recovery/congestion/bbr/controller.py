@@ -13,7 +13,7 @@ from rudp_smtp.recovery.congestion import (
     minimum_window,
 )
 from rudp_smtp.recovery.congestion.bbr.baseline import BaselineLoss
-from rudp_smtp.recovery.congestion.bbr.model import ExtraAcked, FullPipe, MaxBandwidth, MinRtt
+from rudp_smtp.recovery.congestion.bbr.model import RTT_TOLERANCE, ExtraAcked, FullPipe, MaxBandwidth, MinRtt
 from rudp_smtp.recovery.congestion.bbr.phases import (
     ACCELERATING,
     PACING_GAINS,
@@ -42,7 +42,7 @@ RENO_ROUNDS_MAX = 63  # section 5.3.3.8.2
 PROBE_UP_DOUBLINGS_MAX = 30
 QUANTUM_PACKETS, QUANTUM_MAX = 2, 64 << 10  # section 5.6.3
 QUIET_RTT_FRACTION = 8  # ours: a queue below 1/8 of the round trip, and a few packets, is none
-QUEUE_RTT_FRACTION = 16  # ours: the margin is kept while the round trip is 1/16 above its shortest
+STANDING_RTTS = 8  # ours: a queue that is seen this long while cruising is of our own making
 SIGMAS, SIGMAS_QUIET = 5, 8  # ours, in halves: how far from the baseline is beyond chance, with a queue and without
 UNBOUNDED = 1 << 62
 MIX = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: spreads neighbouring integers
@@ -86,7 +86,7 @@ class Bbr(CongestionController):
     _settled_rounds: int = field(default=0, init=False)  # in a row not accelerating
     _queued: Tally = field(default_factory=Tally, init=False)  # of such rounds, in a row, that showed a queue
     _has_queue: bool = field(default=True, init=False)  # the last round's shortest round trip was not the shortest
-    _is_newly_excessive: bool = field(default=False, init=False)
+    _was_excessive: bool = field(default=False, init=False)  # the last round, though it showed no queue
     _probe: Tally | None = field(default=None, init=False)  # the counts when feedback from UP began
     # Probing for bandwidth
     _cycle_start: int = field(default=0, init=False)
@@ -213,7 +213,7 @@ class Bbr(CongestionController):
         tally = self._round.tally(self._sampler, now)
         is_quiet = self._round.rtt <= self._quiet_rtt()
         min_rtt = self._min_rtt.value or 0
-        self._has_queue = self._round.rtt > min_rtt + min_rtt // QUEUE_RTT_FRACTION
+        self._has_queue = self._round.rtt > min_rtt + min_rtt // RTT_TOLERANCE
         is_excessive = self._is_excess(tally, SIGMAS_QUIET if is_quiet else SIGMAS)
         if phase is Phase.STARTUP:
             if is_excessive and self._round.losses >= STARTUP_LOSSES_MIN and not is_limited:
@@ -221,18 +221,45 @@ class Bbr(CongestionController):
             elif is_quiet:
                 self._learn(tally)
         elif phase not in ACCELERATING:
-            if is_quiet or self._settled_rounds < 2:
-                self._queued.clear()
-            self._queued.add(tally)
-            if self._round.is_marked or is_excessive or self._is_excess(self._queued, SIGMAS):
-                self._lower_bounds(self._queued)
-                self._queued.clear()
-            if is_quiet and self._settled_rounds > 1 and (not is_excessive or self._is_newly_excessive):
-                self._learn(tally)
-        self._is_newly_excessive = is_excessive and not self._is_newly_excessive
+            self._judge(tally, is_quiet, is_excessive)
         if not is_limited:
             self._full_pipe.on_round(rate)
         self._extra_acked.on_round(self._full_pipe.was_full)
+
+    def _judge(self, tally: Tally, is_quiet: bool, is_excessive: bool) -> None:
+        """Answer what was lost in a round in which we did not accelerate, or take it for the path's own.
+
+        Without a queue the first excessive round is taken for chance; the second in a row for a path that got worse.
+        """
+        if is_quiet or self._settled_rounds < 2:
+            self._queued.clear()
+        self._queued.add(tally)
+        is_first = is_quiet and is_excessive and not self._was_excessive
+        self._was_excessive = is_first
+        if is_first:
+            is_excessive = False
+        elif not is_quiet and self._is_excess(self._queued, SIGMAS):
+            is_excessive = True
+        if is_excessive or self._round.is_marked:
+            self._lower_bounds(self._queued)
+            self._queued.clear()
+        elif is_quiet:
+            if self._settled_rounds > 1:
+                self._learn(tally)
+        elif self._phase is Phase.CRUISE and self._baseline.certain:
+            self._correct()
+
+    def _correct(self) -> None:
+        """Go by the average where a queue stands in spite of cruising.
+
+        Where packets are lost at random, the largest sample is one of luck, and twice the pipe may be a lot to lose of.
+        """
+        queued, min_rtt = self._queued, self._min_rtt.value or 0
+        if queued.time > STANDING_RTTS * min_rtt:
+            average = self._baseline.compensated(queued.delivered) * SECOND // queued.time
+            self._bandwidth_lo = min(self._bandwidth_lo, max(average, BETA.of(self._bandwidth)))
+            queued.clear()
+            self._enter(Phase.DOWN)  # to drain it; the cycle goes on
 
     def _learn(self, tally: Tally) -> None:
         size = self.max_datagram_size
@@ -268,7 +295,8 @@ class Bbr(CongestionController):
             lost = self._sampler.lost - probe.lost
             is_excessive = self._is_exceeded(lost, lost + self._sampler.delivered - probe.delivered, SIGMAS)
         if is_excessive:
-            self._baseline.distrust()
+            if self._round.rtt <= self._quiet_rtt():  # no queue to tell us from chance
+                self._baseline.distrust()
             self._on_inflight_too_high(departure.bytes_in_flight - packet.size, now)
 
     def _on_inflight_too_high(self, in_flight: int, now: int) -> None:
@@ -283,7 +311,8 @@ class Bbr(CongestionController):
 
     def _leave_startup(self) -> None:
         """Section 5.3.1.3."""
-        self._baseline.distrust()
+        if self._round.rtt <= self._quiet_rtt():
+            self._baseline.distrust()
         if self._undo is not None:
             self._undo.phase = Phase.STARTUP
         self._full_pipe.was_full = True
@@ -452,7 +481,7 @@ class Bbr(CongestionController):
 
     def _passed(self, sample: RateSample) -> int:
         """Octets the path let pass, those included that it loses whatever we do."""
-        if not self._baseline.share:
+        if not self._baseline.certain:
             return sample.delivered
         return min(sample.passed, self._baseline.compensated(sample.delivered))
 

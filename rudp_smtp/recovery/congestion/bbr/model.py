@@ -7,7 +7,7 @@ from rudp_smtp.units import SECOND
 
 MIN_RTT_FILTER = 10 * SECOND  # MinRTTFilterLen, section 5.5.7.2
 PROBE_RTT_INTERVAL = 5 * SECOND  # section 5.3.4.1
-RTT_TOLERANCE = 64  # ours: a sample this close to the lowest (1/64) confirms it
+RTT_TOLERANCE = 32  # ours: a sample this close to the lowest (1/32) confirms it, and shows no queue
 FULL_PIPE_ROUNDS = 3  # section 5.3.1.2
 FULL_PIPE_NUMERATOR, FULL_PIPE_DENOMINATOR = 5, 4
 EXTRA_ACKED_ROUNDS = 5  # half of ExtraAckedFilterLen, section 5.5.9: two slots make up the window

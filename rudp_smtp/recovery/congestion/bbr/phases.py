@@ -49,7 +49,7 @@ SUCCESSORS = {
     Phase.STARTUP: {Phase.DRAIN, Phase.PROBE_RTT},
     Phase.DRAIN: {Phase.DOWN, Phase.STARTUP, Phase.PROBE_RTT},
     Phase.DOWN: {Phase.CRUISE, Phase.REFILL, Phase.STARTUP, Phase.PROBE_RTT},
-    Phase.CRUISE: {Phase.REFILL, Phase.STARTUP, Phase.PROBE_RTT},
+    Phase.CRUISE: {Phase.REFILL, Phase.DOWN, Phase.STARTUP, Phase.PROBE_RTT},
     Phase.REFILL: {Phase.UP, Phase.DOWN, Phase.STARTUP, Phase.PROBE_RTT},
     Phase.UP: {Phase.DOWN, Phase.STARTUP, Phase.PROBE_RTT},
     Phase.PROBE_RTT: {Phase.DOWN, Phase.STARTUP},

@@ -66,3 +66,19 @@ def test_one_command_names_the_worst_cells_of_the_robustness_grid(tmp_path: Path
         shares = [float(row["utilisation_ratio"]) for row in csv.DictReader(file)]
     assert len(shares) == 60
     assert all(0 < share < 1.05 for share in shares), "the ideal is no bound"
+
+
+def test_one_command_times_a_mail_against_its_lower_bound(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "experiments" / "mail" / "figure.py"), "--output", str(tmp_path)]
+    finished = subprocess.run([*command, "--replications", "2"], capture_output=True, text=True, check=True)
+    _, _, table = finished.stdout.partition("Connect to the final 250")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line[:1] == "│"]
+    assert [(row[0], row[1]) for row in rows] == list(
+        product(("yes", "no"), ("plain", "redundancy", "0-RTT", "redundancy and 0-RTT"))
+    )
+    for _, _, bound, *cells in rows:
+        least = int(bound.split()[0])
+        medians = [int(cell.split(" / ")[0]) for cell in cells]
+        assert medians[0] == least, "without loss the bound is met"
+        assert min(medians) == least
+    assert (tmp_path / "mail" / "delivery_time.png").stat().st_size > 10_000

@@ -77,7 +77,6 @@ class Assembler:
         "_vantage",
         "is_muted",
         "pacing_deadline",
-        "target",
     )
 
     def __init__(self, parts: Parts) -> None:
@@ -104,7 +103,6 @@ class Assembler:
         self._probe_from = 0
         self.pacing_deadline: int | None = None  # when what waits may leave
         self.is_muted = False  # by what may be sent to an unproven address
-        self.target = parts.path.paths.remote  # of the datagram just handed out
 
     def probe(self, count: int) -> None:
         """Send ack-eliciting packets whatever the window says (RFC 9002 section 6.2.4)."""
@@ -120,33 +118,34 @@ class Assembler:
             self.pacing_deadline = self._copies.deadline
         state = self._machine.state
         if state in OPEN:
-            return self._next_open_packet(now)
+            paths, mtu = self._paths, self._mtu
+            if paths.is_due or paths.is_restricted or mtu.is_busy or self._probes_due:
+                return self._next_unusual_packet(now)
+            return self._next_packet(now, mtu.size - SHORT_HEADER_SIZE - TRAILER_SIZE)
         if state in SHAKING_HANDS:
             return self._next_handshake_packet(now)
         if state in ENDING:
             return self._next_close(now)
         return None
 
-    def _next_open_packet(self, now: int) -> bytes | None:
-        """What a path asks for first, then the rest."""
-        paths, mtu = self._paths, self._mtu
-        self._is_held = False
+    def _next_unusual_packet(self, now: int) -> bytes | None:
+        """Where a path is asked about, proves itself, or may carry another size."""
+        paths, mtu, is_probe = self._paths, self._mtu, self._probes_due > 0
         if paths.is_due and (datagram := self._next_path_datagram(now)) is not None:
             return datagram
-        self.target = paths.remote
-        size = mtu.size
-        if mtu.is_mixing or self._probes_due:
-            size = mtu.size_of(self._packet_number, self._probes_due > 0)
+        size = mtu.size_of(self._packet_number, is_probe)
         if paths.is_restricted:
             size = min(size, paths.allowance)
             if size < 2 * CONTROL_SPACE:
                 self.is_muted = True
                 return None
-        elif mtu.probe_time <= now and not self._probes_due and self._is_bulk():
+        elif mtu.probe_time <= now and not is_probe and self._is_bulk():
             if self._recovery.fits(mtu.probe_size, now):
                 return self._next_mtu_probe(now)
             self._is_held = mtu.probe_size * 2 <= self._recovery.congestion.congestion_window
-        return self._next_packet(now, size - SHORT_HEADER_SIZE - TRAILER_SIZE)
+        datagram = self._next_packet(now, size - SHORT_HEADER_SIZE - TRAILER_SIZE)
+        self._is_held = False
+        return datagram
 
     def _next_packet(self, now: int, space: int) -> bytes | None:
         """A packet with `space` octets for its frames."""
@@ -253,7 +252,7 @@ class Assembler:
         handshake = self._handshake
         if not handshake.is_address_proven and len(datagram) > handshake.allowance:
             return None
-        self.target = self._paths.remote
+        self._paths.target = self._paths.remote
         if self._paths.is_restricted and len(datagram) > self._paths.allowance:
             return None
         return self._send(datagram, contents, False, False, now)
@@ -264,7 +263,6 @@ class Assembler:
         due = self._paths.take(now)
         if due is None:
             return None
-        self.target = due.target
         return self._send_path_probe([frame.encode() for frame in due.frames], due.size, now)
 
     def _next_mtu_probe(self, now: int) -> bytes:
@@ -393,7 +391,7 @@ class Assembler:
         if self._marking.is_testing:
             self._marking.on_packet_sent(number, now)
         if self._paths.is_restricted:
-            self._paths.on_sent(self.target, size)
+            self._paths.on_sent(size)
         handshake, stats = self._handshake, self._stats
         stats.packets_sent += 1
         stats.bytes_sent += size

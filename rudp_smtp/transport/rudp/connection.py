@@ -254,7 +254,8 @@ class Connection:
         paths = self.paths
         if paths.deadline is not None and paths.deadline <= now:
             paths.on_timeout(now)
-        self.marking.on_timeout(now)
+        if self.marking.is_testing:
+            self.marking.on_timeout(now)
         if outcome.probes:
             self.assembler.probe(outcome.probes)
 

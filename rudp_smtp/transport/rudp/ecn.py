@@ -91,8 +91,8 @@ class Marking:
             self._advance(EcnInput.TESTED, now)
 
     def on_timeout(self, now: int) -> None:
-        """Nothing was acknowledged for long: marks may be the reason (section 13.4.2, "consecutive packets lost")."""
-        if self.is_testing and self._recovery.pto_count > 1:
+        """Only while testing. Nothing was acknowledged for long: marks may be the reason (section 13.4.2.2)."""
+        if self._recovery.pto_count > 1:
             self._test_stop = self._recovery.sent.next_packet_number
             self._advance(EcnInput.TESTED, now)
 

@@ -117,7 +117,7 @@ class Endpoint:
             if datagram is not None:
                 if len(awake) > 1:
                     awake.rotate(-1)
-                return datagram, connection.assembler.target, connection.marking.codepoint
+                return datagram, connection.paths.target, connection.marking.codepoint
             awake.popleft()
             connection.is_awake = False
             self._settle(connection)

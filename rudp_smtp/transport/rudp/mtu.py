@@ -41,6 +41,7 @@ class PathMtu:
         "_ceiling",
         "_doubt",
         "_is_enabled",
+        "_is_mixing",
         "_limit",
         "_losses",
         "_probe_number",
@@ -51,7 +52,7 @@ class PathMtu:
         "_stats",
         "_vantage",
         "is_active",
-        "is_mixing",
+        "is_busy",
         "probe_time",
         "size",
     )
@@ -67,8 +68,9 @@ class PathMtu:
         self._vantage = vantage
         self.size = self._base  # in force
         self.probe_time = NEVER  # from when on a probe may leave
+        self.is_busy = False  # the next packet may have to be of another size
         self.is_active = False  # acknowledgements and losses are of interest
-        self.is_mixing = False  # every other packet is a small one
+        self._is_mixing = False  # every other packet is a small one
         self._ceiling = limit + 1  # the smallest size known, or thought, not to arrive
         self._probe_size = 0
         self._probe_number = -1  # of the probe on its way; -1: none
@@ -100,6 +102,7 @@ class PathMtu:
         if self.size > self._base:
             self._set_size(self._base, now)
         self._search(now)
+        self._note_busy()
 
     def on_acked(self, acked: Sequence[SentPacket], now: int) -> None:
         """Only while active."""
@@ -110,7 +113,8 @@ class PathMtu:
                 self._on_probe_acked(packet.size, now)
             if self._doubt.is_raised and self._doubt.is_settled_by(packet):
                 self._doubt = Doubt()
-                self.is_mixing = False
+                self._is_mixing = False
+        self._note_busy()
 
     def on_lost(self, lost: Sequence[SentPacket], now: int) -> None:
         """Only while active."""
@@ -119,13 +123,15 @@ class PathMtu:
                 self._on_probe_lost(now)
             elif packet.packet_number >= self._settled and packet.size > self._base and not packet.is_path_probe:
                 self._doubt.on_lost(packet)
-                self.is_mixing = self._doubt.losses >= MIXING_LOSSES
+                self._is_mixing = self._doubt.losses >= MIXING_LOSSES
         if self._doubt.evidence >= BLACK_HOLE_LOSSES:
             self._on_black_hole(now)
+        self._note_busy()
 
     def on_probe_sent(self, packet_number: int) -> None:
         self._probe_number = packet_number
         self.probe_time = NEVER
+        self._note_busy()
         self._stats.mtu_probes_sent += 1
 
     # Outputs
@@ -138,7 +144,7 @@ class PathMtu:
     def size_of(self, packet_number: int, is_probe: bool) -> int:
         """The size of a packet that may be smaller: one for a time-out, so that it arrives whatever happened to the
         path, or every other one in doubt."""
-        if is_probe or (self.is_mixing and packet_number & 1):
+        if is_probe or (self._is_mixing and packet_number & 1):
             return self._base
         return self.size
 
@@ -170,7 +176,7 @@ class PathMtu:
 
     def _settle_doubt(self) -> None:
         self._doubt = Doubt()
-        self.is_mixing = False
+        self._is_mixing = False
         self._settled = self._recovery.sent.next_packet_number
 
     def _search(self, now: int) -> None:
@@ -187,6 +193,9 @@ class PathMtu:
             self._probe_size = next_size(self.size, self._ceiling, self._limit) or self._limit
             self.probe_time = now + self._raise_interval
             self._raise_interval = min(2 * self._raise_interval, RAISE_INTERVAL_MAX)
+
+    def _note_busy(self) -> None:
+        self.is_busy = self._is_mixing or self.probe_time < NEVER
 
     def _set_size(self, size: int, now: int) -> None:
         self.size = size

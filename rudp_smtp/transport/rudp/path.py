@@ -29,9 +29,8 @@ _PROBING = (PathChallengeFrame, PathResponseFrame, PaddingFrame)  # section 9.1;
 
 @dataclass(slots=True)
 class PathDatagram:
-    """Frames of their own for one address: `size` is what to pad to."""
+    """Frames that go alone: `size` is what to pad to."""
 
-    target: Address
     frames: list[Frame]
     size: int
 
@@ -71,6 +70,7 @@ class Paths:
         "is_due",
         "is_restricted",
         "remote",
+        "target",
     )
 
     def __init__(
@@ -87,6 +87,7 @@ class Paths:
         draws: DrawKey,
     ) -> None:
         self.remote = remote
+        self.target = remote  # of the next datagram handed out
         self.arrival: tuple[Address, int] | None = (
             None  # whence the packet in hand came and its size, if from elsewhere
         )
@@ -125,7 +126,7 @@ class Paths:
             if self._former is None:
                 self._former = known
             self._mtu.restart(now)
-        self.remote = remote
+        self.remote = self.target = remote
         self.is_restricted = True
         self._stats.migrations += 1
         self._marking.start(now)
@@ -185,13 +186,13 @@ class Paths:
         """Octets that may go to the address; only while restricted."""
         return self._octets_left
 
-    def on_sent(self, target: Address, size: int) -> None:
+    def on_sent(self, size: int) -> None:
         """Only while restricted."""
-        if target == self.remote:
+        if self.target == self.remote:
             self._octets_left -= size
 
     def take(self, now: int) -> PathDatagram | None:
-        """The next datagram of this connection's paths, if one is due."""
+        """The next datagram of this connection's paths, if one is due; it goes to `target`."""
         while self._responses:
             token, target, size = self._responses.popleft()
             frames: list[Frame] = [PathResponseFrame(token)]
@@ -199,7 +200,8 @@ class Paths:
                 size = self._affordable(size)
                 frames.append(PingFrame())  # section 9.3.3: no mere probe, so it brings us back if we were led astray
             if size >= PATH_DATAGRAM_SIZE_MIN:
-                return PathDatagram(target, frames, size)
+                self.target = target
+                return PathDatagram(frames, size)
         for challenge in self._challenges:
             if challenge.due <= now:
                 challenge.due = now + challenge.interval
@@ -208,6 +210,7 @@ class Paths:
                 if size >= PATH_DATAGRAM_SIZE_MIN:
                     return self._take_challenge(challenge, size)
         self.is_due = False
+        self.target = self.remote
         self._set_deadline()
         return None
 
@@ -217,7 +220,8 @@ class Paths:
         challenge.tokens.append(token)
         if size < MIN_DATAGRAM_SIZE:
             challenge.short_tokens.append(token)
-        return PathDatagram(challenge.target, [PathChallengeFrame(token)], size)
+        self.target = challenge.target
+        return PathDatagram([PathChallengeFrame(token)], size)
 
     def _affordable(self, size: int) -> int:
         return min(size, self._octets_left) if self.is_restricted else size
@@ -239,7 +243,7 @@ class Paths:
     def _return(self, now: int) -> None:
         """Back to the last address that was proven; nothing has to be proven again (section 9.3)."""
         assert self._fallback is not None
-        self.remote = self._fallback
+        self.remote = self.target = self._fallback
         self.is_restricted = False
         self._challenges = []
         if self._former is not None:

@@ -10,7 +10,7 @@ from rudp_smtp.errors import ConfigError
 from rudp_smtp.recovery.redundancy import REDUNDANCIES, Redundancy
 from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, Probability, Size
 
-SPACING_DIVISOR = 8  # of the round trip
+SPACING_DIVISOR = 16  # of the round trip: what a lost packet costs then
 SPACING_MIN = MILLISECOND
 
 

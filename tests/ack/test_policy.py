@@ -24,7 +24,7 @@ def deadlines(acknowledger: AckPolicy, count: int) -> list[int]:
 
 
 def test_every_policy_this_version_promises_exists() -> None:
-    assert {"immediate", "every_n", "delayed"} <= set(ACK_POLICIES.names())
+    assert {"immediate", "every_n", "delayed", "adaptive"} <= set(ACK_POLICIES.names())
 
 
 @pytest.mark.parametrize("name", ACK_POLICIES.names())
@@ -74,3 +74,74 @@ def test_an_n_below_one_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         ACK_POLICIES.spec({"model": "every_n", "n": 0}, "transport.ack")
     assert caught.value.key == "transport.ack.n"
+
+
+# adaptive
+
+
+def flow(acknowledger: AckPolicy, per_rtt: int, rtts: int, size: int = SIZE) -> int:
+    """Acknowledgements of `rtts` round trips of evenly spaced packets, as many each as asked for."""
+    sent, deadline = 0, None
+    for index in range(per_rtt * rtts):
+        now = index * RTT // per_rtt
+        if deadline is not None and deadline <= now:  # before this packet came
+            sent, deadline = sent + 1, None
+            acknowledger.on_ack_sent()
+        due = acknowledger.on_packet_received(True, size, RTT, MAX_ACK_DELAY, now)
+        if due == now:
+            sent, deadline = sent + 1, None
+            acknowledger.on_ack_sent()
+        elif deadline is None:
+            deadline = due
+    return sent
+
+
+@pytest.mark.parametrize("per_rtt", [64, 128, 256])
+def test_adaptive_acknowledges_bulk_a_few_times_per_round_trip(per_rtt: int) -> None:
+    rtts = 50
+    sent = flow(policy("adaptive"), per_rtt, rtts)
+    assert 4 * rtts <= sent <= per_rtt + 9 * rtts  # in the first round trip each packet, as nothing is known yet
+
+
+def test_adaptive_lets_no_more_than_so_many_packets_pass() -> None:
+    assert flow(policy("adaptive", packets_max=10), 1000, 10) >= 1000 * 10 // 10
+
+
+def test_adaptive_acknowledges_every_packet_of_a_slow_flow() -> None:
+    assert flow(policy("adaptive"), 4, 10) == 40
+
+
+def test_adaptive_acknowledges_the_tail_of_a_flight_at_once() -> None:
+    """A datagram that is not full: the sender had no more to say."""
+    acknowledger = policy("adaptive")
+    flow(acknowledger, 128, 10)
+    now = 10 * RTT
+    assert acknowledger.on_packet_received(True, SIZE, RTT, MAX_ACK_DELAY, now) > now
+    assert acknowledger.on_packet_received(True, SIZE // 2, RTT, MAX_ACK_DELAY, now + 1) == now + 1
+
+
+def test_adaptive_lets_a_full_tail_wait_for_a_part_of_the_round_trip() -> None:
+    acknowledger = policy("adaptive")
+    flow(acknowledger, 128, 10)
+    now = 10 * RTT
+    assert acknowledger.on_packet_received(True, SIZE, RTT, MAX_ACK_DELAY, now) - now <= RTT // 8
+
+
+def test_adaptive_tells_of_what_can_be_declared_lost() -> None:
+    """RFC 9002 section 6.1.1: a packet is lost when one three above it is acknowledged."""
+    acknowledger = policy("adaptive")
+    flow(acknowledger, 256, 10)
+    now = 10 * RTT
+    told = []
+    for number in range(1, 9):  # packet 0 is missing
+        if acknowledger.on_packet_received(number != 1, SIZE, RTT, MAX_ACK_DELAY, now) == now:
+            told.append(number)
+            acknowledger.on_ack_sent()
+    assert told == [1, 3, 5]
+
+
+@pytest.mark.parametrize("key", ["per_rtt", "packets_max"])
+def test_an_adaptive_policy_without_acknowledgements_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ACK_POLICIES.spec({"model": "adaptive", key: 0}, "transport.ack")
+    assert caught.value.key == f"transport.ack.{key}"

@@ -17,6 +17,8 @@ from rudp_smtp.link.link import Link
 
 TIMEOUTS_PER_INSTANT_MAX = 1_000  # one node's, at one and the same time: it is not getting anywhere
 
+Stop = Literal["done", "time_limit", "event_limit", "stalled"]  # stalled: nothing is left to happen, but not done
+
 _NEVER = 1 << 62
 
 
@@ -27,7 +29,7 @@ class SimulationResult:
     now: int  # virtual time at the end
     events: int  # inputs to nodes: datagrams and timeouts
     packets: int  # datagrams the nodes sent
-    stop: Literal["done", "time_limit", "event_limit", "stalled"]  # stalled: nothing is left to happen, but not done
+    stop: Stop
 
 
 class _Slot:
@@ -43,11 +45,12 @@ class _Slot:
 class _Wire(_Slot):
     """A link, which several pairs of hosts may share: each datagram's label says whose it is."""
 
-    __slots__ = ("link",)
+    __slots__ = ("is_fifo", "link")
 
     def __init__(self, link: Link) -> None:
         super().__init__()
         self.link = link
+        self.is_fifo = link.is_fifo
 
 
 class _Route:
@@ -63,7 +66,7 @@ class _Route:
 class _Host(_Slot):
     """A node and the links that lead away from it; the node's network, as the pump sees it."""
 
-    __slots__ = ("address", "is_awaited", "is_done", "node", "routes", "simulator", "timed_out_at", "timeouts")
+    __slots__ = ("address", "is_awaited", "is_done", "node", "routes", "sent", "simulator", "timed_out_at", "timeouts")
 
     def __init__(self, address: Address, node: Node, simulator: "Simulator", *, is_awaited: bool) -> None:
         super().__init__()
@@ -71,18 +74,26 @@ class _Host(_Slot):
         self.node = node
         self.simulator = simulator
         self.routes: dict[Address, _Route] = {}
+        self.sent = 0  # datagrams
         self.is_awaited = is_awaited  # the run goes on until it is done
         self.is_done = node.done or not is_awaited
         self.timed_out_at = -1
         self.timeouts = 0  # in a row at `timed_out_at`
 
     def send(self, data: bytes, remote: Address, now: int, ecn: int) -> None:
+        """Send something over a link, which may now have something to do earlier than it had.
+
+        Not if it is in order and has something on its way already: that comes first.
+        """
         route = self.routes.get(remote)
         if route is None:
             raise DriverError(f"no link leads from {self.address!r} to {remote!r}")
         wire = route.wire
-        wire.link.push(data, now, route.labels[ecn])
-        self.simulator.on_sent(wire)
+        link = wire.link
+        link.push(data, now, route.labels[ecn])
+        self.sent += 1
+        if wire.armed == _NEVER or not wire.is_fifo:
+            self.simulator.arm(wire, link.next_timeout(), 0)
 
 
 class Simulator:
@@ -101,7 +112,6 @@ class Simulator:
         """
         self._heap: list[tuple[int, int, _Slot]] = []
         self._entries = 0
-        self._packets = 0
         self._hosts = hosts = {
             address: _Host(address, node, self, is_awaited=address not in background) for address, node in nodes.items()
         }
@@ -116,19 +126,19 @@ class Simulator:
     def run(self, until: int, events: int) -> SimulationResult:
         """Go on until all awaited nodes are done, nothing is left to happen, `until` is past, or `events` are spent."""
         for host in self._hosts.values():
-            self._arm(host, host.node.next_timeout(), 0)
+            self.arm(host, host.node.next_timeout(), 0)
         heap = self._heap
         now = 0
         spent = 0
         while self._unfinished:
             if not heap:
-                return SimulationResult(now, spent, self._packets, "stalled")
+                return self._result(now, spent, "stalled")
             if heap[0][0] > until:
                 if self._is_stalled():
-                    return SimulationResult(now, spent, self._packets, "stalled")
-                return SimulationResult(until, spent, self._packets, "time_limit")
+                    return self._result(now, spent, "stalled")
+                return self._result(until, spent, "time_limit")
             if spent >= events:
-                return SimulationResult(now, spent, self._packets, "event_limit")
+                return self._result(now, spent, "event_limit")
             time, entry, slot = heappop(heap)
             if entry != slot.entry:
                 continue
@@ -141,23 +151,16 @@ class Simulator:
             if inputs:
                 now = time
                 spent += inputs
-        return SimulationResult(now, spent, self._packets, "done")
+        return self._result(now, spent, "done")
+
+    def _result(self, now: int, spent: int, stop: Stop) -> SimulationResult:
+        return SimulationResult(now, spent, sum(host.sent for host in self._hosts.values()), stop)
 
     def _is_stalled(self) -> bool:
         """Whether the heap holds nothing but deadlines that were given up."""
         return all(host.node.next_timeout() is None for host in self._hosts.values()) and all(
             link.next_timeout() is None for link in self._links
         )
-
-    def on_sent(self, wire: _Wire) -> None:
-        """A node sent something over this link, which may now have something to do earlier than it had.
-
-        Not if it is in order and has something on its way already: that comes first.
-        """
-        self._packets += 1
-        link = wire.link
-        if wire.armed == _NEVER or not link.is_fifo:
-            self._arm(wire, link.next_timeout(), 0)
 
     def _arrive(self, wire: _Wire, now: int, events_max: int) -> int:
         """Hand over what the link has ready; how many inputs that was."""
@@ -174,14 +177,14 @@ class Simulator:
             if upcoming is None or upcoming > now or inputs == events_max or not self._unfinished:
                 break
             arrived = link.next_datagram(now)
-        self._arm(wire, link.next_timeout() if arrived is None else upcoming, now)
+        self.arm(wire, link.next_timeout() if arrived is None else upcoming, now)
         return inputs
 
     def _wake(self, host: _Host, now: int) -> int:
         """Fire the node's timer if its deadline has really come; how many inputs that was."""
         deadline = host.node.next_timeout()
         if deadline is None or deadline > now:
-            self._arm(host, deadline, now)
+            self.arm(host, deadline, now)
             return 0
         if host.timed_out_at != now:
             host.timed_out_at = now
@@ -202,9 +205,9 @@ class Simulator:
             if is_done != host.is_done:
                 host.is_done = is_done
                 self._unfinished += -1 if is_done else 1
-        self._arm(host, deadline, now)
+        self.arm(host, deadline, now)
 
-    def _arm(self, slot: _Slot, deadline: int | None, now: int) -> None:
+    def arm(self, slot: _Slot, deadline: int | None, now: int) -> None:
         """See that the slot is looked at by its deadline. Earlier is harmless, so a later one changes nothing."""
         if deadline is None or deadline >= slot.armed:
             return

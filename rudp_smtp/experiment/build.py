@@ -29,6 +29,7 @@ class LinkFacts:
     expected_loss: Fraction  # the loss model's own, for this many packets
     packets_judged: int  # how many the loss model decided about: what the achieved loss is a share of
     stats: LinkStats
+    busy_until: int | None  # when the transmitter was through with its last packet; None without a rate
 
 
 @dataclass(slots=True)
@@ -104,4 +105,9 @@ def _rivals(rival: Rival, draws: DrawKey, sink: Sink | None) -> list[_Pair]:
 
 
 def _link_facts(link: Link) -> LinkFacts:
-    return LinkFacts(expected_loss=link.expected_loss(), packets_judged=link.packets_judged, stats=link.stats)
+    return LinkFacts(
+        expected_loss=link.expected_loss(),
+        packets_judged=link.packets_judged,
+        stats=link.stats,
+        busy_until=link.busy_until,
+    )

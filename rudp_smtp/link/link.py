@@ -49,7 +49,6 @@ class LinkStats:
     packets_serialised: int = 0
     octets_serialised: int = 0  # with the rate's packet overhead
     serialisation_time: int = 0  # the transmitter was busy this long
-    serialised_last: int = 0  # when it was, or will be, through with the last packet it took
     packets_delayed: int = 0  # came to the delay stage, lost ones not
     delay_time: int = 0  # from the end of serialisation to arrival
     packets_reordered: int = 0
@@ -175,6 +174,11 @@ class Link:
         return arrival if arrival < NEVER else None
 
     @property
+    def busy_until(self) -> int | None:
+        """When the transmitter was, or will be, through with the last packet it took; None without a rate."""
+        return self._free_at if self._rate else None
+
+    @property
     def in_transit(self) -> int:
         """Packets inside: entered or duplicated, and neither delivered nor dropped so far."""
         return len(self._queue) + len(self._line) + len(self._heap)
@@ -269,7 +273,6 @@ class Link:
         stats.packets_serialised += 1
         stats.octets_serialised += octets
         stats.serialisation_time += duration
-        stats.serialised_last = departure
         if packet.label.ecn == CE:
             stats.packets_marked += 1
             if self._sink is not None:

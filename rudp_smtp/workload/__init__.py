@@ -71,14 +71,14 @@ def _integers() -> "array[int]":
 class Progress:
     """How many octets of a flow had arrived when: a mark at most every GRAIN, so that a long run stays small."""
 
-    _next: int = 0
+    due: int = 0  # when the next mark is wanted: before, `add` need not be called
     _times: "array[int]" = field(default_factory=_integers)
     _totals: "array[int]" = field(default_factory=_integers)
 
     def add(self, total: int, now: int) -> None:
         """Note that `total` octets have arrived by now."""
-        if now >= self._next:
-            self._next = now + GRAIN
+        if now >= self.due:
+            self.due = now + GRAIN
             self._times.append(now)
             self._totals.append(total)
 

@@ -86,7 +86,8 @@ class Incoming:
         if now <= self._deadline:
             self.in_time = total
             self.last_at = now
-            self.progress.add(total, now)
+            if now >= self.progress.due:
+                self.progress.add(total, now)
 
 
 class Sender(Role):

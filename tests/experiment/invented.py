@@ -83,7 +83,9 @@ def facts(run: Run) -> RunFacts:
         flows=[flow("transfer-0", 3_000), flow("transfer-1", 1_000)],
     )
     rival = WorkloadReport([], TransportStats(), TransportStats(), flows=[flow("transfer-0", 4_000)])
-    links = [LinkFacts(Fraction(1, 10), 100, _link_stats(draws.below(100 + k, 20))) for k in range(2)]
+    links = [
+        LinkFacts(Fraction(1, 10), 100, _link_stats(draws.below(100 + k, 20)), 400 * MILLISECOND) for k in range(2)
+    ]
     return RunFacts(run, "done", 450 * MILLISECOND, 1_000, 150, report, links[0], links[1], [rival])
 
 
@@ -105,7 +107,6 @@ def _link_stats(lost: int) -> LinkStats:
         packets_serialised=100 - lost,
         octets_serialised=90_000,
         serialisation_time=36 * MILLISECOND,
-        serialised_last=400 * MILLISECOND,
         packets_delayed=100 - lost,
         delay_time=(100 - lost) * 20 * MILLISECOND,
         packets_delivered=100 - lost,
@@ -117,7 +118,7 @@ def _link_stats(lost: int) -> LinkStats:
 def empty_facts(run: Run) -> RunFacts:
     """A run stopped by its limit before anything happened."""
     report = WorkloadReport([], TransportStats(), TransportStats())
-    links = [LinkFacts(Fraction(0), 0, LinkStats()) for _ in range(2)]
+    links = [LinkFacts(Fraction(0), 0, LinkStats(), None) for _ in range(2)]
     return RunFacts(run, "time_limit", 0, 0, 0, report, links[0], links[1])
 
 

@@ -90,9 +90,10 @@ def test_a_mark_set_in_the_queue_comes_out_with_the_datagram() -> None:
 
 
 def test_the_longest_wait_and_the_last_departure_are_kept() -> None:
-    stats = carried(LinkConfig(rate=MEGABIT), [0, 0, 0, SECOND]).link.stats
-    assert (stats.queue_time, stats.queue_time_max) == (2400 * MICROSECOND, 1600 * MICROSECOND)
-    assert stats.serialised_last == SECOND + 800 * MICROSECOND
+    link = carried(LinkConfig(rate=MEGABIT), [0, 0, 0, SECOND]).link
+    assert (link.stats.queue_time, link.stats.queue_time_max) == (2400 * MICROSECOND, 1600 * MICROSECOND)
+    assert link.busy_until == SECOND + 800 * MICROSECOND
+    assert carried(LinkConfig(), [0]).link.busy_until is None
 
 
 def test_serialisation_is_right_to_the_nanosecond_and_rounding_never_adds_up() -> None:

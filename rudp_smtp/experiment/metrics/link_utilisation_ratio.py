@@ -8,7 +8,7 @@ from rudp_smtp.experiment.metrics import ratio
 
 
 def link_utilisation_ratio(facts: RunFacts) -> float | None:
-    stats = facts.forward.stats
-    if stats.entered_first is None or not stats.packets_serialised:
+    stats, busy_until = facts.forward.stats, facts.forward.busy_until
+    if stats.entered_first is None or busy_until is None:
         return None
-    return ratio(stats.serialisation_time, stats.serialised_last - stats.entered_first)
+    return ratio(stats.serialisation_time, busy_until - stats.entered_first)

@@ -90,6 +90,21 @@ def test_any_loss_among_the_first_packets_is_repaired(lost: tuple[int, ...]) -> 
     assert len(pair.server.transports) == 1
 
 
+@pytest.mark.parametrize("round_trip", [40, 100])
+@pytest.mark.parametrize("forward", [2, 3, 4])
+def test_no_loss_among_the_first_six_packets_costs_more_than_its_time_outs(round_trip: int, forward: int) -> None:
+    """The probe time-out is 300 ms before a round trip is known and three of them after; it doubles from the second
+    on, to a second."""
+    wait = max(300, 3 * round_trip + 25)
+    waits = [0, wait, 2 * wait, 4 * wait, *(4 * wait + 1000 * further for further in (1, 2, 3))]
+    for lost in product([0, 1], repeat=6):
+        pair = greeting_pair(delay=f"{round_trip // 2}ms")
+        pair.forward.drop([index for index in range(forward) if lost[index]])
+        pair.reverse.drop([index for index in range(6 - forward) if lost[forward + index]])
+        pair.run_until(lambda pair=pair: pair.client_received == GREETING and pair.server.is_established)  # type: ignore[misc]
+        assert pair.now <= (1.5 * round_trip + waits[sum(lost)]) * MILLISECOND
+
+
 def test_a_repeated_first_flight_makes_one_connection_and_brings_the_answer_again() -> None:
     pair = greeting_pair(delay="20ms")
     pair.reverse.drop([0])

@@ -4,12 +4,14 @@ from itertools import product
 
 import pytest
 
+from rudp_smtp.draws import DrawKey
+from rudp_smtp.errors import ConfigError
 from rudp_smtp.trace import ListSink, PacketDropped
-from rudp_smtp.transport import Established, Event, StreamOpened, Transport
+from rudp_smtp.transport import TRANSPORTS, Established, Event, StreamOpened, Transport
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.transport.rudp.tokens import COOKIE_LIFETIME
 from rudp_smtp.units import MILLISECOND, SECOND
-from rudp_smtp.wire.frames import HelloFrame, StreamFrame, TokenFrame
+from rudp_smtp.wire.frames import HelloFrame, PaddingFrame, StreamFrame, TokenFrame
 from rudp_smtp.wire.packet import INITIAL, ONE_RTT, RETRY, Packet, decode_packet, encode_packet, seal
 from rudp_smtp.wire.stateless import decode_retry, encode_retry
 from tests.helpers import Pair, make_pair
@@ -247,6 +249,34 @@ def test_a_first_flight_without_hello_opens_nothing_whatever_its_token() -> None
     puppet.say_initial(TokenFrame(cookie), StreamFrame(0, 0, b"", False))
     assert puppet.server.connection_count == 0
     assert drops(sink) == ["no_hello"]
+
+
+def test_answers_wait_in_a_short_queue() -> None:
+    server = Rudp(retry="always").endpoint(host="server", accepts=True, draws=DrawKey(1), sink=None)
+    for source in range(1000):
+        packet = Packet(INITIAL, 3, 0, [LIMITS, PaddingFrame(1200)], source)
+        server.receive_datagram(encode_packet(packet), "client", 0)
+    answers = 0
+    while server.next_datagram(0) is not None:
+        answers += 1
+    assert answers == 64
+    assert server.total_stats().packets_dropped == 1000 - 64
+
+
+@pytest.mark.parametrize("policy", ["auto", "always", "never"])
+def test_a_scenario_chooses_the_policy(policy: str) -> None:
+    spec = TRANSPORTS.spec({"name": "rudp", "retry": policy})
+    transport = TRANSPORTS.build(spec)
+    assert isinstance(transport, Rudp)
+    assert transport.retry == policy
+    assert TRANSPORTS.describe(spec)["retry"] == policy
+
+
+@pytest.mark.parametrize("policy", ["sometimes", True, ["auto"], None])
+def test_another_policy_is_refused_with_those_there_are(policy: object) -> None:
+    with pytest.raises(ConfigError, match="expected one of auto, always, never") as refused:
+        TRANSPORTS.spec({"name": "rudp", "retry": policy}, "transport")
+    assert refused.value.key == "transport.retry"
 
 
 def test_both_hosts_count_the_datagrams_of_a_retry() -> None:

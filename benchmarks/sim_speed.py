@@ -3,8 +3,8 @@
     python benchmarks/sim_speed.py [--quick]
 
 Each figure is of a process of its own. A packet is a datagram that either host sent, acknowledgements too; the cost
-covers codec, recovery, streams, links and event loop, at both ends. The path is experiments/path/bulk.yaml's. The
-machine may be noisy: compare figures of one run only.
+covers codec, recovery, streams, links and event loop, at both ends. The path is experiments/path/bulk.yaml's, the
+transport that file's with `cubic`, and the default one. The machine may be noisy: compare figures of one run only.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from rudp_smtp.experiment.build import execute
 from rudp_smtp.experiment.plan import plan
 from rudp_smtp.experiment.scenario import load_scenario
 
+TRANSPORTS = {"cubic": ("transport.congestion", "cubic"), "default": ("transport", "{name: rudp}")}
 SCENARIO = Path(__file__).parent.parent / "experiments" / "path" / "bulk.yaml"
 
 
@@ -44,21 +45,32 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="processes for each figure; the fastest counts (3)")
     options = parser.parse_args()
     repeat = 1 if options.quick else options.repeat
-    cells = [("10MB", loss) for loss in ("0%", "1%", "10%")]
-    cells += [(size, "0%") for size in (("1MB",) if options.quick else ("1MB", "100MB"))]
-    cells += [] if options.quick else [("100MB", "1%")]
+    cells = [(name, "10MB", loss) for name in TRANSPORTS for loss in ("0%", "1%", "10%")]
+    cells += [("cubic", size, "0%") for size in (("1MB",) if options.quick else ("1MB", "100MB"))]
+    cells += [] if options.quick else [(name, "100MB", "1%") for name in TRANSPORTS]
     table = Table(title="Bulk in virtual time")
-    for heading in ("size", "loss", "packets", "CPU s", "packets per CPU s", "us per packet", "peak MiB", "Mbit/s"):
+    for heading in (
+        "transport",
+        "size",
+        "loss",
+        "packets",
+        "CPU s",
+        "packets per CPU s",
+        "us per packet",
+        "peak MiB",
+        "Mbit/s",
+    ):
         table.add_column(heading, justify="right")
     context = multiprocessing.get_context("spawn")
-    for size, loss in cells:
-        settings = [("workload.size", size), ("network.both.loss.p", loss), ("transport.congestion", "cubic")]
+    for name, size, loss in cells:
+        settings = [("workload.size", size), ("network.both.loss.p", loss), TRANSPORTS[name]]
         results = []
         for _ in range(repeat):
             with context.Pool(1) as pool:
                 results.append(pool.apply(measure, (settings,)))
         packets, seconds, peak, goodput = min(results, key=lambda result: result[1])
         table.add_row(
+            name,
             size,
             loss,
             f"{packets:,}",

@@ -205,7 +205,8 @@ class Simulator:
             if is_done != host.is_done:
                 host.is_done = is_done
                 self._unfinished += -1 if is_done else 1
-        self.arm(host, deadline, now)
+        if deadline is not None and deadline < host.armed:
+            self.arm(host, deadline, now)
 
     def arm(self, slot: _Slot, deadline: int | None, now: int) -> None:
         """See that the slot is looked at by its deadline. Earlier is harmless, so a later one changes nothing."""

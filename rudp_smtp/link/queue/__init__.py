@@ -27,6 +27,8 @@ class QueueDiscipline(ABC):
     `dropped` is the link's list: a discipline appends whatever it gives up, the newcomer included, and forgets it.
     """
 
+    octets: int  # the sum of the waiting packets' sizes: read for every packet, so it is kept and not computed
+
     @abstractmethod
     def enqueue(self, packet: QueuedPacket, now: int, dropped: list[QueuedPacket]) -> None:
         """Take the packet or drop it; others may have to go instead."""
@@ -34,11 +36,6 @@ class QueueDiscipline(ABC):
     @abstractmethod
     def dequeue(self, now: int, dropped: list[QueuedPacket]) -> QueuedPacket | None:
         """The next packet to serialise, at the very time the transmitter is free; None only if none is left."""
-
-    @property
-    @abstractmethod
-    def octets(self) -> int:
-        """The sum of the waiting packets' sizes."""
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -23,8 +23,8 @@ class DropTail(QueueDiscipline):
     limit: Size | None = None
     packets: int | None = None
     mark: Size | None = None
+    octets: int = field(init=False, default=0)
     _waiting: deque[QueuedPacket] = field(init=False, default_factory=deque)
-    _octets: int = field(init=False, default=0)
 
     @staticmethod
     def check(limit: Size | None = None, packets: int | None = None, mark: Size | None = None) -> None:
@@ -41,13 +41,13 @@ class DropTail(QueueDiscipline):
             self.packets = PACKETS_DEFAULT
 
     def enqueue(self, packet: QueuedPacket, now: int, dropped: list[QueuedPacket]) -> None:
-        octets = self._octets + packet.size
+        octets = self.octets + packet.size
         if (self.limit is not None and octets > self.limit) or (
             self.packets is not None and len(self._waiting) >= self.packets
         ):
             dropped.append(packet)
             return
-        self._octets = octets
+        self.octets = octets
         self._waiting.append(packet)
         if self.mark is not None and octets > self.mark and packet.label.ecn != NOT_ECT:
             packet.label = packet.label.marked()
@@ -56,12 +56,8 @@ class DropTail(QueueDiscipline):
         if not self._waiting:
             return None
         packet = self._waiting.popleft()
-        self._octets -= packet.size
+        self.octets -= packet.size
         return packet
-
-    @property
-    def octets(self) -> int:
-        return self._octets
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -79,6 +79,9 @@ class Endpoint:
         return self._make(handshake, remote, now)
 
     def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
+        if len(data) > self._config.max_datagram_size:  # RFC 9000 section 18.2: more than we said we take
+            self._drop(len(data), "datagram_too_large", now)
+            return
         connection_id = destination_connection_id(data)
         if connection_id is None:
             self._receive_stateless_answer(data, remote, now)

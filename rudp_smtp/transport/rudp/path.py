@@ -193,6 +193,8 @@ class Paths:
 
     def take(self, now: int) -> PathDatagram | None:
         """The next datagram of this connection's paths, if one is due; it goes to `target`."""
+        if self._responses and not self._may_answer():
+            self._responses.clear()
         while self._responses:
             token, target, size = self._responses.popleft()
             frames: list[Frame] = [PathResponseFrame(token)]
@@ -213,6 +215,13 @@ class Paths:
         self.target = self.remote
         self._set_deadline()
         return None
+
+    def _may_answer(self) -> bool:
+        """Section 8.2.2: congestion control may hold answers back. Ours go a little beyond the window, so that a path
+        is answered for in the middle of a transfer; a peer that asks on and acknowledges nothing gets no more."""
+        recovery = self._recovery
+        window = recovery.congestion.congestion_window
+        return recovery.sent.bytes_in_flight < window + RESPONSES_KEPT * MIN_DATAGRAM_SIZE
 
     def _take_challenge(self, challenge: Challenge, size: int) -> PathDatagram:
         token = self._draws.draw(self._draw_count)

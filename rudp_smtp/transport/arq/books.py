@@ -89,6 +89,8 @@ class Books:
             vantage.sink.emit(fact)
         stats.packets_sent += 1
         stats.bytes_sent += size
+        if size > stats.datagram_size:
+            stats.datagram_size = size
 
     def on_frame_acked(self, frame: Outgoing, now: int) -> None:
         self.stats.packets_acked += 1

@@ -276,6 +276,7 @@ class ArqConnection:
         self._request_sent_time = now
         self._request_number = self._books.stats.packets_sent
         self._books.on_sent(len(datagram), now, is_ack_eliciting=not self._reset)
+        self._occupy_line(len(datagram), now)
         return datagram
 
     def _shake_hands(self, kind: int, size: int, now: int) -> bool:
@@ -336,8 +337,7 @@ class ArqConnection:
         datagram = encode_frame(DATA, self.connection_id, number, self._last_ack, frame.segment.payload)
         self._books.on_frame_sent(frame, len(datagram), now)
         self._on_request_sent(now)
-        if parameters.line_rate is not None:
-            self._line_free_at = now - (-len(datagram) * 8 * SECOND // parameters.line_rate)
+        self._occupy_line(len(datagram), now)
         return datagram
 
     def _send_ack(self, now: int) -> bytes:
@@ -345,7 +345,14 @@ class ArqConnection:
         self._books.stats.acks_sent += 1
         datagram = encode_frame(ACK, self.connection_id, 0, self._last_ack)
         self._books.on_sent(len(datagram), now, is_ack_eliciting=False)
+        self._occupy_line(len(datagram), now)
         return datagram
+
+    def _occupy_line(self, size: int, now: int) -> None:
+        """Only data waits until the line is free, but all that leaves takes its time on it."""
+        rate = self._parameters.line_rate
+        if rate is not None:
+            self._line_free_at = max(now, self._line_free_at) - (-size * 8 * SECOND // rate)
 
     def _on_request_sent(self, now: int) -> None:
         """RFC 9000 section 10.1: the first since something arrived gives the peer the whole time-out to answer."""

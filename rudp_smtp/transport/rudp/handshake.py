@@ -51,7 +51,6 @@ class Handshake:
         "is_confirmed",
         "is_early_data_taken",
         "local_id",
-        "max_datagram_size",
         "original_id",
         "outbox",
         "peer_hello",
@@ -75,7 +74,6 @@ class Handshake:
         self.original_id = original_id  # what the client called the server before it knew better
         self.peer_id = peer_id  # None: the client does not know yet what the server calls itself
         self.peer_hello: HelloFrame | None = None
-        self.max_datagram_size = config.max_datagram_size
         self.outbox = Outbox()  # for HELLO and TOKEN: they go before all else, also where nothing else may
         self.is_address_proven = admission is None or admission.is_address_proven
         self.is_early_data_taken = admission is not None and admission.is_early_data_taken
@@ -110,7 +108,6 @@ class Handshake:
                 raise RemoteProtocolError("another HELLO", error_code=ErrorCode.PROTOCOL_VIOLATION)
             return False
         self.peer_hello = hello
-        self.max_datagram_size = min(self.max_datagram_size, hello.max_datagram_size)
         self.is_confirmation_due = self.is_client
         return True
 

@@ -28,6 +28,9 @@ COMBINATIONS = {
         pacing=False,
         max_idle_timeout=NEVER_IDLE,
     ),
+    "all that watches the path": Rudp(
+        mtu_discovery=True, max_datagram_size=8972, ecn=True, keep_alive=SECOND, max_idle_timeout=NEVER_IDLE
+    ),
     "unlimited, small windows": Rudp(
         congestion=Spec("unlimited"),
         pacing=False,

@@ -7,9 +7,12 @@ import pytest
 
 from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.transport.rudp.state import (
+    ECN_TRANSITIONS,
     RECEIVE_TRANSITIONS,
     SEND_TRANSITIONS,
     TRANSITIONS,
+    EcnInput,
+    EcnState,
     Input,
     Machine,
     ReceiveInput,
@@ -78,3 +81,15 @@ def test_the_application_may_close_or_reset_in_every_state_after_the_start() -> 
     for state in set(State) - {State.IDLE}:
         assert (state, Input.CLOSE) in TRANSITIONS
         assert (state, Input.ABORT) in TRANSITIONS
+
+
+def test_what_is_thought_of_ecn_changes_as_the_table_says_and_every_path_is_tested_anew() -> None:
+    for state, given in product(EcnState, EcnInput):
+        machine = Machine(ECN_TRANSITIONS, state)
+        if (state, given) in ECN_TRANSITIONS:
+            machine.advance(given)
+            assert machine.state is ECN_TRANSITIONS[state, given]
+        else:
+            with pytest.raises(LocalProtocolError):
+                machine.advance(given)
+        assert ECN_TRANSITIONS[state, EcnInput.START] is EcnState.TESTING

@@ -18,29 +18,30 @@ DISPERSION_WEIGHT = 16  # of the past against one more round, less one
 class BaselineLoss:
     """Owns the counts of the rounds that showed the path undisturbed."""
 
-    __slots__ = ("_certain", "_dispersion", "_lost", "_sent")
+    __slots__ = ("_certain", "_dispersion", "_lost", "_sent", "is_trusted")
 
     def __init__(self) -> None:
         self._lost = 0  # in 1 / DISPERSION_ONE packets, so that halving loses nothing
         self._sent = 0
         self._certain = 0
+        self.is_trusted = True  # a queue, if there is one, shows in the round trip
         self._dispersion = DISPERSION_INITIAL  # variance of a round's losses over that of independent ones
 
     @property
     def share(self) -> int:
         """The packets lost at random, out of SHARE_ONE."""
-        if not self._sent:
+        if not self._sent or not self.is_trusted:
             return 0
         return min(self._lost * SHARE_ONE // self._sent, SHARE_MAX)
 
     @property
     def certain(self) -> int:
         """As `share`, less the standard deviation of our knowledge: what to send more for."""
-        return self._certain
+        return self._certain if self.is_trusted else 0
 
     def compensated(self, delivered: int) -> int:
         """What had to pass for this much to be delivered."""
-        return delivered * SHARE_ONE // (SHARE_ONE - self._certain)
+        return delivered * SHARE_ONE // (SHARE_ONE - self.certain)
 
     def on_round(self, lost: int, sent: int) -> None:
         """Take a round in which we were not the cause of what was lost."""

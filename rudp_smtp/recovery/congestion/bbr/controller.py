@@ -86,6 +86,8 @@ class Bbr(CongestionController):
     _settled_rounds: int = field(default=0, init=False)  # in a row not accelerating
     _queued: Tally = field(default_factory=Tally, init=False)  # of such rounds, in a row, that showed a queue
     _has_queue: bool = field(default=True, init=False)  # the last round's shortest round trip was not the shortest
+    _peak_rtt: int = field(default=0, init=False)  # the longest of this probing cycle
+    _peak_rtt_before: int = field(default=0, init=False)  # and of the one before
     _was_excessive: bool = field(default=False, init=False)  # the last round, though it showed no queue
     _probe: Tally | None = field(default=None, init=False)  # the counts when feedback from UP began
     # Probing for bandwidth
@@ -105,7 +107,8 @@ class Bbr(CongestionController):
     _is_probe_rtt_round_done: bool = field(default=False, init=False)
     _is_idle_restart: bool = field(default=False, init=False)
     _window_before: int = field(default=0, init=False)
-    _undo: Undo | None = field(default=None, init=False)
+    _undo: Undo | None = field(default=None, init=False)  # for the latest episode of loss
+    _episode_start: int = field(default=-1, init=False)
 
     def __post_init__(self) -> None:
         self._window = initial_window(self.max_datagram_size)
@@ -146,6 +149,7 @@ class Bbr(CongestionController):
         if rate and (rate >= self._max_bandwidth.value or not is_limited):
             self._max_bandwidth.on_sample(rate)
         self._round.on_acked(rtt, volume)
+        self._peak_rtt = max(self._peak_rtt, rtt)
         is_round_over = self._round.is_over(sample.departure)
         if is_round_over:
             self._end_round(rate, is_limited, now)
@@ -163,7 +167,7 @@ class Bbr(CongestionController):
             self._adapt_bounds(sample, is_round_over, is_limited, is_window_limited, now)
         if self._phase in PROBE_BW:
             self._advance_cycle(sample, is_round_over, is_window_limited, in_flight, now)
-        self._min_rtt.on_sample(rtt, now)
+        self._min_rtt.on_sample(rtt, now, self._baseline.is_trusted)
         self._check_probe_rtt(is_round_over, in_flight, now)
         if is_round_over:
             self._round.begin(self._sampler, now)
@@ -176,7 +180,8 @@ class Bbr(CongestionController):
             if self._is_probe_sample:
                 self._on_inflight_too_high(event.bytes_in_flight, event.now)
         else:
-            if self._undo is None:
+            if event.sent_time > self._episode_start:  # RFC 9002 section 7.3.2's recovery period
+                self._episode_start = event.now
                 self._undo = Undo(self._window, self._bandwidth_lo, self._inflight_lo, self._inflight_hi)
             for packet in event.lost:
                 self._on_packet_lost(packet, event.now)
@@ -190,6 +195,7 @@ class Bbr(CongestionController):
         if undo is None:
             return
         self._undo = None
+        self._episode_start = -1
         self._full_pipe.restart()
         self._window = max(self._window, undo.window)
         self._bandwidth_lo = max(self._bandwidth_lo, undo.bandwidth_lo)
@@ -211,7 +217,10 @@ class Bbr(CongestionController):
         phase = self._phase
         self._settled_rounds = self._settled_rounds + 1 if phase in SETTLED else 0
         tally = self._round.tally(self._sampler, now)
-        is_quiet = self._round.rtt <= self._quiet_rtt()
+        quiet_rtt = self._quiet_rtt()
+        is_quiet = self._round.rtt <= quiet_rtt
+        if self._full_pipe.was_full:
+            self._baseline.is_trusted = max(self._peak_rtt, self._peak_rtt_before) > quiet_rtt
         min_rtt = self._min_rtt.value or 0
         self._has_queue = self._round.rtt > min_rtt + min_rtt // RTT_TOLERANCE
         is_excessive = self._is_excess(tally, SIGMAS_QUIET if is_quiet else SIGMAS)
@@ -244,7 +253,7 @@ class Bbr(CongestionController):
             self._lower_bounds(self._queued)
             self._queued.clear()
         elif is_quiet:
-            if self._settled_rounds > 1:
+            if self._settled_rounds > 1 and self._round.loss_rtt <= self._quiet_rtt():
                 self._learn(tally)
         elif self._phase is Phase.CRUISE and self._baseline.certain:
             self._correct()
@@ -349,7 +358,7 @@ class Bbr(CongestionController):
     def _start_refill(self, now: int) -> None:
         self._enter(Phase.REFILL)
         self._forget_lower_bounds()
-        self._undo = None
+        self._peak_rtt_before, self._peak_rtt = self._peak_rtt, 0
         self._up_rounds = 0
         self._up_acked = 0
         self._was_probe_careful = False

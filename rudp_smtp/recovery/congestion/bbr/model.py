@@ -48,7 +48,8 @@ class MinRtt:
         self._probed_time = 0
         self.is_probe_due = False
 
-    def on_sample(self, rtt: int, now: int) -> None:
+    def on_sample(self, rtt: int, now: int, is_queue_known: bool) -> None:
+        """`is_queue_known`: round trips have lately been much longer, so that the shortest are without a queue."""
         if self.value is None:
             self.value = self._probed = rtt
             self._time = self._probed_time = now
@@ -57,7 +58,7 @@ class MinRtt:
         if rtt < self._probed or self.is_probe_due:
             self._probed = rtt
             self._probed_time = now
-        elif rtt <= self._probed + self._probed // RTT_TOLERANCE:
+        elif is_queue_known and rtt <= self._probed + self._probed // RTT_TOLERANCE:
             # A departure: the draft's clock runs until a sample is lower still, so that a flow whose queue is empty
             # all the time drains it all the same. It has just seen an empty queue.
             self._probed_time = now

@@ -27,14 +27,27 @@ class Tally:
 class Round:
     """Owns where the round began, and its extremes; it is over when a packet sent since has been acknowledged."""
 
-    __slots__ = ("_delivered", "_last_lost", "_lost", "_started", "is_marked", "losses", "rtt", "volume")
+    __slots__ = (
+        "_delivered",
+        "_last_lost",
+        "_lost",
+        "_rtt_now",
+        "_started",
+        "is_marked",
+        "loss_rtt",
+        "losses",
+        "rtt",
+        "volume",
+    )
 
     def __init__(self) -> None:
         self._started = 0
         self._delivered = 0  # by the sampler's count
         self._lost = 0
         self._last_lost = -1
+        self._rtt_now = 0  # the latest
         self.losses = 0  # runs of packets
+        self.loss_rtt = 0  # the longest at which a loss was noticed
         self.rtt = NO_RTT  # the shortest
         self.volume = 0  # octets, the most that a sample saw pass
         self.is_marked = False  # with CE
@@ -44,6 +57,7 @@ class Round:
         self._delivered = sampler.delivered
         self._lost = sampler.lost
         self.losses = 0
+        self.loss_rtt = 0
         self.rtt = NO_RTT
         self.volume = 0
         self.is_marked = False
@@ -53,6 +67,7 @@ class Round:
         return departure is not None and departure.delivered >= self._delivered
 
     def on_acked(self, rtt: int, volume: int) -> None:
+        self._rtt_now = rtt
         if rtt < self.rtt:
             self.rtt = rtt
         if volume > self.volume:
@@ -62,6 +77,7 @@ class Round:
         if packet_number != self._last_lost + 1:
             self.losses += 1
         self._last_lost = packet_number
+        self.loss_rtt = max(self.loss_rtt, self._rtt_now)
 
     def tally(self, sampler: DeliveryRate, now: int) -> Tally:
         """What it has come to so far."""

@@ -137,6 +137,7 @@ RECEIVE_TRANSITIONS: dict[tuple[ReceiveState, ReceiveInput], ReceiveState] = {
     (ReceiveState.RESET, ReceiveInput.RESET): ReceiveState.RESET,
 }
 
+
 class EcnState(Enum):
     """RFC 9000 appendix A.4, which has the names; marked packets leave in TESTING and CAPABLE."""
 

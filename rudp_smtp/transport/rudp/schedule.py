@@ -13,7 +13,8 @@ from rudp_smtp.transport.rudp.outbox import Carried, Outbox
 from rudp_smtp.transport.rudp.send_stream import SendStream
 from rudp_smtp.wire.frames import StreamFrame, stream_frame_overhead
 
-Entry = tuple[int, int, SendStream]  # its turn, a number that keeps the order of equal ones, the stream
+Entry = tuple[int, int, SendStream]  # its turn, what decides between equal ones, the stream
+SERVED = 1 << 62  # added to the number of an entry that had its turn: it lets newcomers pass
 
 OFFSET_SHORT_MAX = 0xFFFF_FFFF  # where a STREAM frame's header grows
 STREAM_OVERHEAD = stream_frame_overhead(OFFSET_SHORT_MAX, has_length=False)
@@ -81,7 +82,7 @@ class Schedule:
         self._outbox = outbox
         self._blocked = Blocked(outbox, credit)
         self._turn = 0  # of the stream served last
-        self._count = 0  # of entries made: those of one turn keep their order
+        self._count = 0  # of entries made: newcomers of one turn keep their order
         self.urgent: list[Entry] = []  # need no credit: lost octets, bare FINs, announcements
         self.fresh: list[Entry] = []  # octets never sent, for which the stream has credit
         self.is_repairing = False  # what is urgent goes before anything else, once
@@ -169,6 +170,6 @@ def _first(queue: list[Entry]) -> SendStream:
     """The stream with the least turn, after putting entries right that are behind."""
     turn, _, stream = queue[0]
     while turn != stream.turn:
-        heapreplace(queue, (stream.turn, queue[0][1], stream))
+        heapreplace(queue, (stream.turn, queue[0][1] | SERVED, stream))
         turn, _, stream = queue[0]
     return stream

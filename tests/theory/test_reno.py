@@ -1,12 +1,12 @@
 """NewReno under light loss against the two formulas there are for it. Rates are in packets per round trip.
 
 Mathis, Semke, Mahdavi and Ott (1997): C/sqrt(p), where C is sqrt(3/2) if every 1/p-th packet is lost and 1.31 if loss
-is random (their table 1, every packet acknowledged). Its model has no round trip in which the window does not grow. Ours,
-and RFC 9002's, has: after each loss one until it is detected, one of recovery (section 7.3.2), half of one in which
-nothing may be sent because more is in flight than the window allows, and with windows of whole packets up to one
-and a half more. At four round trips of half the largest window a cycle, the rate is lower by 8/3 sqrt(3p/2), to first
-order: a cycle of 1/p = 3/8 W**2 + 4 W/2 packets takes W/2 + 4 round trips. So the measured rate must lie between the
-formula less that and the formula itself, and come nearer as p falls.
+is random (their table 1, every packet acknowledged). Its model has no round trip in which the window does not grow.
+Ours, and RFC 9002's, has: after each loss one until it is detected, one of recovery (section 7.3.2), half of one in
+which nothing may be sent because more is in flight than the window allows, and with windows of whole packets up to
+one and a half more. At four round trips of half the largest window a cycle, the rate is lower by 8/3 sqrt(3p/2), to
+first order: a cycle of 1/p = 3/8 W**2 + 4 W/2 packets takes W/2 + 4 round trips. So the measured rate must lie
+between the formula less that and the formula itself, and come nearer as p falls.
 
 Padhye, Firoiu, Towsley and Kurose (2000), PFTK, equation 32, adds time-outs. Its model loses all that follows a lost
 packet in its round; with independent losses fewer windows end in a time-out, so from p = 0.1 on it is a lower bound, as
@@ -74,8 +74,8 @@ def pftk(p: float) -> float:
     window = 1 + sqrt(8 * q / (3 * p) + 1)
     timeout_share = min(1.0, (1 - q**3) * (1 + q**3 * (1 - q ** (window - 3))) / (1 - q**window))
     backed_off = 1 + p + 2 * p**2 + 4 * p**3 + 8 * p**4 + 16 * p**5 + 32 * p**6
-    packets: float = q / p + window + timeout_share / q
-    return packets / (window / 2 + 1 + timeout_share * backed_off * TIMEOUT / q)
+    packets = q / p + window + timeout_share / q
+    return float(packets / (window / 2 + 1 + timeout_share * backed_off * TIMEOUT / q))
 
 
 def periodic_shortfall(n: int, cycles: int) -> float:

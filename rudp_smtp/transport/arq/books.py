@@ -36,12 +36,12 @@ class Books:
     for. So `packets_spurious` stays 0, and `packets_lost` counts time-outs, frame by frame.
     """
 
-    __slots__ = ("_rtt", "_vantage", "bytes_out", "is_close_acked", "is_close_sent", "segments_out", "stats")
+    __slots__ = ("_rtt", "_vantage", "bytes_out", "is_close_sent", "segments_out", "stats")
 
     def __init__(self, vantage: VantagePoint, rtt: RttEstimator, congestion_window: int) -> None:
         self.stats = TransportStats(congestion_window=congestion_window)
         self.segments_out = self.bytes_out = 0  # sent and not acknowledged
-        self.is_close_sent = self.is_close_acked = False
+        self.is_close_sent = False
         self._vantage = vantage
         self._rtt = rtt
 
@@ -96,8 +96,6 @@ class Books:
         self.stats.packets_acked += 1
         self.segments_out -= 1
         self.bytes_out -= OVERHEAD + len(frame.segment.payload)
-        if frame.segment.is_close:
-            self.is_close_acked = True
         vantage = self._vantage
         if vantage.sink is not None:
             vantage.sink.emit(PacketAcked(now, vantage.host, vantage.connection, frame.packet_number))
@@ -130,6 +128,11 @@ class Books:
         vantage = self._vantage
         if vantage.sink is not None:
             vantage.sink.emit(ConnectionStateUpdated(now, vantage.host, vantage.connection, state))
+
+    @property
+    def is_all_acked(self) -> bool:
+        """CLOSE was said, and everything is acknowledged: CLOSE may be before what it closes."""
+        return self.is_close_sent and self.segments_out == 0
 
     def summary(self) -> TransportStats:
         """The statistics, with the path's estimates as they are now."""

@@ -198,7 +198,7 @@ class ArqConnection:
             self._books.on_dropped(size, "duplicate", now)
             if kind == SYN_ACK:  # the server has not heard that we know
                 self._acks.append(self._last_ack)
-        if self._books.is_close_acked and self.machine.state is ESTABLISHED:
+        if self._books.is_all_acked and self.machine.state is ESTABLISHED:
             self._finish(Input.ALL_ACKED, Closed("local", 0, ""), now)
 
     def handle_timeout(self, now: int) -> None:

@@ -34,7 +34,7 @@ def acks(pair: Pair) -> list[AckFrame]:
 
 
 def test_nothing_is_marked_where_the_scenario_does_not_ask_for_it() -> None:
-    pair = make_pair(client=Rudp())
+    pair = make_pair(client=Rudp(ecn=False))
     seen = watch(pair)
     pair.connect()
     pair.client.send(bytes(100_000), fin=True)

@@ -30,7 +30,7 @@ def size_now(pair: Pair) -> int:
 
 
 def test_without_discovery_every_datagram_is_as_large_as_the_scenario_says() -> None:
-    pair = connected_pair(client=Rudp(), rate="20mbit")
+    pair = connected_pair(client=Rudp(mtu_discovery=False), rate="20mbit")
     send_bulk(pair, 100_000)
     assert max(len(data) for _, data in pair.forward.sent) == 1472
     assert pair.client.transport.stats.mtu_probes_sent == 0

@@ -43,7 +43,7 @@ ADAPTIVE = [name for name in CONTROLLERS.names() if name not in ("fixed", "unlim
 
 def test_one_command_shows_every_pair_of_controllers_beside_each_other(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "experiments" / "fairness" / "tables.py"), "--output", str(tmp_path)]
-    arguments = ["--replications", "1", "--duration", "3s"]
+    arguments = ["--replications", "1", "--set", "workload.duration=3s", "--set", "network.both.rate=1mbit"]
     finished = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
     _, _, table = finished.stdout.partition("Two flows on")
     shown = [tuple(cell.strip() for cell in line.split("│")[2:4]) for line in table.splitlines() if line[:1] == "│"]

@@ -1,12 +1,12 @@
 """Who gets how much: two flows share a bottleneck, one of each controller of every pair, each also beside its like.
 
-    python experiments/fairness/tables.py [--replications N] [--duration TIME] [--output DIR]
+    python experiments/fairness/tables.py [--replications N] [--set KEY=VALUE ...] [--output DIR]
 
 20 Mbit/s, RTT 40 ms, a drop-tail queue of 0.5, 1 and 2 times their product. The second flow starts 2 s after the first;
 a quarter of the time they share is left out as warm-up, the 60 s after it are measured. Prints Jain's index, what each
 of the two got, how long packets waited in the queue, and the share of them that found it full, as means over the
-replications (in red: an index below the target); draws the share of the row's controller. Finished runs are kept and
-not run again.
+replications (marked with !: an index below the target); draws the share of the row's controller. Finished runs are
+kept and not run again.
 """
 
 import argparse
@@ -37,8 +37,8 @@ def run(options: argparse.Namespace) -> Rows:
     arguments = [str(HERE / "pairs.yaml"), "--output", str(output)]
     if options.replications is not None:
         arguments += ["--replications", str(options.replications)]
-    if options.duration is not None:
-        arguments += ["--set", f"workload.duration={options.duration}"]
+    for setting in options.settings:
+        arguments += ["--set", setting]
     status = run_experiment(arguments)
     if status not in (0, 1):
         sys.exit(status)
@@ -75,7 +75,7 @@ def own_goodput(row: dict[str, str]) -> float:
 
 
 def table(cells: Cells) -> Table:
-    shown = Table(title="Two flows on 20 Mbit/s, RTT 40 ms; means, 60 s after warm-up")
+    shown = Table(title="Two flows on 20 Mbit/s, RTT 40 ms; means after the warm-up")
     headings = ("queue, BDP", "first", "second", "Jain", "worst run", "first Mbit/s", "second Mbit/s")
     for heading in (*headings, "wait ms", "longest ms", "queue full"):
         shown.add_column(heading, justify="left" if heading in ("first", "second") else "right")
@@ -86,7 +86,7 @@ def table(cells: Cells) -> Table:
             f"{in_bdp(queue):g}",
             own,
             rival,
-            f"[bold red]{jain}[/]" if is_claimed and cell["fairness_ratio"] < TARGET else jain,
+            f"[bold red]! {jain}[/]" if is_claimed and cell["fairness_ratio"] < TARGET else jain,
             f"{cell['fairness_worst']:.3f}",
             f"{cell['own_goodput_bps'] / 1e6:.2f}",
             f"{cell['rival_goodput_bps'] / 1e6:.2f}",
@@ -121,7 +121,9 @@ def draw(cells: Cells, path: Path) -> list[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replications", type=int, help="of each cell (the file's own number if not given)")
-    parser.add_argument("--duration", help="instead of the file's 82s, which leaves 60 s to measure")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="in every cell"
+    )
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (results/)")
     options = parser.parse_args()
     cells = means(run(options))

@@ -41,7 +41,7 @@ PROBE_WAIT_MIN, PROBE_WAIT_SPREAD = 2 * SECOND, SECOND  # section 5.3.3.8.2
 RENO_ROUNDS_MAX = 63  # section 5.3.3.8.2
 PROBE_UP_DOUBLINGS_MAX = 30
 QUANTUM_PACKETS, QUANTUM_MAX = 2, 64 << 10  # section 5.6.3
-QUIET_RTT_FRACTION = 8  # ours: a queue below 1/8 of the round trip, and a few packets, is none
+QUIET_RTT_FRACTION = 8  # ours: a queue below 1/8 of the round trip, and a quantum, is none
 STANDING_RTTS = 8  # ours: a queue that is seen this long while cruising is of our own making
 SIGMAS, SIGMAS_QUIET = 5, 8  # ours, in halves: how far from the baseline is beyond chance, with a queue and without
 UNBOUNDED = 1 << 62
@@ -88,6 +88,7 @@ class Bbr(CongestionController):
     _has_queue: bool = field(default=True, init=False)  # the last round's shortest round trip was not the shortest
     _peak_rtt: int = field(default=0, init=False)  # the longest of this probing cycle
     _peak_rtt_before: int = field(default=0, init=False)  # and of the one before
+    _has_learned: bool = field(default=False, init=False)  # of the baseline, in this cycle
     _was_excessive: bool = field(default=False, init=False)  # the last round, though it showed no queue
     _probe: Tally | None = field(default=None, init=False)  # the counts when feedback from UP began
     # Probing for bandwidth
@@ -205,7 +206,7 @@ class Bbr(CongestionController):
             self._full_pipe.was_full = False
             if self._phase is not Phase.PROBE_RTT:
                 self._enter(Phase.STARTUP)
-        elif undo.phase is Phase.UP and self._phase in SETTLED:
+        elif undo.phase is Phase.UP and self._phase in (Phase.DOWN, Phase.CRUISE):
             self._start_refill(now)
 
     # Rounds
@@ -220,14 +221,16 @@ class Bbr(CongestionController):
         quiet_rtt = self._quiet_rtt()
         is_quiet = self._round.rtt <= quiet_rtt
         if self._full_pipe.was_full:
-            self._baseline.is_trusted = max(self._peak_rtt, self._peak_rtt_before) > quiet_rtt
+            min_rtt = self._min_rtt.value or 0
+            peak = max(self._peak_rtt, self._peak_rtt_before)
+            self._baseline.is_trusted = peak > min_rtt + min_rtt // QUIET_RTT_FRACTION
         min_rtt = self._min_rtt.value or 0
         self._has_queue = self._round.rtt > min_rtt + min_rtt // RTT_TOLERANCE
         is_excessive = self._is_excess(tally, SIGMAS_QUIET if is_quiet else SIGMAS)
         if phase is Phase.STARTUP:
             if is_excessive and self._round.losses >= STARTUP_LOSSES_MIN and not is_limited:
                 self._leave_startup()
-            elif is_quiet:
+            elif is_quiet and self._round.loss_rtt <= quiet_rtt:
                 self._learn(tally)
         elif phase not in ACCELERATING:
             self._judge(tally, is_quiet, is_excessive)
@@ -271,6 +274,7 @@ class Bbr(CongestionController):
             self._enter(Phase.DOWN)  # to drain it; the cycle goes on
 
     def _learn(self, tally: Tally) -> None:
+        self._has_learned = True
         size = self.max_datagram_size
         self._baseline.on_round((tally.lost + size // 2) // size, (tally.lost + tally.delivered) // size)
 
@@ -284,10 +288,13 @@ class Bbr(CongestionController):
         return self._baseline.is_exceeded((lost + size // 2) // size, total // size, sigmas)
 
     def _quiet_rtt(self) -> int:
-        """Round trips up to this long show no queue but what our own few packets are."""
+        """Round trips up to this long show no queue: a small share of the shortest, and of what queues have come to."""
         min_rtt = self._min_rtt.value or 0
-        packets = MIN_PIPE_PACKETS * self.max_datagram_size * SECOND // max(self._max_bandwidth.value, 1)
-        return min_rtt + min_rtt // QUIET_RTT_FRACTION + packets
+        queue = min_rtt // QUIET_RTT_FRACTION
+        if self._full_pipe.was_full:
+            queue += QUANTUM_PACKETS * self.max_datagram_size * SECOND // max(self._max_bandwidth.value, 1)
+            queue = min(queue, (max(self._peak_rtt, self._peak_rtt_before) - min_rtt) // 2)
+        return min_rtt + queue
 
     # Losses
 
@@ -358,6 +365,9 @@ class Bbr(CongestionController):
     def _start_refill(self, now: int) -> None:
         self._enter(Phase.REFILL)
         self._forget_lower_bounds()
+        if not self._has_learned:  # what was learned is a cycle old
+            self._baseline.distrust()
+        self._has_learned = False
         self._peak_rtt_before, self._peak_rtt = self._peak_rtt, 0
         self._up_rounds = 0
         self._up_acked = 0
@@ -420,7 +430,11 @@ class Bbr(CongestionController):
             if self._phase in PROBE_BW:
                 if not is_limited:
                     self._max_bandwidth.advance()
-                if self._was_probe_careful and not self._was_probe_too_high and self._phase in SETTLED:
+                if (
+                    self._was_probe_careful
+                    and not self._was_probe_too_high
+                    and self._phase in (Phase.DOWN, Phase.CRUISE)
+                ):
                     self._start_refill(now)
                     return
         departure = sample.departure

@@ -58,4 +58,4 @@ SUCCESSORS = {
 
 PROBE_BW = frozenset((Phase.DOWN, Phase.CRUISE, Phase.REFILL, Phase.UP))
 ACCELERATING = frozenset((Phase.STARTUP, Phase.REFILL, Phase.UP))
-SETTLED = frozenset((Phase.DOWN, Phase.CRUISE))
+SETTLED = frozenset((Phase.DOWN, Phase.CRUISE, Phase.PROBE_RTT))

@@ -124,8 +124,8 @@ def test_a_larger_message_than_the_server_takes_is_refused_by_name(tmp_path: Pat
 
 
 def test_mail_is_sent_again_when_the_path_comes_back() -> None:
-    """The first 40 packets of either direction are lost, the idle timeout passes, the next connection gets through."""
-    dead_at_first = LinkConfig(delay=DELAY, loss=Spec("list", (("packets", tuple(range(40))),)))
+    """The first 100 packets of either direction are lost, the idle timeout passes, a later connection gets through."""
+    dead_at_first = LinkConfig(delay=DELAY, loss=Spec("list", (("packets", tuple(range(100))),)))
     outcome = play(smtp(messages=3), dead_at_first, LOSSLESS, until=600 * SECOND)
     assert all_arrived_once(outcome)
     assert all(row.attempts > 1 for row in outcome.rows)

@@ -1,0 +1,346 @@
+"""The simulator beside the textbooks: a figure for each formula, its curve and what was measured.
+
+    python experiments/theory/figures.py [--quick] [--output DIR]
+
+`tests/theory` holds each formula to an interval; this shows them over a wider range. A point is the mean over
+seeded runs with its 99 % interval. Finished runs are kept and not run again.
+"""
+
+import argparse
+import csv
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from math import sqrt
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+
+from rudp_smtp.experiment.__main__ import main as run_experiment
+from rudp_smtp.experiment.figures import COLOURS, GREY, save, style
+from rudp_smtp.experiment.statistics import mean_interval
+
+HERE = Path(__file__).parent
+LOSS = "network.forward.loss.p"
+CONFIDENCE = Fraction(99, 100)
+FRAME_BITS, PAYLOAD_BITS, LINE_RATE = 8_000, 978 * 8, 8_000_000
+SYN_FRAMES = 0.03  # what a SYN takes of the line, in frames
+PACKET_BITS = (1472 - 30) * 8  # of the stream in a full packet of rudp
+RTT_MS, RTT_S, TIMEOUT = 40, 0.04, 4
+MARKERS = ("o", "s", "^", "D")
+A_WINDOW = 8  # of the figures by window
+QUICK = {"replications": 6, "duration": "1s"}
+
+Formula = Callable[[float], float]
+Rows = list[dict[str, str]]
+Points = dict[float, list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One curve, and the points that should lie on it (none: the curve alone)."""
+
+    label: str
+    formula: Formula | None
+    points: Points
+    is_dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A figure's words and axes."""
+
+    title: str
+    note: str
+    x_label: str
+    y_label: str
+    is_log: bool = False
+    is_share: bool = True
+
+
+# Running
+
+
+def run(options: argparse.Namespace, study: str, tag: str = "", changes: dict[str, str] | None = None) -> Rows:
+    """Run (or resume) one scenario; its runs.csv."""
+    name = f"theory-{study.replace('_', '-')}{tag}"
+    output = options.output / (f"{name}-quick" if options.quick else name)
+    arguments = [str(HERE / f"{study}.yaml"), "--output", str(output)]
+    changes = dict(changes or {})
+    if options.quick:
+        arguments += ["--replications", str(40 if study == "dialogue" else QUICK["replications"])]
+        if study != "dialogue":
+            changes["workload.duration"] = "20s" if study == "reno" else str(QUICK["duration"])
+    for key, value in changes.items():
+        arguments += ["--set", f"{key}={value}"]
+    status = run_experiment(arguments)
+    if status not in (0, 1):
+        sys.exit(status)
+    with (output / "runs.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def run_with_propagation(options: argparse.Namespace, study: str, a: int) -> Rows:
+    """One scenario at another `a`: the delay both ways and the ideal timer go with it."""
+    changes = {
+        "network.forward.delay.time": f"{a}ms",
+        "network.reverse.delay.time": f"{a * 1_000_000 - 1}ns",
+        "transport.timer.interval": f"{1 + 2 * a}ms",
+    }
+    return run(options, study, f"-a{a}", changes)
+
+
+def probability(text: str) -> float:
+    return float(text.removesuffix("%")) / 100
+
+
+def line_use(rows: Iterable[dict[str, str]], key: str, a: int) -> Points:
+    """By `key`: the share of the line's time that carried frames which counted, from the first one's arrival on."""
+    points: Points = defaultdict(list)
+    for row in rows:
+        seconds = float(row["completion_ms"]) / 1000
+        in_vain = (SYN_FRAMES + 3 * a) * FRAME_BITS / LINE_RATE  # SYN, SYN_ACK, and the first frame's propagation
+        octets = float(row["goodput_bps"]) * seconds
+        text = row[key]
+        x = probability(text) if text.endswith("%") else float(text)
+        points[x].append(octets / PAYLOAD_BITS * FRAME_BITS / LINE_RATE / (seconds - in_vain))
+    return points
+
+
+# Formulas, in a, p and W as tests/theory has them
+
+
+def go_back_n_by_window(a: int, p: float) -> Formula:
+    full = 1 + 2 * a
+
+    def share(window: float) -> float:
+        return (1 - p) / (1 + 2 * a * p) if window >= full else window * (1 - p) / (full * (1 - p + window * p))
+
+    return share
+
+
+def go_back_n_burst(a: int, p: float) -> Formula:
+    """As `tests/theory` derives it for windows that leave at once."""
+    full, q = 1 + 2 * a, 1 - p
+
+    def share(window: float) -> float:
+        w = round(window)
+        if w >= full:
+            return q / (1 + 2 * a * p)
+        whole = q**w / (1 - q**w)
+        last = sum(i * p * q**i for i in range(w)) / (1 - q**w)
+        return q / p / (full * (1 + whole) + last)
+
+    return share
+
+
+def selective_repeat_by_window(q: float, window: float) -> float:
+    return q * min(1.0, window / (1 + 2 * A_WINDOW))
+
+
+def pftk(p: float) -> float:
+    """Padhye and others (2000), equation 32, b = 1, in packets per round trip."""
+    q = 1 - p
+    window = 1 + sqrt(8 * q / (3 * p) + 1)
+    share = min(1.0, (1 - q**3) * (1 + q**3 * (1 - q ** (window - 3))) / (1 - q**window))
+    backed_off = 1 + p + 2 * p**2 + 4 * p**3 + 8 * p**4 + 16 * p**5 + 32 * p**6
+    return float((q / p + window + share / q) / (window / 2 + 1 + share * backed_off * TIMEOUT / q))
+
+
+# Drawing
+
+
+def draw(sheet: Sheet, series: Sequence[Series], xs: Sequence[float]) -> Figure:
+    figure = Figure(figsize=(6.8, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(sheet.x_label)
+    axes.set_ylabel(sheet.y_label)
+    axes.set_title(sheet.title, pad=18)
+    axes.text(0, 1.015, sheet.note, transform=axes.transAxes, va="bottom", fontsize=8.5, color=GREY)
+    for place, one in enumerate(series):
+        draw_series(axes, one, xs, place)
+    scale(axes, sheet)
+    figure.legend(loc="outside lower center", ncols=2 if len(series) in (2, 4) else 3)
+    return figure
+
+
+def draw_series(axes: Axes, series: Series, xs: Sequence[float], place: int) -> None:
+    colour = COLOURS[place % len(COLOURS)]
+    if series.formula is not None:
+        line = "--" if series.is_dashed else "-"
+        label = None if series.points else series.label
+        axes.plot(xs, [series.formula(x) for x in xs], line, color=colour, linewidth=1.4, label=label)
+    if not series.points:
+        return
+    places = sorted(series.points)
+    means = [sum(series.points[x]) / len(series.points[x]) for x in places]
+    intervals = [mean_interval(series.points[x], CONFIDENCE) for x in places]
+    below = [max(0.0, mean - (i.low if i.low is not None else mean)) for mean, i in zip(means, intervals, strict=True)]
+    above = [
+        max(0.0, (i.high if i.high is not None else mean) - mean) for mean, i in zip(means, intervals, strict=True)
+    ]
+    axes.errorbar(
+        places,
+        means,
+        yerr=[below, above],
+        fmt=MARKERS[place % len(MARKERS)],
+        color=colour,
+        markersize=5,
+        markerfacecolor="white",
+        capsize=3,
+        linewidth=1.2,
+        label=series.label,
+        zorder=3,
+    )
+
+
+def scale(axes: Axes, sheet: Sheet) -> None:
+    if sheet.is_log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+        return
+    if sheet.x_label.startswith("loss"):
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    if sheet.is_share:
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+# The figures
+
+LOSS_LABEL, USE_LABEL = "loss of frames, p", "share of the line's time used"
+SMOOTH = [x / 200 for x in range(101)]
+WINDOWS = [float(window) for window in range(1, 34)]
+
+
+def by_loss(options: argparse.Namespace, study: str, sheet: Sheet, formula: Callable[[int, float], float]) -> Figure:
+    """Use of the line by loss, a curve for each a."""
+    series = []
+    for a in (1, 4, 16):
+        points = line_use(run_with_propagation(options, study, a), LOSS, a)
+        series.append(Series(f"a = {a}", partial(formula, a), points))
+    return draw(sheet, series, SMOOTH)
+
+
+def by_window(rows: Rows, key: str, p: str) -> Points:
+    return line_use([row for row in rows if row[LOSS] == p], key, A_WINDOW)
+
+
+def stop_and_wait(options: argparse.Namespace) -> Figure:
+    sheet = Sheet("Stop-and-wait", "(1 − p)/(1 + 2a); a: propagation over serialisation time", LOSS_LABEL, USE_LABEL)
+    return by_loss(options, "stop_and_wait", sheet, lambda a, p: (1 - p) / (1 + 2 * a))
+
+
+def go_back_n(options: argparse.Namespace) -> Figure:
+    note = "(1 − p)/(1 + 2ap); window 64, at least 1 + 2a"
+    sheet = Sheet("Go-back-N, the window fills the path", note, LOSS_LABEL, USE_LABEL)
+    return by_loss(options, "go_back_n", sheet, lambda a, p: (1 - p) / (1 + 2 * a * p))
+
+
+def selective_repeat(options: argparse.Namespace) -> Figure:
+    note = "1 − p, whatever a is; 64 frames unacknowledged at most, at least 1 + 2a"
+    sheet = Sheet("Selective repeat, the window fills the path", note, LOSS_LABEL, USE_LABEL)
+    return by_loss(options, "selective_repeat", sheet, lambda a, p: 1 - p)
+
+
+def go_back_n_window(options: argparse.Namespace) -> Figure:
+    rows = run(options, "go_back_n_window")
+    key = "transport.window"
+    series = []
+    for p in ("1%", "10%"):
+        share = probability(p)
+        series.append(
+            Series(f"p = {p}, windows sent at once", go_back_n_burst(A_WINDOW, share), by_window(rows, key, p))
+        )
+    series += [
+        Series(f"p = {p}, the formula", go_back_n_by_window(A_WINDOW, probability(p)), {}, True) for p in ("1%", "10%")
+    ]
+    note = "W(1 − p)/((1 + 2a)(1 − p + Wp)), from W = 1 + 2a = 17 on (1 − p)/(1 + 2ap)"
+    sheet = Sheet("Go-back-N by its window, a = 8", note, "window W (frames)", USE_LABEL)
+    return draw(sheet, series, WINDOWS)
+
+
+def selective_repeat_window(options: argparse.Namespace) -> Figure:
+    rows, spans = run(options, "selective_repeat_window"), run(options, "selective_repeat_span")
+    series = []
+    for p in ("1%", "10%"):
+        q = 1 - probability(p)
+        points = by_window(rows, "transport.in_flight", p)
+        series.append(Series(f"p = {p}, W frames unacknowledged", partial(selective_repeat_by_window, q), points))
+    series += [
+        Series(f"p = {p}, W from the first missing", None, by_window(spans, "transport.window", p))
+        for p in ("1%", "10%")
+    ]
+    note = "W(1 − p)/(1 + 2a), from W = 1 + 2a = 17 on 1 − p; a window that counts from the first missing frame stalls"
+    sheet = Sheet("Selective repeat by its window, a = 8", note, "window W (frames)", USE_LABEL)
+    return draw(sheet, series, WINDOWS)
+
+
+def reno(options: argparse.Namespace) -> Figure:
+    points: Points = defaultdict(list)
+    for row in run(options, "reno"):
+        points[probability(row[LOSS])].append(float(row["goodput_bps"]) * RTT_S / PACKET_BITS)
+    xs = [10 ** (-3.2 + x / 40) for x in range(105)]
+    series = [
+        Series("measured goodput", None, points),
+        Series("Mathis, periodic loss: √(3/2)/√p", lambda p: sqrt(1.5 / p), {}),
+        Series("PFTK, delivered: (1 − p) × equation 32", lambda p: (1 - p) * pftk(p), {}, True),
+    ]
+    note = "a time-out is 4 round trips, every packet is acknowledged; no other limit than loss"
+    sheet = Sheet("NewReno under random loss", note, "loss of packets, p", "packets per round trip", is_log=True)
+    return draw(sheet, series, xs)
+
+
+def dialogue(options: argparse.Namespace) -> Figure:
+    points: Points = defaultdict(list)
+    for row in run(options, "dialogue"):
+        points[probability(row[LOSS])].append(float(row["completion_ms"]) / RTT_MS / 20)
+    series = [
+        Series("measured, either side repeats: (1 + p)/(1 − p)", lambda p: (1 + p) / (1 - p), points),
+        Series("only the asker repeats: 1/(1 − p)²", lambda p: 1 / (1 - p) ** 2, {}, True),
+    ]
+    note = "20 turns of question and answer; loss is noticed after one round trip"
+    label = "round trips for each turn"
+    sheet = Sheet("A dialogue under loss", note, "loss each way, p", label, is_share=False)
+    return draw(sheet, series, [x / 200 for x in range(65)])
+
+
+FIGURES = (
+    stop_and_wait,
+    go_back_n,
+    go_back_n_window,
+    selective_repeat,
+    selective_repeat_window,
+    reno,
+    dialogue,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few and short runs: wider intervals, in a minute or two")
+    parser.add_argument("--only", choices=[figure.__name__ for figure in FIGURES], help="one of the figures")
+    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (results/)")
+    options = parser.parse_args()
+    folder = options.output / ("theory-figures-quick" if options.quick else "theory-figures")
+    folder.mkdir(parents=True, exist_ok=True)
+    for make in FIGURES:
+        if options.only in (None, make.__name__):
+            with style():
+                for path in save(make(options), folder / make.__name__):
+                    print(path)
+
+
+if __name__ == "__main__":
+    main()

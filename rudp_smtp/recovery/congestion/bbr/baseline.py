@@ -6,11 +6,11 @@ The package's docstring says why BBR needs that. Counted in packets; a share is 
 from math import isqrt
 
 SHARE_ONE = 1 << 16
-SHARE_MAX = SHARE_ONE * 3 // 10  # a path that seems to lose more of itself is not believed: it may well be us
+SHARE_MAX = SHARE_ONE * 3 // 20  # a path that seems to lose more of itself is not believed: it may well be us
 MARGIN_DENOMINATOR = 50  # LossThresh, draft-ietf-ccwg-bbr section 2.4: 2 %, here of excess
 MEMORY_PACKETS = 1024  # then what was counted weighs half
 DISPERSION_ONE = 1 << 8
-DISPERSION_MAX = 16 * DISPERSION_ONE
+DISPERSION_MAX = 8 * DISPERSION_ONE
 DISPERSION_INITIAL = 2 * DISPERSION_ONE
 DISPERSION_WEIGHT = 16  # of the past against one more round, less one
 
@@ -42,6 +42,10 @@ class BaselineLoss:
     def compensated(self, delivered: int) -> int:
         """What had to pass for this much to be delivered."""
         return delivered * SHARE_ONE // (SHARE_ONE - self.certain)
+
+    def expected(self, sent: int) -> int:
+        """How much of this is lost anyway."""
+        return sent * self.share // SHARE_ONE
 
     def on_round(self, lost: int, sent: int) -> None:
         """Take a round in which we were not the cause of what was lost."""

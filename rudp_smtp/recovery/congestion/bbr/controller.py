@@ -258,8 +258,11 @@ class Bbr(CongestionController):
         elif is_quiet:
             if self._settled_rounds > 1 and self._round.loss_rtt <= self._quiet_rtt():
                 self._learn(tally)
-        elif self._phase is Phase.CRUISE and self._baseline.certain:
-            self._correct()
+        else:
+            if tally.lost * 2 < self._baseline.expected(tally.lost + tally.delivered):
+                self._learn(tally)  # a queue loses more, never less
+            if self._phase is Phase.CRUISE and self._baseline.certain:
+                self._correct()
 
     def _correct(self) -> None:
         """Go by the average where a queue stands in spite of cruising.

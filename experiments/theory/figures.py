@@ -34,7 +34,7 @@ PACKET_BITS = (1472 - 30) * 8  # of the stream in a full packet of rudp
 RTT_MS, RTT_S, TIMEOUT = 40, 0.04, 4
 MARKERS = ("o", "s", "^", "D")
 A_WINDOW = 8  # of the figures by window
-QUICK = {"replications": 6, "duration": "1s"}
+QUICK = {"replications": 8, "duration": "2s"}
 
 Formula = Callable[[float], float]
 Rows = list[dict[str, str]]
@@ -61,6 +61,7 @@ class Sheet:
     y_label: str
     is_log: bool = False
     is_share: bool = True
+    legend_columns: int = 3
 
 
 # Running
@@ -160,12 +161,14 @@ def draw(sheet: Sheet, series: Sequence[Series], xs: Sequence[float]) -> Figure:
     axes = figure.add_subplot()
     axes.set_xlabel(sheet.x_label)
     axes.set_ylabel(sheet.y_label)
-    axes.set_title(sheet.title, pad=18)
-    axes.text(0, 1.015, sheet.note, transform=axes.transAxes, va="bottom", fontsize=8.5, color=GREY)
+    axes.set_title(sheet.title, pad=30)
+    runs = max((len(values) for one in series for values in one.points.values()), default=0)
+    note = f"{sheet.note}\nlines: theory; points: means of {runs} runs with their 99 % intervals"
+    axes.text(0, 1.015, note, transform=axes.transAxes, va="bottom", fontsize=8.5, color=GREY)
     for place, one in enumerate(series):
         draw_series(axes, one, xs, place)
     scale(axes, sheet)
-    figure.legend(loc="outside lower center", ncols=2 if len(series) in (2, 4) else 3)
+    figure.legend(loc="outside lower center", ncols=sheet.legend_columns)
     return figure
 
 
@@ -209,17 +212,17 @@ def scale(axes: Axes, sheet: Sheet) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
         return
     if sheet.x_label.startswith("loss"):
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
     if sheet.is_share:
-        axes.set_ylim(0, 1.02)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_ylim(0, 1.02 if axes.get_ylim()[1] > 0.5 else None)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 # The figures
 
 LOSS_LABEL, USE_LABEL = "loss of frames, p", "share of the line's time used"
+PROPAGATIONS = (1, 3, 8)
 SMOOTH = [x / 200 for x in range(101)]
 WINDOWS = [float(window) for window in range(1, 34)]
 
@@ -227,7 +230,7 @@ WINDOWS = [float(window) for window in range(1, 34)]
 def by_loss(options: argparse.Namespace, study: str, sheet: Sheet, formula: Callable[[int, float], float]) -> Figure:
     """Use of the line by loss, a curve for each a."""
     series = []
-    for a in (1, 4, 16):
+    for a in PROPAGATIONS:
         points = line_use(run_with_propagation(options, study, a), LOSS, a)
         series.append(Series(f"a = {a}", partial(formula, a), points))
     return draw(sheet, series, SMOOTH)
@@ -267,7 +270,7 @@ def go_back_n_window(options: argparse.Namespace) -> Figure:
         Series(f"p = {p}, the formula", go_back_n_by_window(A_WINDOW, probability(p)), {}, True) for p in ("1%", "10%")
     ]
     note = "W(1 − p)/((1 + 2a)(1 − p + Wp)), from W = 1 + 2a = 17 on (1 − p)/(1 + 2ap)"
-    sheet = Sheet("Go-back-N by its window, a = 8", note, "window W (frames)", USE_LABEL)
+    sheet = Sheet("Go-back-N by its window, a = 8", note, "window W (frames)", USE_LABEL, legend_columns=2)
     return draw(sheet, series, WINDOWS)
 
 
@@ -282,8 +285,8 @@ def selective_repeat_window(options: argparse.Namespace) -> Figure:
         Series(f"p = {p}, W from the first missing", None, by_window(spans, "transport.window", p))
         for p in ("1%", "10%")
     ]
-    note = "W(1 − p)/(1 + 2a), from W = 1 + 2a = 17 on 1 − p; a window that counts from the first missing frame stalls"
-    sheet = Sheet("Selective repeat by its window, a = 8", note, "window W (frames)", USE_LABEL)
+    note = "W(1 − p)/(1 + 2a), from W = 1 + 2a = 17 on 1 − p; counted from the first missing frame, it stalls"
+    sheet = Sheet("Selective repeat by its window, a = 8", note, "window W (frames)", USE_LABEL, legend_columns=2)
     return draw(sheet, series, WINDOWS)
 
 
@@ -295,10 +298,13 @@ def reno(options: argparse.Namespace) -> Figure:
     series = [
         Series("measured goodput", None, points),
         Series("Mathis, periodic loss: √(3/2)/√p", lambda p: sqrt(1.5 / p), {}),
+        Series("Mathis, random loss: 1.31/√p", lambda p: 1.31 / sqrt(p), {}, True),
         Series("PFTK, delivered: (1 − p) × equation 32", lambda p: (1 - p) * pftk(p), {}, True),
     ]
     note = "a time-out is 4 round trips, every packet is acknowledged; no other limit than loss"
-    sheet = Sheet("NewReno under random loss", note, "loss of packets, p", "packets per round trip", is_log=True)
+    sheet = Sheet(
+        "NewReno under random loss", note, "loss of packets, p", "packets per round trip", is_log=True, legend_columns=2
+    )
     return draw(sheet, series, xs)
 
 
@@ -312,7 +318,7 @@ def dialogue(options: argparse.Namespace) -> Figure:
     ]
     note = "20 turns of question and answer; loss is noticed after one round trip"
     label = "round trips for each turn"
-    sheet = Sheet("A dialogue under loss", note, "loss each way, p", label, is_share=False)
+    sheet = Sheet("A dialogue under loss", note, "loss each way, p", label, is_share=False, legend_columns=1)
     return draw(sheet, series, [x / 200 for x in range(65)])
 
 

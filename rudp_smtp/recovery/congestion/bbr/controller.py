@@ -312,7 +312,8 @@ class Bbr(CongestionController):
         probe = self._probe
         if probe is not None and not is_excessive:
             lost = self._sampler.lost - probe.lost
-            is_excessive = self._is_exceeded(lost, lost + self._sampler.delivered - probe.delivered, SIGMAS)
+            total = lost + self._sampler.delivered - probe.delivered
+            is_excessive = total >= departure.bytes_in_flight and self._is_exceeded(lost, total, SIGMAS)
         if is_excessive:
             if self._round.rtt <= self._quiet_rtt():  # no queue to tell us from chance
                 self._baseline.distrust()

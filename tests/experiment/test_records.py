@@ -157,11 +157,19 @@ def test_excess_is_what_was_sent_beyond_what_the_losses_take() -> None:
     facts = invented.facts(RUN)
     facts.report.server = TransportStats()
     facts.report.client = TransportStats(stream_bytes_sent=900, stream_bytes_retransmitted=100)
-    link = facts.forward.stats
-    link.octets_entered, link.octets_lost, link.octets_queue_dropped, link.octets_too_big = 10_000, 500, 300, 200
+    facts.forward.packets_judged, facts.forward.stats.packets_lost = 1000, 100
     assert metric("excess_wire_ratio", facts) == 0.0
-    link.octets_lost = 0
-    assert metric("excess_wire_ratio", facts) == pytest.approx(0.05 / 0.9, abs=1e-6)
+    facts.forward.stats.packets_lost = 0
+    assert metric("excess_wire_ratio", facts) == pytest.approx(0.1 / 0.9, abs=1e-6)
+
+
+def test_what_a_queue_has_no_room_for_is_no_excuse() -> None:
+    facts = invented.facts(RUN)
+    facts.report.server = TransportStats()
+    facts.report.client = TransportStats(stream_bytes_sent=900, stream_bytes_retransmitted=100)
+    facts.forward.packets_judged, facts.forward.stats.packets_lost = 900, 0
+    facts.forward.stats.packets_queue_dropped = 100
+    assert metric("excess_wire_ratio", facts) == pytest.approx(0.1 / 0.9, abs=1e-6)
 
 
 def test_the_forward_queue_and_link_are_measured() -> None:

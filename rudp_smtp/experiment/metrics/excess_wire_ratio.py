@@ -1,8 +1,9 @@
-"""Stream octets sent beyond what the losses make necessary, as a share of the necessary: both hosts, headers left out.
+"""Stream octets sent beyond what the path's own losses make necessary, as a share of the necessary; both hosts.
 
-Of n octets sent once or again a link that loses the share p of its octets (loss, queue, MTU) delivers n (1 - p), and
-needed are those that were sent first: so the excess is n (1 - p) / first - 1, the share that arrived twice. A copy, a
-probe and a spurious retransmission all count; chance makes it a little wrong, even negative, where little was sent.
+A link whose loss model takes the share p of what it judges needs 1 / (1 - p) octets for each that is to arrive: so of
+n octets sent, the first transmissions among them `first`, the excess is n (1 - p) / first - 1. What a queue had no
+room for is the sender's own doing, and counts as excess like copies, probes and spurious retransmissions. Chance makes
+it a little wrong, even negative, where little was sent.
 """
 
 from rudp_smtp.experiment.build import LinkFacts, RunFacts
@@ -15,13 +16,12 @@ def excess_wire_ratio(facts: RunFacts) -> float | None:
     needed = report.client.stream_bytes_sent + report.server.stream_bytes_sent
     if not needed:
         return None
-    arrived = _arrived(report.client, facts.forward) + _arrived(report.server, facts.reverse)
-    return round(arrived / needed - 1, DIGITS)
+    enough = _enough(report.client, facts.forward) + _enough(report.server, facts.reverse)
+    return round(enough / needed - 1, DIGITS)
 
 
-def _arrived(sender: TransportStats, link: LinkFacts) -> float:
-    stats = link.stats
-    gone = stats.octets_lost + stats.octets_queue_dropped + stats.octets_too_big
+def _enough(sender: TransportStats, link: LinkFacts) -> float:
+    """How many octets would have sufficed for all that was sent, had the link lost nothing."""
     sent = sender.stream_bytes_sent + sender.stream_bytes_retransmitted
-    entered = stats.octets_entered + stats.octets_duplicated  # a copy has a fate of its own
-    return sent * (entered - gone) / entered if entered else 0.0
+    judged = link.packets_judged
+    return sent * (judged - link.stats.packets_lost) / judged if judged else 0.0

@@ -20,10 +20,13 @@ STREAMS_MAX = 1 << 16
 CONNECTIONS_MAX = 1 << 20
 MIB = 1 << 20
 
-_DETECTOR = Spec("rfc9002")  # RFC 9002 section 6.1
-_TIMER = Spec("pto")  # RFC 9002 section 6.2
-_ACK_POLICY = Spec("every_n")  # RFC 9000 section 13.2.2
-_CONTROLLER = Spec("cubic")  # RFC 9438; RFC 9002 section 7 allows any
+# The profile for everything: what does best on the reference path (experiments/path) without harm to others
+# (experiments/fairness) and holds everywhere else (experiments/robustness). RFC 9002 section 6 allows other detectors
+# and section 7 other controllers.
+_DETECTOR = Spec("rack")
+_TIMER = Spec("pto_eager")
+_ACK_POLICY = Spec("adaptive")
+_CONTROLLER = Spec("bbr")
 _REDUNDANCY = Spec("none")
 
 

@@ -1,6 +1,6 @@
 """Who gets how much: two flows share a bottleneck, one of each controller of every pair, each also beside its like.
 
-    python experiments/fairness/tables.py [--replications N] [--set KEY=VALUE ...] [--output DIR]
+    python experiments/fairness/pairs.py [--replications N] [--set KEY=VALUE ...] [--output DIR]
 
 20 Mbit/s, RTT 40 ms, a drop-tail queue of 0.5, 1 and 2 times their product. The second flow starts 2 s after the first;
 a quarter of the time they share is left out as warm-up, the 60 s after it are measured. Prints Jain's index, what each

@@ -186,6 +186,66 @@ def test_only_the_unlimited_window_is_not_paced() -> None:
     assert [name for name in shipped if controller(name).pacing_rate(RTT) is None] == ["unlimited"]
 
 
+@pytest.mark.parametrize("name", LOSS_BASED)
+def test_a_reduction_that_was_for_nothing_is_taken_back(name: str) -> None:
+    """The idea of RFC 4015; RFC 9438 section 4.9: window and threshold are what they were, and growth goes on."""
+    congestion = controller(name)
+    now = run_rounds(congestion, 3, 0)
+    before = congestion.congestion_window
+    lose(congestion, sent_time=now - 1, now=now)
+    congestion.on_spurious_congestion_event(now + RTT)
+    assert (congestion.congestion_window, congestion.ssthresh) == (before, None)
+    run_rounds(congestion, 1, now + RTT)
+    assert congestion.congestion_window == 2 * before
+
+
+@pytest.mark.parametrize("name", LOSS_BASED)
+def test_only_the_last_reduction_is_taken_back_and_only_once(name: str) -> None:
+    congestion = controller(name)
+    now = run_rounds(congestion, 4, 0)
+    lose(congestion, sent_time=now - 1, now=now)
+    once = congestion.congestion_window, congestion.ssthresh
+    lose(congestion, sent_time=now + 1, now=now + RTT)
+    for _ in range(2):
+        congestion.on_spurious_congestion_event(now + 2 * RTT)
+        assert (congestion.congestion_window, congestion.ssthresh) == once
+
+
+@pytest.mark.parametrize("name", LOSS_BASED)
+def test_persistent_congestion_is_never_taken_back(name: str) -> None:
+    """RFC 9002 section 7.6: that so much was late proves that the path was worse than slow."""
+    congestion = controller(name)
+    now = run_rounds(congestion, 4, 0)
+    lose(congestion, sent_time=now - 1, now=now, is_persistent=True)
+    congestion.on_spurious_congestion_event(now + RTT)
+    assert congestion.congestion_window == 2 * MDS
+
+
+@pytest.mark.parametrize(("name", "kept"), [("new_reno", 40), ("cubic", 68)])
+def test_marks_shrink_the_window_once_per_round_trip(name: str, kept: int) -> None:
+    """RFC 9002 sections 7.1 and 7.3.2; RFC 8511 section 3 keeps 0.85 of a window that grows as a cubic."""
+    congestion = controller(name)
+    now = run_rounds(congestion, 3, 0)
+    for sent_time in (now - RTT, now - 1):
+        congestion.on_congestion_event(CongestionEvent(now, sent_time, 0, 70 * MDS, False, (), True))
+    assert congestion.congestion_window == kept * MDS
+
+
+@pytest.mark.parametrize("name", ["new_reno", "cubic"])
+@pytest.mark.parametrize("hystart", [True, False])
+def test_slow_start_ends_where_the_round_trip_grows_if_it_is_asked_to(name: str, hystart: bool) -> None:
+    """RFC 9406, five rounds later."""
+    congestion = controller(name, hystart=hystart)
+    now = run_rounds(congestion, 3, 0)
+    for number in range(7):
+        sent_time = now + number * 2 * RTT
+        for first in range(0, 40, 2):
+            acked = [sent_packet(first, sent_time), sent_packet(first + 1, sent_time)]
+            flight = Flight(sent_time + 2 * RTT, congestion.congestion_window, RTT, RTT, 2 * RTT, False)
+            congestion.on_packets_acked(acked, flight)
+    assert (congestion.ssthresh is not None) == hystart
+
+
 def test_new_reno_halves_the_window() -> None:
     """RFC 9002 section 7.3.2, appendix B.1: kLossReductionFactor is 0.5."""
     congestion = controller("new_reno")

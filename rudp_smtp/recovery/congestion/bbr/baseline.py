@@ -62,6 +62,9 @@ class BaselineLoss:
         self._lost //= 2
         self._settle()
 
+    def forget(self) -> None:
+        self._lost = self._sent = self._certain = 0
+
     def is_exceeded(self, lost: int, sent: int, sigmas: int) -> bool:
         """Whether `lost` of `sent` packets are more than LossThresh above the baseline, and above it by more than
         chance explains: `sigmas` half standard deviations of the count, over-dispersion and our ignorance included."""

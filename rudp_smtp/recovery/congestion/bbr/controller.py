@@ -32,6 +32,7 @@ from rudp_smtp.units import MILLISECOND, SECOND
 
 PACING_MARGIN = Gain(99, 100)  # PacingMarginPercent, section 5.6.2
 BETA = Gain(7, 10)  # section 5.5.10.2
+GIVE_WAY = Gain(85, 100)  # ours, of what was in flight at excess loss
 HEADROOM = Gain(85, 100)  # what CRUISE leaves of inflight_longterm, section 5.3.3.9
 MIN_PIPE_PACKETS = 4  # MinPipeCwnd, section 5.6.4.3
 PROBE_RTT_DURATION = 200 * MILLISECOND  # section 5.3.4.1
@@ -43,6 +44,7 @@ PROBE_UP_DOUBLINGS_MAX = 30
 QUANTUM_PACKETS, QUANTUM_MAX = 2, 64 << 10  # section 5.6.3
 QUIET_RTT_FRACTION = 8  # ours: a queue below 1/8 of the round trip, and a quantum, is none
 STANDING_RTTS = 8  # ours: a queue that is seen this long while cruising is of our own making
+RTT_SAMPLES = 8  # of a round that shows how long queues get: as N_RTT_SAMPLE, RFC 9406
 SIGMAS, SIGMAS_QUIET = 5, 8  # ours, in halves: how far from the baseline is beyond chance, with a queue and without
 UNBOUNDED = 1 << 62
 MIX = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: spreads neighbouring integers
@@ -86,7 +88,7 @@ class Bbr(CongestionController):
     _settled_rounds: int = field(default=0, init=False)  # in a row not accelerating
     _queued: Tally = field(default_factory=Tally, init=False)  # of such rounds, in a row, that showed a queue
     _has_queue: bool = field(default=True, init=False)  # the last round's shortest round trip was not the shortest
-    _peak_rtt: int = field(default=0, init=False)  # the longest of this probing cycle
+    _peak_rtt: int = field(default=0, init=False)  # the longest of this probing cycle, by the shortest of each round
     _peak_rtt_before: int = field(default=0, init=False)  # and of the one before
     _has_learned: bool = field(default=False, init=False)  # of the baseline, in this cycle
     _was_excessive: bool = field(default=False, init=False)  # the last round, though it showed no queue
@@ -150,7 +152,6 @@ class Bbr(CongestionController):
         if rate and (rate >= self._max_bandwidth.value or not is_limited):
             self._max_bandwidth.on_sample(rate)
         self._round.on_acked(rtt, volume)
-        self._peak_rtt = max(self._peak_rtt, rtt)
         is_round_over = self._round.is_over(sample.departure)
         if is_round_over:
             self._end_round(rate, is_limited, now)
@@ -168,7 +169,8 @@ class Bbr(CongestionController):
             self._adapt_bounds(sample, is_round_over, is_limited, is_window_limited, now)
         if self._phase in PROBE_BW:
             self._advance_cycle(sample, is_round_over, is_window_limited, in_flight, now)
-        self._min_rtt.on_sample(rtt, now, self._baseline.is_trusted)
+        if self._min_rtt.on_sample(rtt, now, self._baseline.is_trusted):
+            self._baseline.forget()  # there was a queue while it was learned
         self._check_probe_rtt(is_round_over, in_flight, now)
         if is_round_over:
             self._round.begin(self._sampler, now)
@@ -218,6 +220,8 @@ class Bbr(CongestionController):
         phase = self._phase
         self._settled_rounds = self._settled_rounds + 1 if phase in SETTLED else 0
         tally = self._round.tally(self._sampler, now)
+        if self._round.samples >= RTT_SAMPLES:
+            self._peak_rtt = max(self._peak_rtt, self._round.rtt)
         quiet_rtt = self._quiet_rtt()
         is_quiet = self._round.rtt <= quiet_rtt
         if self._full_pipe.was_full:
@@ -323,7 +327,12 @@ class Bbr(CongestionController):
         """HandleInflightTooHigh: once a probe."""
         self._was_probe_too_high = True
         self._is_probe_sample = False
-        self._inflight_hi = max(in_flight, BETA.of(self._target_inflight()))
+        if self._baseline.certain:
+            self._inflight_hi = max(in_flight, BETA.of(self._target_inflight()))
+        else:
+            # A departure: the draft keeps what was in flight at the loss. Beside a Reno flow, which halves, that takes
+            # minutes to come to equal shares; where losses mean just one thing we can afford to give way.
+            self._inflight_hi = max(GIVE_WAY.of(in_flight), self._target_inflight())
         if self._phase is Phase.UP:
             if self._undo is not None:
                 self._undo.phase = Phase.UP
@@ -542,11 +551,14 @@ class Bbr(CongestionController):
         return max(self._bdp(WINDOW_GAINS[Phase.PROBE_RTT]), MIN_PIPE_PACKETS * self.max_datagram_size)
 
     def _headroom(self) -> int:
-        """InflightWithHeadroom: room for others below the bound."""
+        """InflightWithHeadroom: room for others below the bound.
+
+        A departure: never less than fills the pipe, which a bound that has given way may be close to already.
+        """
         if self._inflight_hi == UNBOUNDED:
             return UNBOUNDED
-        size = self.max_datagram_size
-        return max(min(HEADROOM.of(self._inflight_hi), self._inflight_hi - size), MIN_PIPE_PACKETS * size)
+        bound = max(HEADROOM.of(self._inflight_hi), min(self._inflight(UNITY), self._inflight_hi))
+        return max(bound, MIN_PIPE_PACKETS * self.max_datagram_size)
 
     def _set_rate(self) -> None:
         """SetPacingRate, section 5.6.2: while the pipe is not full, it only rises."""

@@ -48,12 +48,16 @@ class MinRtt:
         self._probed_time = 0
         self.is_probe_due = False
 
-    def on_sample(self, rtt: int, now: int, is_queue_known: bool) -> None:
-        """`is_queue_known`: round trips have lately been much longer, so that the shortest are without a queue."""
-        if self.value is None:
+    def on_sample(self, rtt: int, now: int, is_queue_known: bool) -> bool:
+        """Whether the shortest round trip has become clearly shorter: those until now had a queue in them.
+
+        `is_queue_known`: round trips have lately been much longer, so that the shortest are without a queue.
+        """
+        before = self.value
+        if before is None:
             self.value = self._probed = rtt
             self._time = self._probed_time = now
-            return
+            return False
         self.is_probe_due = now > self._probed_time + PROBE_RTT_INTERVAL
         if rtt < self._probed or self.is_probe_due:
             self._probed = rtt
@@ -64,9 +68,10 @@ class MinRtt:
             self._probed_time = now
             if self._probed == self.value:
                 self._time = now
-        if self._probed < self.value or now > self._time + MIN_RTT_FILTER:
+        if self._probed < before or now > self._time + MIN_RTT_FILTER:
             self.value = self._probed
             self._time = self._probed_time
+        return (self.value or before) < before - before // RTT_TOLERANCE
 
     def on_probed(self, now: int) -> None:
         """The next probe is due an interval from now."""

@@ -29,6 +29,7 @@ class Round:
 
     __slots__ = (
         "_delivered",
+        "_is_loss_fresh",
         "_last_lost",
         "_lost",
         "_rtt_now",
@@ -37,6 +38,7 @@ class Round:
         "loss_rtt",
         "losses",
         "rtt",
+        "samples",
         "volume",
     )
 
@@ -46,9 +48,11 @@ class Round:
         self._lost = 0
         self._last_lost = -1
         self._rtt_now = 0  # the latest
+        self._is_loss_fresh = False  # noticed with the acknowledgement that is being worked off
         self.losses = 0  # runs of packets
-        self.loss_rtt = 0  # the longest at which a loss was noticed
+        self.loss_rtt = 0  # the longest before or as a loss was noticed
         self.rtt = NO_RTT  # the shortest
+        self.samples = 0
         self.volume = 0  # octets, the most that a sample saw pass
         self.is_marked = False  # with CE
 
@@ -59,6 +63,7 @@ class Round:
         self.losses = 0
         self.loss_rtt = 0
         self.rtt = NO_RTT
+        self.samples = 0
         self.volume = 0
         self.is_marked = False
 
@@ -67,7 +72,11 @@ class Round:
         return departure is not None and departure.delivered >= self._delivered
 
     def on_acked(self, rtt: int, volume: int) -> None:
+        if self._is_loss_fresh:
+            self.loss_rtt = max(self.loss_rtt, rtt)
+            self._is_loss_fresh = False
         self._rtt_now = rtt
+        self.samples += 1
         if rtt < self.rtt:
             self.rtt = rtt
         if volume > self.volume:
@@ -78,6 +87,7 @@ class Round:
             self.losses += 1
         self._last_lost = packet_number
         self.loss_rtt = max(self.loss_rtt, self._rtt_now)
+        self._is_loss_fresh = True
 
     def tally(self, sampler: DeliveryRate, now: int) -> Tally:
         """What it has come to so far."""

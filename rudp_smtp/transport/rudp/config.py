@@ -42,8 +42,8 @@ class TransportConfig:
     max_datagram_size: Size = 1472  # Ethernet's 1500 octets less the IPv4 and UDP headers
     # RFC 9000 section 14.3, RFC 8899: start at 1200 and probe for more, up to max_datagram_size. Without, the path is
     # known to carry that.
-    mtu_discovery: bool = False
-    ecn: bool = False  # RFC 9000 section 13.4: mark what we send ECT(0); marks that arrive are reported in any case
+    mtu_discovery: bool = True
+    ecn: bool = True  # RFC 9000 section 13.4: mark what we send ECT(0); marks that arrive are reported in any case
     keep_alive: Duration = 0  # RFC 9000 section 10.1.2: of silence, before a PING; 0 is never
     # RFC 9002 section 6.2.2 says 333 ms, which makes the first time-out a second. Here a lost first flight is repeated
     # after a third of one: an INITIAL is idempotent, and on a path slower than that the copies cost a packet or two.
@@ -64,7 +64,7 @@ class TransportConfig:
     # auto: while half-open connections are many.
     retry: Literal["auto", "always", "never"] = "auto"
     # RFC 9000 section 8.1.3, RFC 9001 section 4.6: whether servers hand out tickets, and clients come back with them.
-    resumption: bool = False
+    resumption: bool = True
 
     @property
     def first_connection_window(self) -> int:

@@ -115,6 +115,7 @@ def test_copies_are_charged_to_the_window() -> None:
     tight = Rudp(
         redundancy=Spec("sparse_duplicate", (("flight", 100_000),)),
         congestion=Spec("fixed", (("window", 2944),)),
+        mtu_discovery=False,
     )
     pair = connected_pair(client=tight)
     repeated = copies(pair)[0]

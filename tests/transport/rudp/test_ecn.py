@@ -116,7 +116,7 @@ def test_a_path_that_drops_what_is_marked_is_used_unmarked() -> None:
 
 
 def test_a_mark_of_congestion_reduces_the_window_once_a_round_trip_and_loses_nothing() -> None:
-    pair = make_pair(client=MARKING, rate="20mbit")
+    pair = make_pair(client=Rudp(ecn=True, congestion=Spec("cubic")), rate="20mbit")
     pair.connect()
     pair.client.send(bytes(2_000_000), fin=True)
     pair.run_for("300ms")

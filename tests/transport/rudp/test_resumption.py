@@ -15,6 +15,7 @@ from tests.transport.rudp.puppet import LIMITS, Puppet, connections_of
 from tests.transport.rudp.test_hostile_server import PuppetServer
 
 RESUMING = Rudp(resumption=True)
+FORGETFUL = Rudp(resumption=False)
 EHLO = b"EHLO client.example\r\n"
 GREETING = b"220 mail.example ready\r\n"
 REPLY = b"250 mail.example\r\n"
@@ -88,7 +89,7 @@ def test_an_unknown_server_answers_them_after_two() -> None:
     assert dialogues.run_until_heard(dialogues.call()) == 80
 
 
-@pytest.mark.parametrize(("client", "server"), [(Rudp(), RESUMING), (RESUMING, Rudp())])
+@pytest.mark.parametrize(("client", "server"), [(FORGETFUL, RESUMING), (RESUMING, FORGETFUL)])
 def test_either_side_may_do_without(client: Rudp, server: Rudp) -> None:
     pair, dialogues = acquainted(client, server)
     start = pair.forward.count
@@ -278,7 +279,7 @@ def test_what_a_resumed_connection_does_depends_on_the_draws_alone() -> None:
 
 
 def test_a_lost_first_flight_to_a_known_server_is_repeated_after_three_of_its_round_trips() -> None:
-    pair, dialogues = acquainted(delay="5ms")
+    pair, dialogues = acquainted(Rudp(resumption=True, timer=Spec("pto")), delay="5ms")
     pair.forward.drop([pair.forward.count])
     assert 35 <= dialogues.run_until_heard(dialogues.call()) <= 45
 

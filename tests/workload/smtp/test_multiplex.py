@@ -38,7 +38,7 @@ def all_arrived_once(outcome: Outcome) -> bool:
 def connections_made(workload: Workload, path: LinkConfig = REFERENCE) -> tuple[int, Outcome]:
     """How many connections the client host made, and what came of the mail."""
     sink = ListSink()
-    outcome = play(workload, path, sink=sink)
+    outcome = play(workload, path, sink=sink, transport=Spec("rudp", (("ack", Spec("every_n")),)))
     made = {fact.connection for fact in sink.facts if isinstance(fact, PacketSent) and fact.host == "client"}
     return len(made), outcome
 

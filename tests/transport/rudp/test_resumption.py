@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 
 from rudp_smtp.errors import ErrorCode
+from rudp_smtp.registry import Spec
 from rudp_smtp.transport import Established, Event, StreamData, StreamOpened, Transport
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.units import MILLISECOND, SECOND

@@ -38,7 +38,7 @@ def all_arrived_once(outcome: Outcome) -> bool:
 def connections_made(workload: Workload, path: LinkConfig = REFERENCE) -> tuple[int, Outcome]:
     """How many connections the client host made, and what came of the mail."""
     sink = ListSink()
-    outcome = play(workload, path, sink=sink, transport=Spec("rudp", (("ack", Spec("every_n")),)))
+    outcome = play(workload, path, sink=sink)
     made = {fact.connection for fact in sink.facts if isinstance(fact, PacketSent) and fact.host == "client"}
     return len(made), outcome
 
@@ -70,7 +70,9 @@ def test_eight_sessions_take_eight_connections_or_eight_streams_of_one(multiplex
 def test_sessions_on_one_connection_save_the_handshakes_of_the_others() -> None:
     _, apart = connections_made(smtp(messages=8, sessions=8, size="1KiB"))
     _, together = connections_made(smtp(messages=8, sessions=8, size="1KiB", multiplex="stream"))
-    assert together.report.client.packets_sent < apart.report.client.packets_sent / 2
+    # Of a client's packets, a connection costs at least the first flight and the end.
+    assert together.report.client.packets_sent <= apart.report.client.packets_sent - 7 * 2
+    assert together.report.client.bytes_sent < apart.report.client.bytes_sent - 7 * 1200
 
 
 @pytest.mark.parametrize("pipelining", [True, False])

@@ -151,7 +151,7 @@ class Bbr(CongestionController):
         is_limited = sample.departure is None or sample.departure.is_app_limited
         if rate and (rate >= self._max_bandwidth.value or not is_limited):
             self._max_bandwidth.on_sample(rate)
-        self._round.on_acked(rtt, volume)
+        self._round.on_acked(rtt, volume, rate)
         is_round_over = self._round.is_over(sample.departure)
         if is_round_over:
             self._end_round(rate, is_limited, now)
@@ -353,7 +353,9 @@ class Bbr(CongestionController):
             self._bandwidth_lo = self._max_bandwidth.value
         if self._inflight_lo == UNBOUNDED:
             self._inflight_lo = self._window
-        latest = self._baseline.compensated(tally.delivered) * SECOND // max(tally.time, 1)
+        latest = self._round.rate
+        if self._baseline.certain and self._phase in PROBE_BW:  # the largest sample is one of luck
+            latest = self._baseline.compensated(tally.delivered) * SECOND // max(tally.time, 1)
         self._bandwidth_lo = max(latest, BETA.of(self._bandwidth_lo))
         self._inflight_lo = max(self._round.volume, BETA.of(self._inflight_lo))
 

@@ -37,6 +37,7 @@ class Round:
         "is_marked",
         "loss_rtt",
         "losses",
+        "rate",
         "rtt",
         "samples",
         "volume",
@@ -53,6 +54,7 @@ class Round:
         self.loss_rtt = 0  # the longest before or as a loss was noticed
         self.rtt = NO_RTT  # the shortest
         self.samples = 0
+        self.rate = 0  # the highest of a sample
         self.volume = 0  # octets, the most that a sample saw pass
         self.is_marked = False  # with CE
 
@@ -64,6 +66,7 @@ class Round:
         self.loss_rtt = 0
         self.rtt = NO_RTT
         self.samples = 0
+        self.rate = 0
         self.volume = 0
         self.is_marked = False
 
@@ -71,7 +74,7 @@ class Round:
         """Whether the packet just acknowledged left after the round began."""
         return departure is not None and departure.delivered >= self._delivered
 
-    def on_acked(self, rtt: int, volume: int) -> None:
+    def on_acked(self, rtt: int, volume: int, rate: int) -> None:
         if self._is_loss_fresh:
             self.loss_rtt = max(self.loss_rtt, rtt)
             self._is_loss_fresh = False
@@ -79,6 +82,8 @@ class Round:
         self.samples += 1
         if rtt < self.rtt:
             self.rtt = rtt
+        if rate > self.rate:
+            self.rate = rate
         if volume > self.volume:
             self.volume = volume
 

@@ -353,7 +353,9 @@ def _read_transfer(rows: Sequence[Row]) -> _Transfer:
         if row["host"] != transfer.host or row["connection"] != transfer.connection:
             continue
         if row["event"] == "packet_sent":
-            ranges = [(start, stop) for stream, start, stop in _ranges(row) if stream == transfer.stream]
+            ranges = [
+                (start, stop) for stream, start, stop in _ranges(row) if stream == transfer.stream and start < stop
+            ]
             if ranges:
                 packet = _Sent(float(row["time_ms"]), ranges, row["is_retransmission"] == "true", place in lost_places)
                 transfer.packets[row["packet_number"]] = packet

@@ -1,4 +1,4 @@
-"""Golden digests: the CSV files of four small scenarios, byte for byte.
+"""Golden digests: the CSV files of a few small scenarios, byte for byte.
 
 They change only when behaviour does, and then on purpose: raise MODEL_VERSION, look at what changed in the tables, and
 write the new digests with `python -m tests.golden.test_golden` from the project's root.

@@ -199,9 +199,18 @@ def test_the_pipe_is_full_after_three_rounds_without_a_quarter_more() -> None:
     """Section 5.3.1.2."""
     pipe = FullPipe()
     for rate in (100, 200, 400, 480, 490):
-        pipe.on_round(rate)
+        pipe.on_round(rate, False)
         assert not pipe.is_full
-    pipe.on_round(499)
+    pipe.on_round(499, False)
+    assert pipe.is_full
+
+
+def test_before_it_was_ever_full_rounds_without_a_queue_count_half() -> None:
+    pipe = FullPipe()
+    for _ in range(6):
+        pipe.on_round(100, True)
+        assert not pipe.is_full
+    pipe.on_round(100, True)
     assert pipe.is_full
 
 

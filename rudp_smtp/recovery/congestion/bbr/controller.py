@@ -44,6 +44,7 @@ PROBE_UP_DOUBLINGS_MAX = 30
 QUANTUM_PACKETS, QUANTUM_MAX = 2, 64 << 10  # section 5.6.3
 QUIET_RTT_FRACTION = 8  # ours: a queue below 1/8 of the round trip, and a quantum, is none
 STANDING_RTTS = 8  # ours: a queue that is seen this long while cruising is of our own making
+CHANCE_DENOMINATOR = 4  # ours: a quarter of a round is not lost by chance, queue or not
 RTT_SAMPLES = 8  # of a round that shows how long queues get: as N_RTT_SAMPLE, RFC 9406
 SIGMAS, SIGMAS_QUIET = 5, 8  # ours, in halves: how far from the baseline is beyond chance, with a queue and without
 UNBOUNDED = 1 << 62
@@ -232,14 +233,17 @@ class Bbr(CongestionController):
         self._has_queue = self._round.rtt > min_rtt + min_rtt // RTT_TOLERANCE
         is_excessive = self._is_excess(tally, SIGMAS_QUIET if is_quiet else SIGMAS)
         if phase is Phase.STARTUP:
-            if is_excessive and self._round.losses >= STARTUP_LOSSES_MIN and not is_limited:
+            is_quiet = is_quiet and tally.lost * CHANCE_DENOMINATOR < tally.lost + tally.delivered
+            is_first = is_quiet and not self._was_excessive
+            self._was_excessive = is_excessive
+            if is_excessive and self._round.losses >= STARTUP_LOSSES_MIN and not is_limited and not is_first:
                 self._leave_startup()
             elif is_quiet and self._round.loss_rtt <= quiet_rtt:
                 self._learn(tally)
         elif phase not in ACCELERATING:
             self._judge(tally, is_quiet, is_excessive)
         if not is_limited:
-            self._full_pipe.on_round(rate)
+            self._full_pipe.on_round(rate, is_quiet)
         self._extra_acked.on_round(self._full_pipe.was_full)
 
     def _judge(self, tally: Tally, is_quiet: bool, is_excessive: bool) -> None:

@@ -85,7 +85,7 @@ class FullPipe:
 
     def __init__(self) -> None:
         self._rate = 0
-        self._rounds = 0
+        self._rounds = 0  # doubled
         self.is_full = False
         self.was_full = False  # ever: STARTUP is over
 
@@ -94,14 +94,16 @@ class FullPipe:
         self._rounds = 0
         self.is_full = False
 
-    def on_round(self, rate: int) -> None:
+    def on_round(self, rate: int, is_quiet: bool) -> None:
+        """Ours: until it has ever been full, a round without a queue counts half. It may as well be that losses at
+        random kept the flight small, and who takes that for a full pipe is caught far below the bandwidth."""
         if self.is_full:
             return
         if rate * FULL_PIPE_DENOMINATOR >= self._rate * FULL_PIPE_NUMERATOR:
             self.restart(rate)
             return
-        self._rounds += 1
-        if self._rounds >= FULL_PIPE_ROUNDS:
+        self._rounds += 1 if is_quiet and not self.was_full else 2
+        if self._rounds >= 2 * FULL_PIPE_ROUNDS:
             self.is_full = self.was_full = True
 
 

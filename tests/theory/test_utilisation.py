@@ -102,7 +102,7 @@ def test_a_window_that_counts_from_the_missing_frame_stalls_selective_repeat() -
     assert interval.high < 0.8 * (1 - p)
 
 
-GRID = [(p, a) for p in (0.01, 0.05, 0.1, 0.3) for a in (1, 4, 16)]
+GRID = [(p, a) for p in (0.01, 0.1, 0.3) for a in (1, 4, 16)]
 
 
 @pytest.mark.sweep
@@ -110,11 +110,12 @@ GRID = [(p, a) for p in (0.01, 0.05, 0.1, 0.3) for a in (1, 4, 16)]
 def test_every_formula_over_the_grid(p_and_a: tuple[float, int]) -> None:
     p, a = p_and_a
     full = 1 + 2 * a
-    stop_and_wait((p, a, 1), effort=10)
+    effort = round(2 + 50 * p)  # cycles vary the more, the more of them is repair
+    stop_and_wait((p, a, 1), effort=3)
     for window in (full, 3 * full):
-        go_back_n_wide((p, a, window), effort=20)
+        go_back_n_wide((p, a, window), effort)
     for window in (full // 3 + 1, full - 1):
-        go_back_n_narrow((p, a, window), effort=20)
-        go_back_n_burst((p, a, window), effort=20)
+        go_back_n_narrow((p, a, window), effort)
+        go_back_n_burst((p, a, window), effort)
     for window in (full // 3 + 1, full, 3 * full):
-        selective_repeat((p, a, window), effort=10)
+        selective_repeat((p, a, window), effort=3)

@@ -5,6 +5,7 @@ of draft-ietf-quic-ack-frequency), and each further one is load on the reverse p
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from rudp_smtp.ack.policy import ACK_POLICIES, AckPolicy
 from rudp_smtp.errors import ConfigError
@@ -24,6 +25,8 @@ class Adaptive(AckPolicy):
     of a flight is a datagram that is not full, or full and followed by silence for an acknowledgement's share of the
     round trip.
     """
+
+    is_negotiable: ClassVar[bool] = True
 
     per_rtt: int = 8
     packets_max: int = 32  # per acknowledgement

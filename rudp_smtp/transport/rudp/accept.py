@@ -112,7 +112,7 @@ def declaration(config: TransportConfig, is_early_data_taken: bool = False) -> H
         initial_max_stream_data=config.first_stream_window,
         initial_max_streams=config.max_streams,
         max_ack_delay=config.max_ack_delay,
-        min_ack_delay=min(MIN_ACK_DELAY, config.max_ack_delay) if config.ack_frequency else None,
+        min_ack_delay=min(MIN_ACK_DELAY, config.max_ack_delay) if config.is_ack_frequency_offered else None,
         is_early_data_taken=is_early_data_taken,
     )
 

@@ -8,7 +8,7 @@ from rudp_smtp.ack.requested import Requested
 from rudp_smtp.ack.tracker import AckTracker
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 from rudp_smtp.recovery.recovery import Recovery
-from rudp_smtp.transport.rudp.config import MIN_ACK_DELAY
+from rudp_smtp.transport.rudp.config import MIN_ACK_DELAY, TransportConfig
 from rudp_smtp.transport.rudp.outbox import Control, Outbox
 from rudp_smtp.wire.ack_frequency import AckFrequencyFrame, ImmediateAckFrame
 from rudp_smtp.wire.frames import Frame, HelloFrame
@@ -29,6 +29,7 @@ class AckFrequency(Control):
     __slots__ = (
         "_acks",
         "_heard_sequence",
+        "_is_asking",
         "_is_offered",
         "_max_ack_delay",
         "_max_datagram_size",
@@ -40,14 +41,13 @@ class AckFrequency(Control):
         "is_sparse",
     )
 
-    def __init__(
-        self, outbox: Outbox, recovery: Recovery, acks: AckTracker, *, is_offered: bool, max_datagram_size: int
-    ) -> None:
+    def __init__(self, outbox: Outbox, recovery: Recovery, acks: AckTracker, config: TransportConfig) -> None:
         super().__init__(outbox)
         self._recovery = recovery
         self._acks = acks
-        self._is_offered = is_offered  # to the peer, in our HELLO
-        self._max_datagram_size = max_datagram_size
+        self._is_asking = config.ack_frequency
+        self._is_offered = config.is_ack_frequency_offered  # to the peer, in our HELLO
+        self._max_datagram_size = config.max_datagram_size
         self._min_ack_delay: int | None = None  # the peer's; None: it cannot be asked
         self._max_ack_delay = 0  # the peer's
         self._packets = PACKETS_MIN // 2  # per acknowledgement, as asked
@@ -59,7 +59,7 @@ class AckFrequency(Control):
     # What we ask
 
     def on_hello(self, hello: HelloFrame) -> None:
-        if self._is_offered:
+        if self._is_asking:
             self._min_ack_delay = hello.min_ack_delay
             self._max_ack_delay = hello.max_ack_delay
 

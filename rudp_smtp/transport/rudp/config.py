@@ -37,7 +37,8 @@ class TransportConfig:
     ack: Annotated[Spec, ACK_POLICIES] = _ACK_POLICY
     congestion: Annotated[Spec, CONTROLLERS] = _CONTROLLER
     redundancy: Annotated[Spec, REDUNDANCIES] = _REDUNDANCY
-    ack_frequency: bool = True  # ask the peer for one that fits the window, and obey its own request
+    # Ask the peer for one that fits the window, and obey its own request if the ACK policy lets it ask.
+    ack_frequency: bool = True
     pacing: bool = True  # RFC 9002 section 7.7
     max_datagram_size: Size = 1472  # Ethernet's 1500 octets less the IPv4 and UDP headers
     # RFC 9000 section 14.3, RFC 8899: start at 1200 and probe for more, up to max_datagram_size. Without, the path is
@@ -65,6 +66,11 @@ class TransportConfig:
     retry: Literal["auto", "always", "never"] = "auto"
     # RFC 9000 section 8.1.3, RFC 9001 section 4.6: whether servers hand out tickets, and clients come back with them.
     resumption: bool = True
+
+    @property
+    def is_ack_frequency_offered(self) -> bool:
+        """Whether the peer may ask for one."""
+        return self.ack_frequency and ACK_POLICIES.load(self.ack.name).is_negotiable
 
     @property
     def first_connection_window(self) -> int:

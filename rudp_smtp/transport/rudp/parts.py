@@ -82,9 +82,7 @@ def make_parts(
         outbox=outbox,
         recovery=recovery,
         acks=acks,
-        ack_frequency=AckFrequency(
-            outbox, recovery, acks, is_offered=config.ack_frequency, max_datagram_size=config.max_datagram_size
-        ),
+        ack_frequency=AckFrequency(outbox, recovery, acks, config),
         path=make_path_parts(config, recovery, stats, vantage, remote=remote, draws=draws),
         copies=Copies(redundancy, recovery, streams.schedule) if redundancy.is_active else None,
         stats=stats,

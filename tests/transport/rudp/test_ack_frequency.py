@@ -47,6 +47,12 @@ def test_a_peer_that_does_not_know_it_is_not_asked(client: Rudp, server: Rudp) -
         assert carried(way, AckFrequencyFrame) == carried(way, ImmediateAckFrame) == []
 
 
+@pytest.mark.parametrize("policy", ["immediate", "every_n", "delayed"])
+def test_a_policy_that_was_chosen_for_its_own_sake_is_not_asked_for_another(policy: str) -> None:
+    pair = after_bulk(KNOWS, Rudp(ack=Spec(policy)))
+    assert carried(pair.forward, AckFrequencyFrame) == []
+
+
 def test_a_dialogue_asks_for_nothing() -> None:
     pair = connected_pair(client=KNOWS)
     for _ in range(20):

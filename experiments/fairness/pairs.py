@@ -10,8 +10,6 @@ kept and not run again.
 """
 
 import argparse
-import csv
-import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
@@ -19,37 +17,28 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Table
 
-from rudp_smtp.experiment.__main__ import main as run_experiment
 from rudp_smtp.experiment.figures import DIVERGING, HeatMap, draw_heat_maps, save, style
+from rudp_smtp.experiment.study import Row, read_table, run_scenario, study_arguments
 
 HERE = Path(__file__).parent
 QUEUE, OWN, RIVAL = "network.both.queue.limit", "transport.congestion", "rival.transport.congestion"
 BDP_BYTES = 100_000
 TARGET = 0.9  # TRANSPORT.md section 3: Jain's index beside its like and beside new_reno
 
-Rows = list[dict[str, str]]
+Rows = list[Row]
 Cells = dict[tuple[str, str, str], dict[str, float]]  # (queue, own, rival) -> mean by column
 
 
 def run(options: argparse.Namespace) -> Rows:
     """Run (or resume) the scenario; its runs.csv with the forward link's columns of links.csv."""
     output = options.output / "fairness-pairs"
-    arguments = [str(HERE / "pairs.yaml"), "--output", str(output)]
+    settings = {key: value for key, _, value in (text.partition("=") for text in options.settings)}
     if options.replications is not None:
-        arguments += ["--replications", str(options.replications)]
-    for setting in options.settings:
-        arguments += ["--set", setting]
-    status = run_experiment(arguments)
-    if status not in (0, 1):
-        sys.exit(status)
-    runs = read(output / "runs.csv")
-    forward = [row for row in read(output / "links.csv") if row["direction"] == "forward"]
+        settings["replications"] = str(options.replications)
+    run_scenario(HERE / "pairs.yaml", output, settings)
+    runs = read_table(output / "runs.csv")
+    forward = [row for row in read_table(output / "links.csv") if row["direction"] == "forward"]
     return [link | row for row, link in zip(runs, forward, strict=True)]
-
-
-def read(path: Path) -> Rows:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def means(rows: Rows) -> Cells:
@@ -68,7 +57,7 @@ def mean(rows: Rows) -> dict[str, float]:
     return values
 
 
-def own_goodput(row: dict[str, str]) -> float:
+def own_goodput(row: Row) -> float:
     """Over the same time as the rival's; where that got nothing at all, over the whole run."""
     share, rival = float(row["own_share_ratio"]), float(row["rival_goodput_bps"])
     return rival * share / (1 - share) if share < 1 else float(row["goodput_bps"])
@@ -119,12 +108,11 @@ def draw(cells: Cells, path: Path) -> list[Path]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_arguments(__doc__)
     parser.add_argument("--replications", type=int, help="of each cell (the file's own number if not given)")
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="in every cell"
     )
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (results/)")
     options = parser.parse_args()
     cells = means(run(options))
     console = Console(width=120)

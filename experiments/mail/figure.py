@@ -13,8 +13,6 @@ the first window, and its 250:
 """
 
 import argparse
-import csv
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,8 +23,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from rudp_smtp.experiment.__main__ import main as run_experiment
 from rudp_smtp.experiment.figures import COLOURS, GREY, save, style
+from rudp_smtp.experiment.statistics import MEDIAN, P95, P99, Number, nearest_rank
+from rudp_smtp.experiment.study import Row, read_table, run_scenario, study_arguments
 
 HERE = Path(__file__).parent
 LOSS = "network.forward.loss.p"
@@ -57,40 +56,42 @@ class Variant:
 VARIANTS = [
     Variant(p, r, e) for p in (True, False) for r, e in ((False, False), (True, False), (False, True), (True, True))
 ]
-Cells = dict[tuple[Variant, str], list[float]]  # milliseconds, sorted
+Cells = dict[tuple[Variant, str], list[float]]  # milliseconds
 
 
 def run(options: argparse.Namespace, *, early: bool) -> Cells:
     """Run (or resume) the scenario without or with 0-RTT; what each cell measured."""
-    output = options.output / ("mail-0rtt" if early else "mail")
+    output = folder(options, early=early)
     replications = QUICK_REPLICATIONS if options.quick else options.replications
-    arguments = [str(HERE / "mail.yaml"), "--output", str(output)]
-    for key in ("transport.resumption", "workload.early_ehlo"):
-        arguments += ["--set", f"{key}={str(early).lower()}"]
+    settings = {key: str(early).lower() for key in ("transport.resumption", "workload.early_ehlo")}
     if replications is not None:
-        arguments += ["--replications", str(replications)]
-    status = run_experiment(arguments)
-    if status not in (0, 1):
-        sys.exit(status)
+        settings["replications"] = str(replications)
+    run_scenario(HERE / "mail.yaml", output, settings)
     cells: Cells = defaultdict(list)
-    with (output / "messages.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["message"] == MEASURED:
-                redundancy = row["transport.redundancy.model"] != "none"
-                one = Variant(row["workload.pipelining"] == "true", redundancy, early)
-                cells[one, row[LOSS]].append(latency(row))
-    return {cell: sorted(values) for cell, values in cells.items()}
+    for row in read_table(output / "messages.csv"):
+        if row["message"] == MEASURED:
+            redundancy = row["transport.redundancy.model"] != "none"
+            one = Variant(row["workload.pipelining"] == "true", redundancy, early)
+            cells[one, row[LOSS]].append(latency(row))
+    return cells
 
 
-def latency(row: dict[str, str]) -> float:
+def folder(options: argparse.Namespace, *, early: bool) -> Path:
+    """Where the results go: a first look does not overwrite what took long."""
+    name: str = ("mail-0rtt" if early else "mail") + ("-quick" if options.quick else "")
+    output: Path = options.output
+    return output / name
+
+
+def latency(row: Row) -> float:
     """A mail that never got its 250 counts as later than any other."""
     is_once = (row["status"], row["copies_count"], row["is_intact"]) == ("delivered", "1", "true")
     return float(row["latency_ms"]) if is_once else float("inf")
 
 
-def quantile(ordered: Sequence[float], percent: int) -> float:
-    """The nearest rank."""
-    return ordered[-(-len(ordered) * percent // 100) - 1]
+def quantiles(latencies: Sequence[float]) -> list[Number]:
+    """Median, p95 and p99."""
+    return [value for share in (MEDIAN, P95, P99) if (value := nearest_rank(latencies, share)) is not None]
 
 
 def table(cells: Cells) -> Table:
@@ -100,9 +101,7 @@ def table(cells: Cells) -> Table:
     for heading in ("PIPELINING", "with", "bound", *losses):
         shown.add_column(heading, justify="left" if heading in ("PIPELINING", "with") else "right")
     for one in VARIANTS:
-        texts = [
-            " / ".join(f"{quantile(cells[one, loss], percent):.0f}" for percent in (50, 95, 99)) for loss in losses
-        ]
+        texts = [" / ".join(f"{value:.0f}" for value in quantiles(cells[one, loss])) for loss in losses]
         shown.add_row(
             "yes" if one.pipelining else "no", one.label, f"{one.bound_rtt * RTT_MS} ({one.bound_rtt} RTT)", *texts
         )
@@ -138,7 +137,7 @@ def draw_panel(axes: Axes, cells: Cells, variants: list[Variant]) -> None:
     for place, one in enumerate(variants):
         offset = (place - (len(variants) - 1) / 2) * step
         at = [group + offset for group in range(len(losses))]
-        median, p95, p99 = ([quantile(cells[one, loss], percent) for loss in losses] for percent in (50, 95, 99))
+        median, p95, p99 = zip(*(quantiles(cells[one, loss]) for loss in losses), strict=True)
         colour = COLOURS[place]
         axes.vlines(at, p95, p99, color=colour, linewidth=1)
         axes.vlines(at, median, p95, color=colour, linewidth=3)
@@ -155,16 +154,15 @@ def draw_panel(axes: Axes, cells: Cells, variants: list[Variant]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_arguments(__doc__)
     parser.add_argument("--replications", type=int, help="of each cell (the file's own number if not given)")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_REPLICATIONS} replications: for a first look")
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (results/)")
     options = parser.parse_args()
     cells = run(options, early=False) | run(options, early=True)
     console = Console(width=130)
     console.print(table(cells))
     with style():
-        for path in save(draw(cells), options.output / "mail" / "delivery_time"):
+        for path in save(draw(cells), folder(options, early=False) / "delivery_time"):
             console.print(path)
 
 

@@ -11,8 +11,6 @@ default throughout are bold. Finished runs are kept and not run again.
 """
 
 import argparse
-import csv
-import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean, median
@@ -21,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rudp_smtp.ack.policy import ACK_POLICIES
-from rudp_smtp.experiment.__main__ import main as run_experiment
+from rudp_smtp.experiment.statistics import P95, nearest_rank
+from rudp_smtp.experiment.study import Row, read_table, run_scenario, study_arguments
 from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS
 from rudp_smtp.transport import TRANSPORTS
 
@@ -35,25 +34,18 @@ ALL_BULK = {
     "transport.ack": f"[{', '.join(ACK_POLICIES.names())}]",
 }
 
-Row = dict[str, str]
 Label = tuple[str, ...]  # the plug-ins of a row, by axis
 
 
 def run(name: str, options: argparse.Namespace, settings: dict[str, str]) -> list[Row]:
     """Run (or resume) one scenario; its runs.csv."""
     output = options.output / f"path-{name.replace('_', '-')}{'-all' if options.all else ''}"
-    arguments = [str(HERE / f"{name}.yaml"), "--output", str(output)]
     if options.replications is not None:
         settings = settings | {"replications": str(options.replications)}
     if options.bulk_size is not None and name != "dialogue":
         settings = settings | {"workload.size": options.bulk_size}
-    for key, value in settings.items():
-        arguments += ["--set", f"{key}={value}"]
-    status = run_experiment(arguments)
-    if status not in (0, 1):
-        sys.exit(status)
-    with (output / "runs.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    run_scenario(HERE / f"{name}.yaml", output, settings)
+    return read_table(output / "runs.csv")
 
 
 def results(options: argparse.Namespace) -> dict[str, list[Row]]:
@@ -99,7 +91,12 @@ def bulk_cell(rows: list[Row]) -> str:
         return "gave up" if rows else ""
     goodput = median(float(row["goodput_bps"]) for row in finished) / 1e6
     excess = median(float(row["excess_wire_ratio"]) for row in finished)
-    return f"{goodput:.2f} ({excess:+.1%})"
+    return f"{goodput:.2f} ({excess:+.1%}){gave_up(rows, finished)}"
+
+
+def gave_up(rows: list[Row], finished: list[Row]) -> str:
+    """How many were left out of a figure: it stands beside those that are in."""
+    return f", {len(rows) - len(finished)} of {len(rows)} gave up" if len(finished) < len(rows) else ""
 
 
 def bulk_table(rows: dict[str, list[Row]]) -> Table:
@@ -121,10 +118,12 @@ def bulk_table(rows: dict[str, list[Row]]) -> Table:
 
 
 def dialogue_cell(rows: list[Row]) -> str:
-    seconds = sorted(float(row["completion_ms"]) / 1e3 for row in rows if row["stop"] == "done")
-    if not seconds:
+    finished = [row for row in rows if row["stop"] == "done" and row["delivered_count"] == row["messages_count"]]
+    seconds = [float(row["completion_ms"]) / 1e3 for row in finished]
+    p95 = nearest_rank(seconds, P95)
+    if p95 is None:
         return "gave up"
-    return f"{fmean(seconds):.3f} / {seconds[-(-len(seconds) * 95 // 100) - 1]:.3f}"
+    return f"{fmean(seconds):.3f} / {p95:.3f}{gave_up(rows, finished)}"
 
 
 def dialogue_table(rows: list[Row]) -> Table:
@@ -142,11 +141,10 @@ def dialogue_table(rows: list[Row]) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_arguments(__doc__)
     parser.add_argument("--all", action="store_true", help="every combination of the plug-ins")
     parser.add_argument("--replications", type=int, help="of each cell (the files' own number if not given)")
     parser.add_argument("--bulk-size", help="instead of the files' own: smaller is faster and flatters nobody")
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (results/)")
     options = parser.parse_args()
     rows = results(options)
     console = Console(width=150)

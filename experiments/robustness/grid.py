@@ -9,7 +9,6 @@ impairment and number of flows, names the worst cells, writes the usual tables a
 each rate and delay. Finished runs are kept and not run again.
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from rudp_smtp.experiment.records import Record
 from rudp_smtp.experiment.runner import Runner
 from rudp_smtp.experiment.scenario import Axis, Cell, Scenario, load_scenario
 from rudp_smtp.experiment.store import Store
+from rudp_smtp.experiment.study import study_arguments
 from rudp_smtp.experiment.tables import Invocation, Results, encode_csv, write_tables
 from rudp_smtp.units import MILLISECOND, SECOND, parse_duration, parse_rate
 
@@ -242,13 +242,12 @@ def draw(found: Sequence[Outcome], path: Path) -> list[Path]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_arguments(__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the grid, and shorter")
     parser.add_argument("--replications", default="1", help="of each cell (1)")
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="in every cell"
     )
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (results/)")
     options = parser.parse_args()
     settings = [("replications", options.replications)]
     settings += [(key, value) for key, _, value in (text.partition("=") for text in options.settings)]

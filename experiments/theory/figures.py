@@ -1,14 +1,12 @@
 """The simulator beside the textbooks: a figure for each formula, its curve and what was measured.
 
-    python experiments/theory/figures.py [--quick] [--output DIR]
+    python experiments/theory/figures.py [--quick] [--only FIGURE] [--output DIR]
 
 `tests/theory` holds each formula to an interval; this shows them over a wider range. A point is the mean over
 seeded runs with its 99 % interval. Finished runs are kept and not run again.
 """
 
 import argparse
-import csv
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,9 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
-from rudp_smtp.experiment.__main__ import main as run_experiment
 from rudp_smtp.experiment.figures import COLOURS, GREY, save, style
 from rudp_smtp.experiment.statistics import mean_interval
+from rudp_smtp.experiment.study import Row, read_table, run_scenario, study_arguments
 
 HERE = Path(__file__).parent
 LOSS = "network.forward.loss.p"
@@ -34,10 +32,11 @@ PACKET_BITS = (1472 - 30) * 8  # of the stream in a full packet of rudp
 RTT_MS, RTT_S, TIMEOUT = 40, 0.04, 4
 MARKERS = ("o", "s", "^", "D")
 A_WINDOW = 8  # of the figures by window
-QUICK = {"replications": 8, "duration": "2s"}
+QUICK_ARQ = {"replications": "8", "workload.duration": "2s"}
+QUICK = {"dialogue": {"replications": "40"}, "reno": {"replications": "8", "workload.duration": "20s"}}
 
 Formula = Callable[[float], float]
-Rows = list[dict[str, str]]
+Rows = list[Row]
 Points = dict[float, list[float]]
 
 
@@ -71,19 +70,11 @@ def run(options: argparse.Namespace, study: str, tag: str = "", changes: dict[st
     """Run (or resume) one scenario; its runs.csv."""
     name = f"theory-{study.replace('_', '-')}{tag}"
     output = options.output / (f"{name}-quick" if options.quick else name)
-    arguments = [str(HERE / f"{study}.yaml"), "--output", str(output)]
     changes = dict(changes or {})
     if options.quick:
-        arguments += ["--replications", str(40 if study == "dialogue" else QUICK["replications"])]
-        if study != "dialogue":
-            changes["workload.duration"] = "20s" if study == "reno" else str(QUICK["duration"])
-    for key, value in changes.items():
-        arguments += ["--set", f"{key}={value}"]
-    status = run_experiment(arguments)
-    if status not in (0, 1):
-        sys.exit(status)
-    with (output / "runs.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        changes |= QUICK.get(study, QUICK_ARQ)
+    run_scenario(HERE / f"{study}.yaml", output, changes)
+    return read_table(output / "runs.csv")
 
 
 def run_with_propagation(options: argparse.Namespace, study: str, a: int) -> Rows:
@@ -100,7 +91,7 @@ def probability(text: str) -> float:
     return float(text.removesuffix("%")) / 100
 
 
-def line_use(rows: Iterable[dict[str, str]], key: str, a: int) -> Points:
+def line_use(rows: Iterable[Row], key: str, a: int) -> Points:
     """By `key`: the share of the line's time that carried frames which counted, from the first one's arrival on."""
     points: Points = defaultdict(list)
     for row in rows:
@@ -334,10 +325,9 @@ FIGURES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_arguments(__doc__)
     parser.add_argument("--quick", action="store_true", help="few and short runs: wider intervals, in a minute or two")
     parser.add_argument("--only", choices=[figure.__name__ for figure in FIGURES], help="one of the figures")
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (results/)")
     options = parser.parse_args()
     folder = options.output / ("theory-figures-quick" if options.quick else "theory-figures")
     folder.mkdir(parents=True, exist_ok=True)

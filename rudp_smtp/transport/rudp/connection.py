@@ -145,8 +145,9 @@ class Connection:
 
     @property
     def is_half_open(self) -> bool:
-        """A client's first flight arrived and nothing proves its address."""
-        return not self._handshake.is_address_proven and not self._lifecycle.is_ending
+        """A client's first flight arrived and nothing proves its address. That it was refused does not, either: what
+        remembers the refusal is no less kept for a stranger."""
+        return not self._handshake.is_address_proven
 
     @property
     def connection_id(self) -> int:

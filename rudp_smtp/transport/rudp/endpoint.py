@@ -17,7 +17,7 @@ from rudp_smtp.transport.rudp.resumption import KnownServers
 from rudp_smtp.transport.rudp.state import CLOSED
 from rudp_smtp.transport.rudp.tokens import FirstFlight
 from rudp_smtp.wire.frames import HelloFrame
-from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet, destination_connection_id
+from rudp_smtp.wire.packet import INITIAL, decode_packet, destination_connection_id
 from rudp_smtp.wire.stateless import answered_connection_id, read_initial_head
 
 ALARMS_SPARE = 64
@@ -88,7 +88,7 @@ class Endpoint:
             return
         connection = self._by_id.get(connection_id)
         if connection is None:
-            self._receive_unknown(data, remote, now)
+            self._receive_unknown(data, remote, now, ecn)
         elif connection.paths.remote != remote:
             connection.receive_from_elsewhere(data, remote, now, ecn)
         else:
@@ -163,7 +163,7 @@ class Endpoint:
 
     # Accepting
 
-    def _receive_unknown(self, data: bytes, remote: Address, now: int) -> None:
+    def _receive_unknown(self, data: bytes, remote: Address, now: int, ecn: int) -> None:
         if not self._accepts or data[0] != INITIAL:
             self._drop(len(data), "unknown_connection_id", now)
             return
@@ -173,14 +173,18 @@ class Endpoint:
             client = (remote, head.destination_connection_id, head.source_connection_id)
             connection = self._by_first_flight.get(client)
             if connection is not None:
-                connection.receive_packet(decode_packet(data), size, now)
+                connection.receive_packet(decode_packet(data), size, now, ecn)
                 return
             verdict = self._doorman.judge(
                 head, size, client, connections=len(self._by_id), half_open=len(self._half_open), now=now
             )
             match verdict:
                 case Admission():
-                    self._admit(verdict, decode_packet(data), size, client, now)
+                    packet = decode_packet(data)
+                    if any(isinstance(frame, HelloFrame) for frame in packet.frames):
+                        self._admit(verdict, client, now).receive_packet(packet, size, now, ecn)
+                    else:
+                        self._drop(size, "no_hello", now)
                 case Answer():
                     self._answer(verdict.datagram, size, remote, now)
                 case Refusal():
@@ -190,11 +194,8 @@ class Endpoint:
         except PacketDecodeError as error:
             self._drop(size, error.trigger, now)
 
-    def _admit(self, admission: Admission, packet: Packet, size: int, client: FirstFlight, now: int) -> None:
-        """Open a connection for a client whose first flight this is."""
-        if not any(isinstance(frame, HelloFrame) for frame in packet.frames):
-            self._drop(size, "no_hello", now)
-            return
+    def _admit(self, admission: Admission, client: FirstFlight, now: int) -> Connection:
+        """Open a connection for a client whose first flight has a HELLO."""
         remote, original_id, peer_id = client
         local_id = self._draw_id()
         handshake = Handshake(
@@ -205,7 +206,7 @@ class Endpoint:
         self._first_flights[local_id] = client
         if connection.is_half_open:
             self._half_open[local_id] = connection
-        connection.receive_packet(packet, size, now)
+        return connection
 
     # What is said without a connection
 
@@ -283,6 +284,7 @@ class Endpoint:
 
     def _forget(self, connection: Connection) -> None:
         connection.alarm = connection.deadline = None
+        self._half_open.pop(connection.connection_id, None)
         if self._by_id.pop(connection.connection_id, None) is None:
             return
         add_stats(self._past_stats, connection.stats)

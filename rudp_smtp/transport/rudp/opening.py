@@ -17,6 +17,7 @@ from rudp_smtp.wire.packet import INITIAL_HEADER_SIZE, RETRY, TRAILER_SIZE, VERS
 from rudp_smtp.wire.stateless import decode_retry, decode_version_negotiation
 
 ANNOUNCED_STREAMS_MAX = 16  # in a first flight
+FIRST_FLIGHT_SPACE = MIN_DATAGRAM_SIZE - INITIAL_HEADER_SIZE - TRAILER_SIZE
 
 
 def first_flight(handshake: Handshake, streams: Streams, stats: TransportStats) -> tuple[list[bytes], list[Carried]]:
@@ -31,16 +32,20 @@ def first_flight(handshake: Handshake, streams: Streams, stats: TransportStats) 
         pieces.insert(0, TokenFrame(handshake.token).encode())
     names = streams.local_ids(ANNOUNCED_STREAMS_MAX)
     announcements = {stream_id: StreamFrame(stream_id, 0, b"", False).encode() for stream_id in names}
-    space = MIN_DATAGRAM_SIZE - INITIAL_HEADER_SIZE - TRAILER_SIZE - sum(map(len, pieces))
+    space = FIRST_FLIGHT_SPACE - sum(map(len, pieces))
     early = handshake.early
     if early is not None:
         pieces += early.pieces(streams, stats, space - sum(map(len, announcements.values())))
         contents += early.ranges
         for sent in early.ranges:
             announcements.pop(sent.stream.stream_id, None)
-    pieces += announcements.values()
-    padding = MIN_DATAGRAM_SIZE - INITIAL_HEADER_SIZE - TRAILER_SIZE - sum(map(len, pieces))
-    pieces.append(bytes(padding))
+    space = FIRST_FLIGHT_SPACE - sum(map(len, pieces))
+    for announcement in announcements.values():
+        if len(announcement) > space:  # opened since the early data took the room: the server hears of it later
+            break
+        pieces.append(announcement)
+        space -= len(announcement)
+    pieces.append(bytes(space))
     return pieces, contents
 
 

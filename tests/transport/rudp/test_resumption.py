@@ -405,3 +405,16 @@ def test_a_server_that_takes_early_octets_may_not_have_less_room_than_it_promise
     pair.inject(pair.client, encode_packet(Packet(INITIAL, client_id, 0, [hello], 77)), "server")
     ends = [event for event in pair.client.events[-2:] if getattr(event[1], "cause", None)]
     assert [getattr(event, "cause", None) for _, event in ends] == ([cause] if cause else [])
+
+
+def test_streams_opened_beside_a_full_first_flight_wait_for_the_hello() -> None:
+    pair, dialogues = acquainted()
+    transport = dialogues.call(b"x" * 3000)
+    pair.drop_next(1)
+    pair.run_for("1ms")
+    later = [transport.open_stream() for _ in range(6)]
+    told = len(pair.server.told(StreamOpened))
+    pair.run_until_idle()
+    assert dialogues.last_obeyed == b"x" * 3000
+    assert len(pair.server.told(StreamOpened)) == told + 1 + len(later)
+    assert all(len(data) <= 1200 for _, data in pair.forward.sent if data[0] == INITIAL)

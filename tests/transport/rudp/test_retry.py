@@ -208,6 +208,16 @@ def test_who_is_admitted_by_a_cookie_is_not_half_open() -> None:
     assert puppet.server.connection_count == 5
 
 
+def test_first_flights_that_break_a_rule_are_half_open_until_they_are_forgotten() -> None:
+    puppet = Puppet(Rudp(max_half_open=10))
+    for client in range(60):
+        puppet.say_initial(LIMITS, StreamFrame(0, 0, b"early", False), source=client, original=1000 + client)
+    assert puppet.server.connection_count <= 10
+    assert len(puppet.stateless) >= 50
+    puppet.wait(10 * SECOND)
+    assert puppet.server.connection_count == 0
+
+
 def test_the_load_is_over_when_its_connections_are() -> None:
     puppet = Puppet(Rudp(max_half_open=2))
     for source in range(4):

@@ -47,6 +47,7 @@ def test_one_command_shows_every_pair_of_controllers_beside_each_other(tmp_path:
     arguments = ["--replications", "1", "--set", "workload.duration=3s", "--set", "network.both.rate=1mbit"]
     finished = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
     _, _, table = finished.stdout.partition("Two flows on")
+    assert table.startswith(" 1 Mbit/s, RTT 40 ms;"), "the path that was run, not the file's"
     shown = [tuple(cell.strip() for cell in line.split("│")[2:4]) for line in table.splitlines() if line[:1] == "│"]
     assert sorted(shown) == sorted(pair for pair in product(ADAPTIVE, ADAPTIVE) for _queue in range(3))
     assert (tmp_path / "fairness-pairs" / "shares.png").stat().st_size > 10_000
@@ -83,3 +84,13 @@ def test_one_command_times_a_mail_against_its_lower_bound(tmp_path: Path) -> Non
         assert medians[0] == least, "without loss the bound is met"
         assert min(medians) == least
     assert (tmp_path / "mail" / "delivery_time.png").stat().st_size > 10_000
+
+
+def test_a_study_names_the_key_that_is_wrong(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "experiments" / "fairness" / "pairs.py"), "--output", str(tmp_path)]
+    finished = subprocess.run(
+        [*command, "--set", "network.both.rat=1mbit"], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 1
+    assert "Traceback" not in finished.stderr
+    assert "rat" in finished.stderr

@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from rudp_smtp.experiment.figures import DIVERGING, HeatMap, draw_heat_maps, save, style
-from rudp_smtp.experiment.study import Row, read_table, run_scenario, study_arguments
+from rudp_smtp.experiment.study import Row, read_table, run_file, study_arguments
+from rudp_smtp.units import MILLISECOND, SECOND, parse_duration, parse_rate, parse_size
 
 HERE = Path(__file__).parent
 QUEUE, OWN, RIVAL = "network.both.queue.limit", "transport.congestion", "rival.transport.congestion"
-BDP_BYTES = 100_000
+RATE, DELAY = "network.forward.rate.value", "network.forward.delay.time"
 TARGET = 0.9  # TRANSPORT.md section 3: Jain's index beside its like and beside new_reno
 
 Rows = list[Row]
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> Rows:
     settings = {key: value for key, _, value in (text.partition("=") for text in options.settings)}
     if options.replications is not None:
         settings["replications"] = str(options.replications)
-    run_scenario(HERE / "pairs.yaml", output, settings)
+    run_file(HERE / "pairs.yaml", output, settings)
     runs = read_table(output / "runs.csv")
     forward = [row for row in read_table(output / "links.csv") if row["direction"] == "forward"]
     return [link | row for row, link in zip(runs, forward, strict=True)]
@@ -54,6 +55,7 @@ def mean(rows: Rows) -> dict[str, float]:
     values["fairness_worst"] = min(float(row["fairness_ratio"]) for row in rows)
     values["full_ratio"] = fmean(int(row["queue_dropped_count"]) / int(row["entered_count"]) for row in rows)
     values["own_goodput_bps"] = fmean(own_goodput(row) for row in rows)
+    values["queue_bdp"] = in_bdp(rows[0])
     return values
 
 
@@ -63,16 +65,16 @@ def own_goodput(row: Row) -> float:
     return rival * share / (1 - share) if share < 1 else float(row["goodput_bps"])
 
 
-def table(cells: Cells) -> Table:
-    shown = Table(title="Two flows on 20 Mbit/s, RTT 40 ms; means after the warm-up")
+def table(cells: Cells, path: str) -> Table:
+    shown = Table(title=f"Two flows on {path}; means after the warm-up")
     headings = ("queue, BDP", "first", "second", "Jain", "worst run", "first Mbit/s", "second Mbit/s")
     for heading in (*headings, "wait ms", "longest ms", "queue full"):
         shown.add_column(heading, justify="left" if heading in ("first", "second") else "right")
-    for (queue, own, rival), cell in cells.items():
+    for (_, own, rival), cell in cells.items():
         is_claimed = own == rival or "new_reno" in (own, rival)
         jain = f"{cell['fairness_ratio']:.3f}"
         shown.add_row(
-            f"{in_bdp(queue):g}",
+            f"{cell['queue_bdp']:g}",
             own,
             rival,
             f"[bold red]! {jain}[/]" if is_claimed and cell["fairness_ratio"] < TARGET else jain,
@@ -86,23 +88,29 @@ def table(cells: Cells) -> Table:
     return shown
 
 
-def in_bdp(queue: str) -> float:
-    return int(queue.removesuffix("kB")) * 1000 / BDP_BYTES
+def in_bdp(row: Row) -> float:
+    """How long the queue is, in products of the path's rate and its two delays."""
+    rtt = 2 * parse_duration(row[DELAY])
+    return parse_size(row[QUEUE]) * 8 * SECOND / (parse_rate(row[RATE]) * rtt)
 
 
-def draw(cells: Cells, path: Path) -> list[Path]:
+def path_label(row: Row) -> str:
+    return f"{parse_rate(row[RATE]) / 1e6:g} Mbit/s, RTT {2 * parse_duration(row[DELAY]) / MILLISECOND:g} ms"
+
+
+def draw(cells: Cells, where: str, path: Path) -> list[Path]:
     """A matrix for each queue."""
     queues, own, rival = (list(dict.fromkeys(key[place] for key in cells)) for place in range(3))
     panels = [
         HeatMap(
-            f"queue of {in_bdp(queue):g} BDP",
+            f"queue of {cells[queue, own[0], rival[0]]['queue_bdp']:g} BDP",
             own,
             rival,
             [[cells[queue, row, column]["own_share_ratio"] for column in rival] for row in own],
         )
         for queue in queues
     ]
-    head = ("Share of the row's controller beside the column's", "20 Mbit/s, RTT 40 ms; 50 % is even")
+    head = ("Share of the row's controller beside the column's", f"{where}; means; 50 % is even")
     with style():
         return save(draw_heat_maps(panels, ("first flow", "second flow"), head, DIVERGING), path)
 
@@ -114,10 +122,11 @@ def main() -> None:
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="in every cell"
     )
     options = parser.parse_args()
-    cells = means(run(options))
+    rows = run(options)
+    cells, where = means(rows), path_label(rows[0])
     console = Console(width=120)
-    console.print(table(cells))
-    paths = draw(cells, options.output / "fairness-pairs" / "shares")
+    console.print(table(cells, where))
+    paths = draw(cells, where, options.output / "fairness-pairs" / "shares")
     console.print(f"drawn: {', '.join(map(str, paths))}")
 
 

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from rudp_smtp.experiment.figures import COLOURS, GREY, save, style
 from rudp_smtp.experiment.statistics import MEDIAN, P95, P99, Number, nearest_rank
-from rudp_smtp.experiment.study import Row, read_table, run_scenario, study_arguments
+from rudp_smtp.experiment.study import Row, read_table, run_file, study_arguments
 
 HERE = Path(__file__).parent
 LOSS = "network.forward.loss.p"
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace, *, early: bool) -> Cells:
     settings = {key: str(early).lower() for key in ("transport.resumption", "workload.early_ehlo")}
     if replications is not None:
         settings["replications"] = str(replications)
-    run_scenario(HERE / "mail.yaml", output, settings)
+    run_file(HERE / "mail.yaml", output, settings)
     cells: Cells = defaultdict(list)
     for row in read_table(output / "messages.csv"):
         if row["message"] == MEASURED:

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from rudp_smtp.ack.policy import ACK_POLICIES
 from rudp_smtp.experiment.statistics import P95, nearest_rank
-from rudp_smtp.experiment.study import Row, read_table, run_scenario, study_arguments
+from rudp_smtp.experiment.study import Row, read_table, run_file, study_arguments
 from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS
 from rudp_smtp.transport import TRANSPORTS
 
@@ -44,7 +44,7 @@ def run(name: str, options: argparse.Namespace, settings: dict[str, str]) -> lis
         settings = settings | {"replications": str(options.replications)}
     if options.bulk_size is not None and name != "dialogue":
         settings = settings | {"workload.size": options.bulk_size}
-    run_scenario(HERE / f"{name}.yaml", output, settings)
+    run_file(HERE / f"{name}.yaml", output, settings)
     return read_table(output / "runs.csv")
 
 

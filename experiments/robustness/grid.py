@@ -9,7 +9,6 @@ impairment and number of flows, names the worst cells, writes the usual tables a
 each rate and delay. Finished runs are kept and not run again.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -19,17 +18,12 @@ from statistics import fmean, median
 from rich.console import Console
 from rich.table import Table
 
-from rudp_smtp.experiment.console import progress_reports
-from rudp_smtp.experiment.executor import open_executor
 from rudp_smtp.experiment.figures import LIGHT, HeatMap, draw_heat_maps, save, style
-from rudp_smtp.experiment.files import prepare_folder, write_atomic
-from rudp_smtp.experiment.plan import plan
+from rudp_smtp.experiment.files import write_atomic
 from rudp_smtp.experiment.records import Record
-from rudp_smtp.experiment.runner import Runner
-from rudp_smtp.experiment.scenario import Axis, Cell, Scenario, load_scenario
-from rudp_smtp.experiment.store import Store
-from rudp_smtp.experiment.study import study_arguments
-from rudp_smtp.experiment.tables import Invocation, Results, encode_csv, write_tables
+from rudp_smtp.experiment.scenario import Axis, Cell, Scenario
+from rudp_smtp.experiment.study import read_scenario, run_scenario, study_arguments
+from rudp_smtp.experiment.tables import Results, encode_csv
 from rudp_smtp.units import MILLISECOND, SECOND, parse_duration, parse_rate
 
 SCENARIO = Path(__file__).parent / "grid.yaml"
@@ -142,27 +136,15 @@ def conditions(axes: Sequence[Sequence[str]]) -> list[Condition]:
     return list(found.values())
 
 
-def read_scenario(wanted: Sequence[Condition], budget: int, settings: Sequence[tuple[str, str]]) -> Scenario:
+def grid_scenario(wanted: Sequence[Condition], budget: int, settings: Sequence[tuple[str, str]]) -> Scenario:
     """One scenario whose cells are the conditions: no product of keys says that, as the queue depends on the path."""
     cells = []
     for condition in wanted:
-        scenario = load_scenario(SCENARIO, [*condition.overrides(budget), *settings])
+        scenario = read_scenario(SCENARIO, [*condition.overrides(budget), *settings])
         (cell,) = scenario.cells
         cells.append(Cell(condition.labels, cell.configuration, cell.document))
     axes = [Axis(axis, tuple(dict.fromkeys(getattr(c, axis) for c in wanted))) for axis in AXES]
     return replace(scenario, axes=tuple(axes), cells=tuple(cells))
-
-
-def run(scenario: Scenario, folder: Path, console: Console) -> Results:
-    """Run (or resume) all cells and write the usual tables."""
-    prepare_folder(folder)
-    runs = plan(scenario)
-    started = time.monotonic()
-    with progress_reports(console) as report:
-        runner = Runner(Store(folder / "runs"), report=report)
-        results = Results(scenario, runs, runner.run(runs, lambda: open_executor(scenario.executor, None)))
-    write_tables(folder, results, Invocation([], runner.progress.reused, time.monotonic() - started))
-    return results
 
 
 def outcomes(wanted: Sequence[Condition], results: Results, budget: int) -> list[Outcome]:
@@ -254,7 +236,7 @@ def main() -> None:
     budget = BUDGET_QUICK if options.quick else BUDGET
     wanted = conditions(QUICK if options.quick else (RTTS, RATES, QUEUES, IMPAIRMENTS, FLOWS))
     folder = options.output / ("robustness-quick" if options.quick else "robustness")
-    results = run(read_scenario(wanted, budget, settings), folder, Console(stderr=True))
+    results = run_scenario(grid_scenario(wanted, budget, settings), folder)
     found = outcomes(wanted, results, budget)
     write_atomic(folder / "cells.csv", cells_csv(found))
     console = Console(width=120)

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from rudp_smtp.experiment.figures import COLOURS, GREY, save, style
 from rudp_smtp.experiment.statistics import mean_interval
-from rudp_smtp.experiment.study import Row, read_table, run_scenario, study_arguments
+from rudp_smtp.experiment.study import Row, read_table, run_file, study_arguments
 
 HERE = Path(__file__).parent
 LOSS = "network.forward.loss.p"
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, study: str, tag: str = "", changes: dict[st
     changes = dict(changes or {})
     if options.quick:
         changes |= QUICK.get(study, QUICK_ARQ)
-    run_scenario(HERE / f"{study}.yaml", output, changes)
+    run_file(HERE / f"{study}.yaml", output, changes)
     return read_table(output / "runs.csv")
 
 

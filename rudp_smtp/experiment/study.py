@@ -1,13 +1,25 @@
-"""What the studies under experiments/ share: their arguments, running a scenario, reading one of its tables."""
+"""What the studies under experiments/ share: their arguments, running a scenario, reading its tables.
+
+A study draws its own figures and prints its own tables, so unlike `python -m rudp_smtp.experiment` this does neither.
+"""
 
 import argparse
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rudp_smtp.experiment.__main__ import INCOMPLETE, OK
-from rudp_smtp.experiment.__main__ import main as run_experiment
+from rich.console import Console
+
+from rudp_smtp.errors import ConfigError
+from rudp_smtp.experiment.console import progress_reports
+from rudp_smtp.experiment.executor import open_executor
+from rudp_smtp.experiment.files import prepare_folder
+from rudp_smtp.experiment.plan import plan
+from rudp_smtp.experiment.runner import Runner
+from rudp_smtp.experiment.scenario import Scenario, load_scenario
+from rudp_smtp.experiment.store import Store
+from rudp_smtp.experiment.tables import Invocation, Results, write_tables
 
 Row = dict[str, str]
 
@@ -19,19 +31,30 @@ def study_arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def run_scenario(scenario: Path, folder: Path, settings: Mapping[str, str]) -> None:
-    """Run (or resume) it with these keys set; end the program if it cannot be run to its end.
+def read_scenario(path: Path, settings: Sequence[tuple[str, str]]) -> Scenario:
+    """A scenario file with these keys set; end the program if one is wrong."""
+    try:
+        return load_scenario(path, settings)
+    except ConfigError as error:
+        sys.exit(f"{path}: {error.message}")
 
-    Runs that did not deliver everything are results like others.
-    """
-    written = folder / "runs.csv"
-    written.unlink(missing_ok=True)  # what is there afterwards is of this call: a run that fails has the same status
-    arguments = [str(scenario), "--output", str(folder)]
-    for key, value in settings.items():
-        arguments += ["--set", f"{key}={value}"]
-    status = run_experiment(arguments)
-    if status not in (OK, INCOMPLETE) or not written.exists():
-        sys.exit(status)
+
+def run_file(path: Path, folder: Path, settings: Mapping[str, str]) -> None:
+    """Run (or resume) a scenario file with these keys set, and write its tables."""
+    run_scenario(read_scenario(path, list(settings.items())), folder)
+
+
+def run_scenario(scenario: Scenario, folder: Path) -> Results:
+    """Run (or resume) all cells and write the usual tables. What was not delivered is a result like others."""
+    prepare_folder(folder)
+    runs = plan(scenario)
+    console = Console(stderr=True)
+    console.print(f"{scenario.name}: {len(runs)} runs, kept in {folder}", highlight=False, markup=False)
+    with progress_reports(console) as report:
+        runner = Runner(Store(folder / "runs"), report=report)
+        results = Results(scenario, runs, runner.run(runs, lambda: open_executor(scenario.executor, None)))
+    write_tables(folder, results, Invocation(sys.argv[1:], runner.progress.reused, runner.progress.seconds))
+    return results
 
 
 def read_table(path: Path) -> list[Row]:

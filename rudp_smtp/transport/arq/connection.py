@@ -175,6 +175,9 @@ class ArqConnection:
 
     def receive(self, frame: Frame, size: int, now: int) -> None:
         """Take a sound frame that came in a datagram of `size` octets."""
+        if self.machine.state is CLOSED:  # and the endpoint has not yet had the time to forget it
+            self._books.on_dropped(size, "unknown_connection_id", now)
+            return
         self._wake()
         self._idle_since = now
         self._has_sent_since_receipt = False
@@ -203,6 +206,8 @@ class ArqConnection:
 
     def handle_timeout(self, now: int) -> None:
         self._wake()
+        if self.machine.state is CLOSED:
+            return
         if self.machine.state is LINGERING:
             if now >= self._linger_deadline:
                 self._finish(Input.LINGERED, None, now)

@@ -288,3 +288,16 @@ def test_a_syn_is_told_from_other_kinds() -> None:
     pair.connect()
     pair.run_for("1ms")
     assert last_kind(pair) == SYN
+
+
+@transports
+@pytest.mark.parametrize("late", [RESET, DATA, ACK, SYN])
+def test_what_comes_with_the_reset_that_ended_a_connection_is_dropped(transport: TransportPlugin, late: int) -> None:
+    """A driver may hand over several datagrams before it takes out what came of the first."""
+    pair = connected_pair(client=transport)
+    now, connection_id = pair.now, decode_frame(pair.forward.sent[-1][1])[1]
+    reset = encode_frame(RESET, connection_id, 0, 0, bytes(8))
+    for datagram in (reset, encode_frame(late, connection_id, 0, 0, bytes(8))):
+        pair.server.endpoint.receive_datagram(datagram, "client", now)
+    pair.run_until_idle()
+    assert len(pair.server.told(Closed)) == 1

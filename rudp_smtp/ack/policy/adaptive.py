@@ -13,6 +13,8 @@ from rudp_smtp.errors import ConfigError
 # After a gap: RFC 9002 section 6.1.1's threshold is reached at the third packet above it, and must be heard of.
 DENSE_PACKETS = 4
 DENSE_RATIO = 2
+GROWTH_NUMERATOR, GROWTH_DENOMINATOR = 5, 4  # by less than this a slow start does not grow in a round trip
+PLATEAU_ROUNDS = 3  # without growth: slow start is over
 SHORT_NUMERATOR, SHORT_DENOMINATOR = 7, 8  # what is smaller than this share of a full datagram ends a flight
 
 
@@ -23,7 +25,8 @@ class Adaptive(AckPolicy):
 
     A round trip that brings few packets, as in a dialogue or at the beginning, has each of them acknowledged. The tail
     of a flight is a datagram that is not full, or full and followed by silence for an acknowledgement's share of the
-    round trip.
+    round trip. While the packets per round trip still grow as in a slow start, the sender must see queues as they
+    begin, so that not even bulk waits for more than two packets.
     """
 
     is_negotiable: ClassVar[bool] = True
@@ -34,6 +37,8 @@ class Adaptive(AckPolicy):
     _ratio: int = field(default=1, init=False)  # packets per acknowledgement
     _dense_left: int = field(default=0, init=False)  # packets until the last gap is forgotten
     _full_size: int = field(default=0, init=False)  # the largest datagram of the round trip before
+    _peak_packets: int = field(default=0, init=False)  # of a round trip while the flow grew
+    _plateau_rounds: int = field(default=0, init=False)  # since then
     _round_start: int = field(default=0, init=False)
     _round_packets: int = field(default=0, init=False)
     _round_size: int = field(default=0, init=False)
@@ -69,6 +74,12 @@ class Adaptive(AckPolicy):
         """Learn from the packets of the last round trip, or of however long they were apart."""
         packets = self._round_packets * smoothed_rtt // max(now - self._round_start, 1)
         self._ratio = min(max(packets // self.per_rtt, 1), self.packets_max)
+        if self._plateau_rounds < PLATEAU_ROUNDS:
+            self._ratio = min(self._ratio, DENSE_RATIO)
+            if packets * GROWTH_DENOMINATOR >= self._peak_packets * GROWTH_NUMERATOR:
+                self._peak_packets, self._plateau_rounds = packets, 0
+            else:
+                self._plateau_rounds += 1
         self._full_size = self._round_size
         self._round_start = now
         self._round_packets = self._round_size = 0

@@ -76,6 +76,11 @@ class CongestionController(ABC):
     def ssthresh(self) -> int | None:
         """Slow-start threshold in bytes; None while there is none yet."""
 
+    @property
+    def wants_frequent_acks(self) -> bool:
+        """Whether a few acknowledgements per round trip are too few: a slow start must see queues as they begin."""
+        return self.is_adaptive and self.ssthresh is None
+
     @abstractmethod
     def on_packets_acked(self, acked: Sequence[SentPacket], flight: Flight) -> None: ...
 

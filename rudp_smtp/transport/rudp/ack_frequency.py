@@ -17,6 +17,7 @@ from rudp_smtp.wire.frames import Frame, HelloFrame
 ACKS_PER_WINDOW = 8
 PACKETS_MAX = 32  # per acknowledgement: each lets that many leave at once
 PACKETS_MIN = 4  # it is not worth asking for less than twice what RFC 9000 section 13.2.2 recommends anyway
+PACKETS_FREQUENT = 2  # where the controller must see queues as they begin: RFC 9000 section 13.2.2
 CHANGE_FACTOR = 2  # of what was asked, before it is asked anew
 DELAY_DIVISOR = 4  # of the round trip
 REORDERING_THRESHOLD = 3  # kPacketThreshold, RFC 9002 section 6.1.1: what can be declared lost is heard of at once
@@ -67,28 +68,33 @@ class AckFrequency(Control):
         """Ask anew if the window or the round trip is far from what it was."""
         if self._min_ack_delay is None:
             return
-        wanted, asked = self._wanted(), self._packets
-        is_far = wanted >= asked * CHANGE_FACTOR or wanted * CHANGE_FACTOR <= asked
-        if self.is_sparse and not is_far:
+        packets = self._affordable()
+        wanted, asked = self._wanted(packets), self._packets
+        is_far = not self.is_sparse or wanted >= asked * CHANGE_FACTOR or wanted * CHANGE_FACTOR <= asked
+        if not is_far:
             smoothed_rtt, known = self._recovery.rtt.smoothed_rtt, self._smoothed_rtt
             is_far = smoothed_rtt >= known * CHANGE_FACTOR or smoothed_rtt * CHANGE_FACTOR <= known
-        if is_far and (self.is_sparse or wanted >= PACKETS_MIN):
+        if is_far and (self.is_sparse or packets >= PACKETS_MIN):
             self.is_sparse = True
             self._outbox.add(self)
 
     def frame(self) -> Frame | None:
         assert self._min_ack_delay is not None
-        self._packets = self._wanted()
+        self._packets = self._wanted(self._affordable())
         self._smoothed_rtt = self._recovery.rtt.smoothed_rtt
         delay = min(max(self._smoothed_rtt // DELAY_DIVISOR, self._min_ack_delay), self._max_ack_delay)
         frame = AckFrequencyFrame(self._sequence, self._packets - 1, delay, REORDERING_THRESHOLD)
         self._sequence += 1
         return frame
 
-    def _wanted(self) -> int:
-        """Packets per acknowledgement."""
+    def _affordable(self) -> int:
+        """Packets per acknowledgement that leave a few of these per window."""
         packets = self._recovery.congestion.congestion_window // self._max_datagram_size
         return min(max(packets // ACKS_PER_WINDOW, 1), PACKETS_MAX)
+
+    def _wanted(self, packets: int) -> int:
+        """No fewer acknowledgements than the controller can do with, however many packets it affords for each."""
+        return min(packets, PACKETS_FREQUENT) if self._recovery.congestion.wants_frequent_acks else packets
 
     # What we are asked
 

@@ -125,6 +125,10 @@ class Bbr(CongestionController):
     def ssthresh(self) -> int | None:
         return None
 
+    @property
+    def wants_frequent_acks(self) -> bool:
+        return self._phase is Phase.STARTUP
+
     def pacing_rate(self, smoothed_rtt: int) -> int | None:
         if self._rate:
             return self._rate

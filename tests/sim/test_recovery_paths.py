@@ -37,7 +37,8 @@ def reordered(name: str, **settings: str) -> float:
 @pytest.mark.parametrize("loss_detection", ["rack", "packet_threshold"])
 def test_reductions_for_packets_that_were_only_overtaken_are_taken_back(loss_detection: str, congestion: str) -> None:
     """Without that, a threshold of three packets falls to a few Mbit/s; 19.2 is all that the link carries."""
-    goodput = reordered("goodput_bps", transport__congestion=congestion, transport__loss_detection=loss_detection)
+    plugins = {"transport__congestion": congestion, "transport__loss_detection": loss_detection}
+    goodput = reordered("goodput_bps", transport__ack="every_n", **plugins)
     assert goodput > 17_500_000  # slow start of a short transfer included
 
 

@@ -46,20 +46,20 @@ def test_bbr_does_not_collapse_when_a_tenth_is_lost_in_bursts() -> None:
     assert goodput(facts) > 10
 
 
-@pytest.mark.parametrize(("queue", "least"), [("10kB", 9), ("25kB", 14), ("50kB", 16)])
+@pytest.mark.parametrize(("queue", "least"), [("10kB", 10), ("25kB", 16.5), ("50kB", 17.5)])
 def test_bbr_alone_does_not_flood_a_shallow_queue(queue: str, least: float) -> None:
     """A tenth, a quarter and a half of the bandwidth-delay product."""
     facts = run(BULK, "bbr", network__both__queue__limit=queue, workload__size="8MB")
-    assert dropped(facts) < 0.07  # STARTUP included, which is a third of such a short transfer
+    assert dropped(facts) < 0.05  # STARTUP included, which is a third of such a short transfer
     assert goodput(facts) > least
 
 
 def test_hystart_spares_much_of_what_slow_start_overshoots() -> None:
-    """RFC 9406: packets for which a queue of one bandwidth-delay product had no room; the more acknowledgements, the
-    more it sees."""
-    with_it = run(BULK, "cubic", workload__size="4MB", transport__ack="immediate")
-    without = run(BULK, "{model: cubic, hystart: false}", workload__size="4MB", transport__ack="immediate")
-    assert with_it.forward.stats.packets_queue_dropped < 0.9 * without.forward.stats.packets_queue_dropped
+    """RFC 9406: packets for which a queue of one bandwidth-delay product had no room, as the default profile has them
+    acknowledged. Of 188 without it, 60 are left."""
+    with_it = run(BULK, "cubic", workload__size="4MB")
+    without = run(BULK, "{model: cubic, hystart: false}", workload__size="4MB")
+    assert with_it.forward.stats.packets_queue_dropped < 0.4 * without.forward.stats.packets_queue_dropped
     assert goodput(with_it) > 0.99 * goodput(without)
 
 

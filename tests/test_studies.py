@@ -94,3 +94,17 @@ def test_a_study_names_the_key_that_is_wrong(tmp_path: Path) -> None:
     assert finished.returncode == 1
     assert "Traceback" not in finished.stderr
     assert "rat" in finished.stderr
+
+
+def test_a_figure_of_theory_leaves_the_counts_it_shows(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "experiments" / "theory" / "figures.py"), "--output", str(tmp_path)]
+    subprocess.run([*command, "--quick", "--only", "transmissions"], capture_output=True, check=True)
+    with (tmp_path / "theory-transmissions-quick" / "counts.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for p in (10, 30, 50):
+        counts = [row for row in rows if row["network.forward.loss.p"] == f"{p}%"]
+        frames = sum(int(row["times_count"]) for row in counts)
+        transmissions = sum(int(row["times_count"]) * int(row["length_count"]) for row in counts)
+        assert frames == 2 * 2000, "each frame of both runs once"
+        assert transmissions / frames == pytest.approx(1 / (1 - p / 100), rel=0.05)
+    assert (tmp_path / "theory-figures-quick" / "transmissions.png").stat().st_size > 10_000

@@ -3,28 +3,35 @@
     python experiments/theory/figures.py [--quick] [--only FIGURE] [--output DIR]
 
 `tests/theory` holds each formula to an interval; this shows them over a wider range. A point is the mean over
-seeded runs with its 99 % interval. Finished runs are kept and not run again.
+seeded runs with its 99 % interval, of a distribution the share of all there were. Finished runs are kept and not run
+again; those of distributions are, for it is their facts that are counted, and they are short.
 """
 
 import argparse
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import groupby
 from math import sqrt
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
+from rudp_smtp.experiment.build import execute
 from rudp_smtp.experiment.figures import COLOURS, GREY, save, style
-from rudp_smtp.experiment.statistics import mean_interval
-from rudp_smtp.experiment.study import Row, read_table, run_file, study_arguments
+from rudp_smtp.experiment.files import write_atomic
+from rudp_smtp.experiment.plan import plan
+from rudp_smtp.experiment.statistics import Interval, mean_interval, proportion_interval
+from rudp_smtp.experiment.study import Row, read_scenario, read_table, run_file, study_arguments
+from rudp_smtp.experiment.tables import encode_csv
+from rudp_smtp.trace import Fact, LinkFate, PacketSent
 
 HERE = Path(__file__).parent
-LOSS = "network.forward.loss.p"
+LOSS, RECOVERY = "network.forward.loss.p", "network.forward.loss.r"
 CONFIDENCE = Fraction(99, 100)
 FRAME_BITS, PAYLOAD_BITS, LINE_RATE = 8_000, 978 * 8, 8_000_000
 SYN_FRAMES = 0.03  # what a SYN takes of the line, in frames
@@ -32,8 +39,14 @@ PACKET_BITS = (1472 - 30) * 8  # of the stream in a full packet of rudp
 RTT_MS, RTT_S, TIMEOUT = 40, 0.04, 4
 MARKERS = ("o", "s", "^", "D")
 A_WINDOW = 8  # of the figures by window
+EXPECTED_MIN = 10  # a tail is shown as far as theory expects so many: where it ends must not depend on what was seen
 QUICK_ARQ = {"replications": "8", "workload.duration": "2s"}
-QUICK = {"dialogue": {"replications": "40"}, "reno": {"replications": "8", "workload.duration": "20s"}}
+QUICK = {
+    "dialogue": {"replications": "40"},
+    "reno": {"replications": "8", "workload.duration": "20s"},
+    "transmissions": {"replications": "2"},
+    "bursts": {"replications": "2"},
+}
 
 Formula = Callable[[float], float]
 Rows = list[Row]
@@ -66,10 +79,14 @@ class Sheet:
 # Running
 
 
+def folder_of(options: argparse.Namespace, name: str) -> Path:
+    output: Path = options.output / (f"theory-{name}-quick" if options.quick else f"theory-{name}")
+    return output
+
+
 def run(options: argparse.Namespace, study: str, tag: str = "", changes: dict[str, str] | None = None) -> Rows:
     """Run (or resume) one scenario; its runs.csv."""
-    name = f"theory-{study.replace('_', '-')}{tag}"
-    output = options.output / (f"{name}-quick" if options.quick else name)
+    output = folder_of(options, study.replace("_", "-") + tag)
     changes = dict(changes or {})
     if options.quick:
         changes |= QUICK.get(study, QUICK_ARQ)
@@ -102,6 +119,59 @@ def line_use(rows: Iterable[Row], key: str, a: int) -> Points:
         x = probability(text) if text.endswith("%") else float(text)
         points[x].append(octets / PAYLOAD_BITS * FRAME_BITS / LINE_RATE / (seconds - in_vain))
     return points
+
+
+# Counting what the facts of a run repeat
+
+
+class Transmissions:
+    """How often the client sent each segment of its stream."""
+
+    def __init__(self) -> None:
+        self._of: Counter[tuple[int, int, int]] = Counter()
+
+    def emit(self, fact: Fact) -> None:
+        if isinstance(fact, PacketSent) and fact.host == "client":
+            self._of.update(fact.streams)
+
+    def lengths(self) -> Iterable[int]:
+        return self._of.values()
+
+
+class Bursts:
+    """How many packets in a row the way out lost. The last one of a run that came to its end was not lost."""
+
+    def __init__(self) -> None:
+        self._fates: list[str] = []
+
+    def emit(self, fact: Fact) -> None:
+        if isinstance(fact, LinkFate) and fact.link == "forward":
+            self._fates.append(fact.fate)
+
+    def lengths(self) -> Iterable[int]:
+        return (len(list(group)) for fate, group in groupby(self._fates) if fate == "lost")
+
+
+def count(
+    options: argparse.Namespace, study: str, key: str, listener: type[Transmissions] | type[Bursts]
+) -> dict[float, Counter[int]]:
+    """Do the runs of a scenario, listening, and leave counts.csv; by `key`, how many there were of each length."""
+    scenario = read_scenario(HERE / f"{study}.yaml", list(QUICK[study].items()) if options.quick else [])
+    rows = []
+    for planned in plan(scenario):
+        sink = listener()
+        stop = execute(planned, sink).stop
+        assert stop == "done", stop
+        parameters = planned.parameters()
+        cell = [planned.key, planned.seed, *parameters.values()]
+        rows += [[*cell, length, times] for length, times in sorted(Counter(sink.lengths()).items())]
+    path = folder_of(options, study) / "counts.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, encode_csv(["run", "seed", *parameters, "length_count", "times_count"], rows))
+    counts: dict[float, Counter[int]] = defaultdict(Counter)
+    for row in read_table(path):
+        counts[probability(row[key])][int(row["length_count"])] += int(row["times_count"])
+    return counts
 
 
 # Formulas, in a, p and W as tests/theory has them
@@ -147,15 +217,20 @@ def pftk(p: float) -> float:
 # Drawing
 
 
-def draw(sheet: Sheet, series: Sequence[Series], xs: Sequence[float]) -> Figure:
+def blank(sheet: Sheet, points: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6.8, 4.6), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(sheet.x_label)
     axes.set_ylabel(sheet.y_label)
     axes.set_title(sheet.title, pad=30)
-    runs = max((len(values) for one in series for values in one.points.values()), default=0)
-    note = f"{sheet.note}\nlines: theory; points: means of {runs} runs with their 99 % intervals"
+    note = f"{sheet.note}\nlines: theory; points: {points} with their 99 % intervals"
     axes.text(0, 1.015, note, transform=axes.transAxes, va="bottom", fontsize=8.5, color=GREY)
+    return figure, axes
+
+
+def draw(sheet: Sheet, series: Sequence[Series], xs: Sequence[float]) -> Figure:
+    runs = max((len(values) for one in series for values in one.points.values()), default=0)
+    figure, axes = blank(sheet, f"means of {runs} runs")
     for place, one in enumerate(series):
         draw_series(axes, one, xs, place)
     scale(axes, sheet)
@@ -174,23 +249,61 @@ def draw_series(axes: Axes, series: Series, xs: Sequence[float], place: int) -> 
     places = sorted(series.points)
     means = [sum(series.points[x]) / len(series.points[x]) for x in places]
     intervals = [mean_interval(series.points[x], CONFIDENCE) for x in places]
-    below = [max(0.0, mean - (i.low if i.low is not None else mean)) for mean, i in zip(means, intervals, strict=True)]
-    above = [
-        max(0.0, (i.high if i.high is not None else mean) - mean) for mean, i in zip(means, intervals, strict=True)
-    ]
+    draw_points(axes, places, means, intervals, label=series.label, place=place)
+
+
+def draw_points(
+    axes: Axes,
+    xs: Sequence[float],
+    ys: Sequence[float],
+    intervals: Sequence[Interval],
+    *,
+    label: str,
+    place: int,
+) -> None:
+    below = [max(0.0, y - (i.low if i.low is not None else y)) for y, i in zip(ys, intervals, strict=True)]
+    above = [max(0.0, (i.high if i.high is not None else y) - y) for y, i in zip(ys, intervals, strict=True)]
     axes.errorbar(
-        places,
-        means,
+        xs,
+        ys,
         yerr=[below, above],
         fmt=MARKERS[place % len(MARKERS)],
-        color=colour,
+        color=COLOURS[place % len(COLOURS)],
         markersize=5,
         markerfacecolor="white",
         capsize=3,
         linewidth=1.2,
-        label=series.label,
+        label=label,
         zorder=3,
     )
+
+
+def draw_tails(sheet: Sheet, kind: str, label: str, counts: dict[float, Counter[int]], again: Formula) -> Figure:
+    """What share was as long or longer, for geometric lengths: `again` is the chance of one more, by what was varied.
+
+    Each length is a draw of its own here, so that all runs together are one sample, and its intervals are exact. But
+    the points of a curve are not: what is longer than n + 1 is longer than n, so neighbours stray together.
+    """
+    least = min(sum(lengths.values()) for lengths in counts.values())
+    figure, axes = blank(sheet, f"shares of at least {least:,} {kind}")
+    for place, (varied, lengths) in enumerate(sorted(counts.items())):
+        q, total = again(varied), sum(lengths.values())
+        shown = 1
+        while total * q**shown >= EXPECTED_MIN:
+            shown += 1
+        xs = range(1, shown + 1)
+        longer = [sum(times for length, times in lengths.items() if length >= x) for x in xs]
+        axes.plot(xs, [q ** (x - 1) for x in xs], color=COLOURS[place], linewidth=1.4)
+        intervals = [proportion_interval(times, total, CONFIDENCE) for times in longer]
+        shares = [times / total for times in longer]
+        draw_points(axes, xs, shares, intervals, label=f"{label} = {100 * varied:g}%", place=place)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xlim(left=0)
+    figure.legend(loc="outside lower center", ncols=sheet.legend_columns)
+    return figure
 
 
 def scale(axes: Axes, sheet: Sheet) -> None:
@@ -313,6 +426,20 @@ def dialogue(options: argparse.Namespace) -> Figure:
     return draw(sheet, series, [x / 200 for x in range(65)])
 
 
+def transmissions(options: argparse.Namespace) -> Figure:
+    counts = count(options, "transmissions", LOSS, Transmissions)
+    note = "sent n times or more: pⁿ⁻¹; selective repeat, acknowledgements unharmed"
+    sheet = Sheet("Transmissions of a frame", note, "transmissions n", "share of frames sent n times or more")
+    return draw_tails(sheet, "frames", "p", counts, lambda p: p)
+
+
+def bursts(options: argparse.Namespace) -> Figure:
+    counts = count(options, "bursts", RECOVERY, Bursts)
+    note = "n or more: (1 − r)ⁿ⁻¹, in the mean 1/r; r: from the bad state to the good one"
+    sheet = Sheet("Bursts of a Gilbert-Elliott line", note, "frames n lost in a row", "share of bursts of n or more")
+    return draw_tails(sheet, "bursts", "r", counts, lambda r: 1 - r)
+
+
 FIGURES = (
     stop_and_wait,
     go_back_n,
@@ -321,6 +448,8 @@ FIGURES = (
     selective_repeat_window,
     reno,
     dialogue,
+    transmissions,
+    bursts,
 )
 
 

@@ -1,7 +1,8 @@
 """BBR: rate and window follow a model of the path, its bandwidth and its round trip, and not each loss.
 
 After draft-ietf-ccwg-bbr (version 3 of the algorithm, "the draft" here; sections are of its revision 06): `phases` is
-its state machine, `model` its estimates, `rounds` its packet-timed round trips, `controller` all decisions.
+its state machine, `model` its estimates, `path` what they say together, `rounds` its packet-timed round trips, `losses`
+what losses mean, `allowance` rate and window with their bounds, `waiting` when to probe, `controller` the decisions.
 
 Our main departure is what loss means. The draft takes more than 2 % lost in a flight, and any loss while cruising, for
 congestion. On a path that loses 5 or 10 % of everything anyway, that gives most of the bandwidth up; its first version,

@@ -15,6 +15,10 @@ class Tally:
     lost: int = 0
     time: int = 0
 
+    @property
+    def total(self) -> int:
+        return self.delivered + self.lost
+
     def add(self, other: "Tally") -> None:
         self.delivered += other.delivered
         self.lost += other.lost

@@ -13,6 +13,8 @@ class Phase(Enum):
     UP = "probe_bw_up"
     PROBE_RTT = "probe_rtt"
 
+    __hash__ = object.__hash__  # by identity, as members compare; Enum's own costs a call at every look-up of a gain
+
 
 @dataclass(frozen=True, slots=True)
 class Gain:

@@ -252,7 +252,8 @@ def test_a_stopped_command_loses_no_finished_run_and_goes_on(
     """The signal goes to the whole group, as from a terminal or from the system."""
     arguments = ("--replications", "40", "--output", "stopped")
     runs = here / "stopped" / "runs"
-    with subprocess.Popen(command(*arguments, "--workers", "2"), start_new_session=True) as process:
+    stoppable = ["env", "--default-signal=INT", *command(*arguments, "--workers", "2")]  # also behind `nohup ... &`
+    with subprocess.Popen(stoppable, start_new_session=True) as process:
         while process.poll() is None and not (runs.exists() and any(runs.glob("[0-9a-f]*.json"))):
             os.sched_yield()
         os.killpg(process.pid, number)

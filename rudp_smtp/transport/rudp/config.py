@@ -51,13 +51,13 @@ class TransportConfig:
     initial_rtt: Duration = 100 * MILLISECOND
     max_ack_delay: Duration = 25 * MILLISECOND  # RFC 9000 section 18.2
     max_idle_timeout: Duration = 30 * SECOND  # RFC 9000 section 10.1 leaves it to us; 0 is never
-    # RFC 9000 section 4.1 leaves windows to us. These are the most they grow to: several times 600 ms x 100 Mbit/s
-    # (7.5 MB), so that they are not the limit while losses are repaired.
-    connection_window: Size = 48 * MIB
-    stream_window: Size = 32 * MIB
+    # RFC 9000 section 4.1 leaves windows to us. These are the most they grow to: 600 ms x 1 Gbit/s (75 MB) and its
+    # repairs. Only a path that carries as much makes them grow so far; who serves strangers sets less.
+    connection_window: Size = 192 * MIB
+    stream_window: Size = 160 * MIB
     # What they are at first: more than slow start sends before they have grown.
-    initial_connection_window: Size = MIB // 2
-    initial_stream_window: Size = MIB // 4
+    initial_connection_window: Size = 3 * MIB // 2
+    initial_stream_window: Size = MIB
     max_streams: int = 100  # RFC 9000 section 4.6: at a time, opened by the peer
     max_connections: int = 10_000  # of an endpoint that accepts
     max_half_open: int = 256  # of these, whose client's address nothing proves yet (RFC 9000 section 21.2)

@@ -34,8 +34,10 @@ class ReceiveCredit:
     """Owns how much we let the peer send: a window beyond what was consumed, which grows with the path up to a maximum.
 
     It doubles where a quarter of it is consumed within a round trip, which is the idea of Linux's dynamic right-sizing:
-    four times what the path carries covers the repair of losses, and our estimate of the round trip may be old. And it
-    doubles where the peer says that it was held back. A peer with little to say does neither.
+    four times what the path carries covers the repair of losses, and our estimate of the round trip may be old. It
+    doubles where a quarter of it waits for a repair: behind a lost octet nothing is consumed, and a sender whose own window
+    doubles each round trip would run out of credit. And it doubles where the peer says that it was held back. A peer
+    with little to say does none of these.
     """
 
     __slots__ = ("_held_from", "_renew_below", "_renewed_at", "_window_max", "consumed", "limit", "received", "window")
@@ -57,6 +59,10 @@ class ReceiveCredit:
             raise RemoteProtocolError(
                 f"{self.received} octets against a credit of {self.limit}", error_code=ErrorCode.FLOW_CONTROL_ERROR
             )
+
+    def on_held_up(self) -> bool:
+        """Octets wait for a repair; True if they are so many that the window has grown."""
+        return self.received - self.consumed > self.window // RENEWAL_DIVISOR and self.grow_to(2 * self.window)
 
     def on_consumed(self, count: int) -> bool:
         """Release octets; True when so much of the window is used that the peer must hear of more."""

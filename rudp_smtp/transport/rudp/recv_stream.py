@@ -12,8 +12,8 @@ from rudp_smtp.transport.rudp.state import (
     ReceiveState,
 )
 
-# A window of full packets with every second one missing has fewer; a peer that sends crumbs gets no more of our memory.
-SCATTERED_RANGES_MAX = 4096
+# The largest window of full packets with a tenth of them missing has fewer; who sends crumbs gets no more of our memory.
+SCATTERED_RANGES_MAX = 16384
 
 
 class RecvStream:

@@ -240,6 +240,11 @@ class Streams:
         if receiving.credit.received > before:
             self.receive_credit.on_received(receiving.credit.received - before)
         if octets is None:
+            if receiving.credit.on_held_up():
+                self._outbox.add(stream.max_stream_data)
+                self._make_room_beside(receiving.credit)
+            if self.receive_credit.on_held_up():
+                self._outbox.add(self._max_data)
             return
         if octets:
             size = len(octets)

@@ -122,7 +122,7 @@ class Allowance:
         if path.full_pipe.was_full:
             window = min(window + newly_acked, max_inflight)
         elif window < max_inflight or delivered < initial_window(size):
-            window += newly_acked
+            window += path.baseline.compensated(newly_acked)  # a departure: or each round trip of STARTUP gains less
         window = max(window, minimum)
         bound = self._inflight_lo
         if phase is Phase.PROBE_RTT:

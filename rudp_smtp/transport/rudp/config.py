@@ -56,8 +56,8 @@ class TransportConfig:
     connection_window: Size = 192 * MIB
     stream_window: Size = 160 * MIB
     # What they are at first: more than slow start sends before they have grown.
-    initial_connection_window: Size = 3 * MIB // 2
-    initial_stream_window: Size = MIB
+    initial_connection_window: Size = MIB // 2
+    initial_stream_window: Size = MIB // 4
     max_streams: int = 100  # RFC 9000 section 4.6: at a time, opened by the peer
     max_connections: int = 10_000  # of an endpoint that accepts
     max_half_open: int = 256  # of these, whose client's address nothing proves yet (RFC 9000 section 21.2)

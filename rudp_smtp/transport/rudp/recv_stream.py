@@ -12,8 +12,10 @@ from rudp_smtp.transport.rudp.state import (
     ReceiveState,
 )
 
-# The largest window of full packets with a tenth of them missing has fewer; who sends crumbs gets no more of our memory.
-SCATTERED_RANGES_MAX = 16384
+# Who sends crumbs gets no more of our memory; a window that a fast path has earned has room for more: one range for
+# each six full packets.
+SCATTERED_RANGES_MAX = 4096
+RANGE_OCTETS = 8 << 10
 
 
 class RecvStream:
@@ -94,9 +96,10 @@ class RecvStream:
         self._store(offset, data)
         scattered = self._scattered
         if scattered.first()[0] > self._offset:
-            if len(scattered) > SCATTERED_RANGES_MAX:
+            ranges_max = max(SCATTERED_RANGES_MAX, self.credit.window // RANGE_OCTETS)
+            if len(scattered) > ranges_max:
                 raise RemoteProtocolError(
-                    f"stream {self.stream_id}: more than {SCATTERED_RANGES_MAX} pieces",
+                    f"stream {self.stream_id}: more than {ranges_max} pieces",
                     error_code=ErrorCode.PROTOCOL_VIOLATION,
                 )
             return b""

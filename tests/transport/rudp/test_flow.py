@@ -107,6 +107,29 @@ def test_a_peer_that_is_held_back_gets_more() -> None:
     assert MaxDataFrame(6 * STREAM + 1) in heard
 
 
+def test_what_waits_for_a_repair_makes_the_window_grow_up_to_its_limit() -> None:
+    """Nothing is consumed behind the octet that was lost, so what is consumed says nothing of what the path carries."""
+    puppet = Puppet(Rudp(stream_window=4 * STREAM, connection_window=4 * STREAM)).connect()
+    piece = 1_000
+    for offset in range(1, STREAM // 4 - piece, piece):
+        puppet.say(StreamFrame(0, offset, bytes(piece), False))
+    assert not any(isinstance(frame, MaxStreamDataFrame) for frame in puppet.heard)
+    for offset in range(STREAM // 4 - piece, 4 * STREAM - piece, piece):
+        puppet.say(StreamFrame(0, offset, bytes(piece), False))
+    announced = [frame.maximum for frame in puppet.heard if isinstance(frame, MaxStreamDataFrame)]
+    assert announced == [2 * STREAM, 4 * STREAM]
+
+
+def test_losses_on_a_long_fat_path_leave_credit_for_a_doubling_flight() -> None:
+    """200 Mbit/s x 250 ms, every tenth packet lost while slow start doubles: the sender never runs out of credit."""
+    pair = connected_pair(rate="200mbit", delay="125ms")
+    pair.forward.drop(range(20, 20_000, 10))
+    pair.client.send(bytes(10_000_000), fin=True)
+    pair.run_until_idle()
+    assert delivered(pair) == 10_000_000
+    assert carried(pair, StreamDataBlockedFrame) <= 2
+
+
 @pytest.mark.parametrize("limit", [0, STREAM - 1, 2 * STREAM])
 def test_a_limit_that_is_not_the_last_one_holds_nobody_back(limit: int) -> None:
     puppet = Puppet().connect()

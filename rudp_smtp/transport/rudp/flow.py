@@ -35,9 +35,9 @@ class ReceiveCredit:
 
     It doubles where a quarter of it is consumed within a round trip, which is the idea of Linux's dynamic right-sizing:
     four times what the path carries covers the repair of losses, and our estimate of the round trip may be old. It
-    doubles where a quarter of it waits for a repair: behind a lost octet nothing is consumed, and a sender whose own window
-    doubles each round trip would run out of credit. And it doubles where the peer says that it was held back. A peer
-    with little to say does none of these.
+    doubles where a quarter of it waits for a repair: nothing is consumed behind a lost octet, and a sender whose own
+    window doubles each round trip would run out of credit. And it doubles where the peer says that it was held back. A
+    peer with little to say does none of these.
     """
 
     __slots__ = ("_held_from", "_renew_below", "_renewed_at", "_window_max", "consumed", "limit", "received", "window")

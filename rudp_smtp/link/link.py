@@ -144,7 +144,7 @@ class Link:
 
     def next_datagram(self, now: int) -> tuple[bytes, Label] | None:
         """The next datagram that has arrived by now, if any."""
-        if self._free_at <= now and len(self._queue):
+        if self._free_at <= now and self._queue.waiting:
             self._catch_up(now)
         if self.is_fifo:
             line = self._line
@@ -167,9 +167,9 @@ class Link:
         if self.is_fifo:
             if self._line:
                 return self._line[0][0]
-            return self._free_at + self._delay_min if len(self._queue) else None
+            return self._free_at + self._delay_min if self._queue.waiting else None
         arrival = self._heap[0][0] if self._heap else NEVER
-        if len(self._queue):
+        if self._queue.waiting:
             arrival = min(arrival, self._free_at + self._delay_min)
         return arrival if arrival < NEVER else None
 
@@ -181,7 +181,7 @@ class Link:
     @property
     def in_transit(self) -> int:
         """Packets inside: entered or duplicated, and neither delivered nor dropped so far."""
-        return len(self._queue) + len(self._line) + len(self._heap)
+        return self._queue.waiting + len(self._line) + len(self._heap)
 
     @property
     def packets_judged(self) -> int:
@@ -231,7 +231,7 @@ class Link:
             self._depart(packet, now)
             return
         queue = self._queue
-        if self._free_at <= now and len(queue):
+        if self._free_at <= now and queue.waiting:
             self._catch_up(now)
         queue.enqueue(packet, now, self._dropped)
         if self._dropped:
@@ -243,7 +243,7 @@ class Link:
             self._serialise()
             return
         stats = self.stats
-        waiting = len(queue)
+        waiting = queue.waiting
         if waiting > stats.queue_packets_max:
             stats.queue_packets_max = waiting
         if queue.octets > stats.queue_octets_max:
@@ -251,7 +251,7 @@ class Link:
 
     def _catch_up(self, now: int) -> None:
         """Do what the transmitter did since it was last looked at."""
-        while self._free_at <= now and len(self._queue):
+        while self._free_at <= now and self._queue.waiting:
             self._serialise()
 
     def _serialise(self) -> None:

@@ -54,5 +54,6 @@ class Pacer:
         if self.rate is None:
             self._tokens = UNPACED * SECOND
         else:
-            self._tokens = min(self._tokens + (now - self._updated) * self.rate, self._burst)
+            tokens = self._tokens + (now - self._updated) * self.rate
+            self._tokens = tokens if tokens < self._burst else self._burst  # a call of min() would cost as much again
         self._updated = now

@@ -291,7 +291,9 @@ class Recovery:
         bytes_in_flight = self.sent.bytes_in_flight
         allowance = window - bytes_in_flight
         if allowance >= self._max_datagram_size and self._pacer is not None:
-            allowance = min(allowance, self._paced_allowance(self._pacer, now))
+            paced = self._paced_allowance(self._pacer, now)
+            if paced < allowance:
+                allowance = paced
         if allowance >= self._max_datagram_size:
             return allowance
         # To wait for the pacer is not to want for data (RFC 9002 section 7.8). A departure: unless the window is not

@@ -27,7 +27,9 @@ class QueueDiscipline(ABC):
     `dropped` is the link's list: a discipline appends whatever it gives up, the newcomer included, and forgets it.
     """
 
-    octets: int  # the sum of the waiting packets' sizes: read for every packet, so it is kept and not computed
+    # Read several times for every packet, so they are kept and not computed:
+    waiting: int  # packets
+    octets: int  # the sum of the waiting packets' sizes
 
     @abstractmethod
     def enqueue(self, packet: QueuedPacket, now: int, dropped: list[QueuedPacket]) -> None:
@@ -37,8 +39,8 @@ class QueueDiscipline(ABC):
     def dequeue(self, now: int, dropped: list[QueuedPacket]) -> QueuedPacket | None:
         """The next packet to serialise, at the very time the transmitter is free; None only if none is left."""
 
-    @abstractmethod
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return self.waiting
 
 
 QUEUE_DISCIPLINES: Registry[QueueDiscipline] = Registry("queue discipline", __name__, selector="discipline")

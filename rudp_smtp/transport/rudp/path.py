@@ -22,7 +22,7 @@ from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
 
 VALIDATION_TIMEOUTS = 3  # section 8.2.4: probe time-outs, of this path or of one nothing is known of
 PATH_DATAGRAM_SIZE_MIN = 32  # octets: header, a frame of nine, PING and the check
-RESPONSES_KEPT = 4  # challenges to be answered: who sends more at a time has to repeat himself
+RESPONSES_KEPT = 4  # challenges to be answered, the newest: who sends more at a time has to repeat himself
 
 _PROBING = (PathChallengeFrame, PathResponseFrame, PaddingFrame)  # section 9.1; we have no NEW_CONNECTION_ID
 
@@ -118,9 +118,11 @@ class Paths:
             return
         former = self.remote
         self._octets_left = AMPLIFICATION_FACTOR * size
-        self._challenges = []
+        # Who moves on without ever having proven where he was is asked no sooner than a lost challenge is repeated.
+        due = max((challenge.due for challenge in self._challenges), default=now) if self.is_restricted else now
         if not self.is_restricted:
             self._fallback, self._former = former, None
+        self._challenges = [challenge for challenge in self._challenges if challenge.target == self._fallback]
         if not self._is_same_host(former, remote):
             known = self._recovery.change_path(self._fresh_estimates())
             if self._former is None:
@@ -130,10 +132,11 @@ class Paths:
         self.is_restricted = True
         self._stats.migrations += 1
         self._marking.start(now)
-        self._challenge(remote, now)
+        self._challenge(remote, now, due)
         # Section 9.3.3: if the peer still lives where it did, somebody else sent us its packet.
         assert self._fallback is not None
-        self._challenge(self._fallback, now)
+        if len(self._challenges) == 1:
+            self._challenge(self._fallback, now, due)
         self._emit("migration_started", now)
 
     def on_received(self, size: int) -> None:
@@ -158,7 +161,7 @@ class Paths:
             if challenge.target == self.remote:
                 self.is_restricted = False
                 if token in challenge.short_tokens:
-                    self._challenge(self.remote, now)  # section 8.2.1: and does it take datagrams of the base size?
+                    self._challenge(self.remote, now, now)  # section 8.2.1: and does it take datagrams of the base size?
                 else:
                     self._complete(now)
             break
@@ -193,14 +196,15 @@ class Paths:
 
     def take(self, now: int) -> PathDatagram | None:
         """The next datagram of this connection's paths, if one is due; it goes to `target`."""
-        if self._responses and not self._may_answer():
-            self._responses.clear()
         while self._responses:
-            token, target, size = self._responses.popleft()
+            token, target, size = self._responses[0]
             frames: list[Frame] = [PathResponseFrame(token)]
             if target == self.remote:
                 size = self._affordable(size)
                 frames.append(PingFrame())  # section 9.3.3: no mere probe, so it brings us back if we were led astray
+            if not self._has_room(size):
+                break
+            self._responses.popleft()
             if size >= PATH_DATAGRAM_SIZE_MIN:
                 self.target = target
                 return PathDatagram(frames, size)
@@ -211,17 +215,17 @@ class Paths:
                 size = self._affordable(MIN_DATAGRAM_SIZE) if challenge.target == self.remote else MIN_DATAGRAM_SIZE
                 if size >= PATH_DATAGRAM_SIZE_MIN:
                     return self._take_challenge(challenge, size)
-        self.is_due = False
+        self.is_due = bool(self._responses)
         self.target = self.remote
         self._set_deadline()
         return None
 
-    def _may_answer(self) -> bool:
-        """Section 8.2.2: congestion control may hold answers back. Ours go a little beyond the window, so that a path
-        is answered for in the middle of a transfer; a peer that asks on and acknowledges nothing gets no more."""
+    def _has_room(self, size: int) -> bool:
+        """Section 8.2.2: congestion control may hold answers back, until an acknowledgement makes room for them before
+        anything else. Challenges leave as probes do (RFC 9002 section 6.2.4), by their timer and two at a time at most:
+        what fills the window may be lost with the path it went by."""
         recovery = self._recovery
-        window = recovery.congestion.congestion_window
-        return recovery.sent.bytes_in_flight < window + RESPONSES_KEPT * MIN_DATAGRAM_SIZE
+        return recovery.sent.bytes_in_flight + size <= recovery.congestion.congestion_window
 
     def _take_challenge(self, challenge: Challenge, size: int) -> PathDatagram:
         token = self._draws.draw(self._draw_count)
@@ -237,11 +241,11 @@ class Paths:
 
     # Steps
 
-    def _challenge(self, target: Address, now: int) -> None:
+    def _challenge(self, target: Address, now: int, due: int) -> None:
         timeout = self._recovery.rtt.probe_timeout(self._max_ack_delay)
         unknown = self._fresh_estimates().rtt.probe_timeout(self._max_ack_delay)
-        give_up_time = now + VALIDATION_TIMEOUTS * max(timeout, unknown)
-        self._challenges.append(Challenge(target, now, timeout, give_up_time))
+        give_up_time = due + VALIDATION_TIMEOUTS * max(timeout, unknown)
+        self._challenges.append(Challenge(target, due, timeout, give_up_time))
         self.is_due = True
         self._set_deadline()
 

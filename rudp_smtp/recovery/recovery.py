@@ -80,6 +80,7 @@ class Recovery:
         "_timer",
         "_tracks_delivery",
         "congestion",
+        "is_muted",
         "pto_count",
         "rtt",
         "sent",
@@ -102,6 +103,7 @@ class Recovery:
         self.sent = SentPackets()
         self.congestion = congestion
         self.pto_count = 0
+        self.is_muted = False  # nothing may leave, not even a probe: the address has proven too little
         self._loss_detector = loss_detector
         self._timer = timer
         self._pacer = Pacer(max_datagram_size) if pacing else None
@@ -267,6 +269,8 @@ class Recovery:
         """When `on_timeout` is due: to declare a loss, or because the peer is silent (RFC 9002 appendix A.8)."""
         if self._loss_time is not None:
             return self._loss_time
+        if self.is_muted:  # RFC 9002 section 6.2.2.1: what cannot be sent is not waited for, nor backed off from
+            return None
         sent = self.sent
         if sent.ack_eliciting_in_flight:
             started = sent.last_ack_eliciting_time

@@ -75,7 +75,6 @@ class Assembler:
         "_stats",
         "_streams",
         "_vantage",
-        "is_muted",
         "pacing_deadline",
     )
 
@@ -102,7 +101,6 @@ class Assembler:
         self._probes_due = 0
         self._probe_from = 0
         self.pacing_deadline: int | None = None  # when what waits may leave
-        self.is_muted = False  # by what may be sent to an unproven address
 
     def probe(self, count: int) -> None:
         """Send ack-eliciting packets whatever the window says (RFC 9002 section 6.2.4)."""
@@ -112,7 +110,7 @@ class Assembler:
     def next_datagram(self, now: int) -> bytes | None:
         """The next packet, if anything may leave now."""
         self.pacing_deadline = None
-        self.is_muted = False
+        self._recovery.is_muted = False
         if self._copies is not None:
             self._copies.revive(now)
             self.pacing_deadline = self._copies.deadline
@@ -137,7 +135,7 @@ class Assembler:
         if paths.is_restricted:
             size = min(size, paths.allowance)
             if size < 2 * CONTROL_SPACE:
-                self.is_muted = True
+                self._recovery.is_muted = True
                 return None
         elif mtu.probe_time <= now and not is_probe and self._is_bulk():
             if self._recovery.fits(mtu.probe_size, now):
@@ -223,7 +221,7 @@ class Assembler:
             return self._next_packet(now, self._mtu.size - SHORT_HEADER_SIZE - TRAILER_SIZE)
         space = min(self._mtu.size, handshake.allowance) - INITIAL_HEADER_SIZE - TRAILER_SIZE
         if space < 2 * CONTROL_SPACE:
-            self.is_muted = True
+            self._recovery.is_muted = True
             return None
         return self._next_packet(now, space)
 

@@ -267,7 +267,7 @@ class Connection:
         path_deadline = self.paths.deadline
         if path_deadline is not None and (deadline is None or path_deadline < deadline):
             deadline = path_deadline
-        if not self.assembler.is_muted:
+        if not self._recovery.is_muted:
             ack_deadline = self._acks.ack_deadline
             if ack_deadline is not None and (deadline is None or ack_deadline < deadline):
                 deadline = ack_deadline

@@ -182,6 +182,7 @@ class Endpoint:
                 case Admission():
                     packet = decode_packet(data)
                     if any(isinstance(frame, HelloFrame) for frame in packet.frames):
+                        self._doorman.on_admitted(verdict, now)
                         self._admit(verdict, client, now).receive_packet(packet, size, now, ecn)
                     else:
                         self._drop(size, "no_hello", now)

@@ -161,7 +161,9 @@ class Paths:
             if challenge.target == self.remote:
                 self.is_restricted = False
                 if token in challenge.short_tokens:
-                    self._challenge(self.remote, now, now)  # section 8.2.1: and does it take datagrams of the base size?
+                    self._challenge(
+                        self.remote, now, now
+                    )  # section 8.2.1: and does it take datagrams of the base size?
                 else:
                     self._complete(now)
             break

@@ -4,6 +4,8 @@ ACK, CONNECTION_CLOSE, HELLO, flow control and other single frames, lost stream 
 must ask for an acknowledgement and has nothing that does.
 """
 
+from typing import ClassVar
+
 from rudp_smtp.ack.tracker import AckTracker
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.trace import PacketSent
@@ -38,6 +40,8 @@ class SentAck(Carried):
     """An ACK frame: once it arrived, what it reported need not be reported again."""
 
     __slots__ = ("_acks", "_largest")
+
+    is_repeatable: ClassVar[bool] = False
 
     def __init__(self, acks: AckTracker, largest: int) -> None:
         self._acks = acks

@@ -44,14 +44,18 @@ class Copies:
 
     def on_packet_sent(self, packet: SentPacket) -> bool:
         """Take an ack-eliciting packet; True if it was a copy itself."""
-        if self._is_copying:
+        contents = packet.contents
+        assert isinstance(contents, list)
+        is_worth_it = any(carried.is_repeatable for carried in contents)
+        if self._is_copying and is_worth_it:
             self._is_copying = False
+            self._redundancy.on_copy_sent(packet.size)
             return True
         recovery = self._recovery
         time = self._redundancy.on_packet_sent(
             packet.size, recovery.sent.bytes_in_flight, recovery.rtt.smoothed_rtt, packet.sent_time
         )
-        if time is not None and packet.contents:
+        if time is not None and is_worth_it:
             self._waiting.append((time, packet))
             if self.deadline is None:
                 self.deadline = time

@@ -124,7 +124,7 @@ class Paths:
             self._fallback, self._former = former, None
         self._challenges = [challenge for challenge in self._challenges if challenge.target == self._fallback]
         if not self._is_same_host(former, remote):
-            known = self._recovery.change_path(self._fresh_estimates())
+            known = self._recovery.change_path(self._fresh_estimates(), now)
             if self._former is None:
                 self._former = known
             self._mtu.restart(now)
@@ -262,7 +262,7 @@ class Paths:
         self.is_restricted = False
         self._challenges = []
         if self._former is not None:
-            self._recovery.change_path(self._former)
+            self._recovery.change_path(self._former, now)
             self._mtu.restart(now)
         self._fallback = self._former = None
         self._marking.start(now)

@@ -137,7 +137,7 @@ class Assembler:
             return datagram
         size = mtu.size_of(self._packet_number, is_probe)
         if paths.is_restricted:
-            size = min(size, paths.allowance)
+            size = min(size, paths.spare_allowance)
             if size < 2 * CONTROL_SPACE:
                 self._recovery.is_muted = True
                 return None

@@ -7,7 +7,7 @@ import pytest
 from rudp_smtp.datagram import Address
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.registry import Spec
-from rudp_smtp.transport import Closed, Event, StreamData, Transport
+from rudp_smtp.transport import Closed, Established, Event, StreamData, Transport
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.wire.frames import HelloFrame
 from rudp_smtp.wire.packet import decode_packet
@@ -99,6 +99,7 @@ def test_a_resumed_dialogue_of_a_client_that_moves_between_its_turns_hears_each_
     client = pair.connect()
     stream = client.open_stream()
     asked = answered = b""
+    pair.run_until(lambda: len(pair.server.told(Established)) == 2, limit="30s")  # RFC 9000 s9: nobody moves before
     for turn, address in enumerate((HOME, REBOUND, ELSEWHERE, ELSEWHERE, HOME, REBOUND) * 3):
         pair.client_address = address
         question, answer = b"question %d\r\n" % turn, b"answer %d\r\n" % turn

@@ -240,7 +240,7 @@ class Recovery:
         self._first_sample_time = None
         self._loss_run = LossRun()
         self._loss_episode = LossEpisode()
-        self._ecn_response_time = NEVER
+        self._ecn_response_time = now  # marks of what went elsewhere are no news of this path
         self.pto_count = 0
         self._timeout = None
         self.set_max_datagram_size(self._max_datagram_size)

@@ -99,6 +99,18 @@ def test_what_is_in_flight_elsewhere_takes_no_room_here_and_does_again_on_the_wa
     assert recovery.sent.bytes_in_flight == 0
 
 
+def test_a_mark_on_what_went_elsewhere_leaves_the_window_of_this_path_alone() -> None:
+    recovery = established()
+    send(recovery, 4, ms(0))
+    recovery.change_path(elsewhere(), ms(20))
+    window = recovery.congestion.congestion_window
+    recovery.on_ecn_ce(ms(0), ms(40))
+    assert recovery.congestion.congestion_window == window
+    send(recovery, 1, ms(41))
+    recovery.on_ecn_ce(ms(41), ms(90))
+    assert recovery.congestion.congestion_window == window // 2
+
+
 def test_a_window_that_a_mark_or_another_path_changed_is_told_at_once() -> None:
     sink = ListSink()
     recovery = established(sink=sink)

@@ -5,7 +5,9 @@ virtual nanoseconds. Facts never hold clocks, process numbers or random names, s
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+NO_NUMBER: Final = -1  # of a packet that has none, as RETRY and VERSION_NEGOTIATION, or of no connection at all
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class PathEstimates:
     congestion: CongestionController
     timer: RtoEstimator
     rtt: RttEstimator
+    first_number: int | None = None  # of the packets that may have gone this way; None: none has
 
 
 class Recovery:
@@ -80,6 +81,7 @@ class Recovery:
         "_timer",
         "_tracks_delivery",
         "congestion",
+        "is_muted",
         "pto_count",
         "rtt",
         "sent",
@@ -102,6 +104,7 @@ class Recovery:
         self.sent = SentPackets()
         self.congestion = congestion
         self.pto_count = 0
+        self.is_muted = False  # nothing may leave, not even a probe: the address has proven too little
         self._loss_detector = loss_detector
         self._timer = timer
         self._pacer = Pacer(max_datagram_size) if pacing else None
@@ -183,7 +186,7 @@ class Recovery:
         self.pto_count += 1
         self._timeout = None
         self._expiry_time = now
-        if self._timer.declares_loss and self.sent.bytes_in_flight:
+        if self._timer.declares_loss and (self.sent.bytes_in_flight or self.sent.bytes_elsewhere):
             return TimeoutOutcome(self._lose_everything(now), 0)
         # Ours: before the first sample two expiries may only mean that the path is longer than was guessed.
         singles = 1 if self.rtt.has_sample else 2
@@ -201,6 +204,8 @@ class Recovery:
         self._loss_episode.on_ecn_ce(sent_time, now)
         in_flight = self.sent.bytes_in_flight
         self.congestion.on_congestion_event(CongestionEvent(now, sent_time, 0, in_flight, False, (), True))
+        if self._sink is not None:
+            self._emit_metrics(self._sink, now)
 
     def on_application_limited(self, now: int) -> None:
         """All that waited has left; if window and pacer would let more go, the application is what limits us."""
@@ -220,24 +225,27 @@ class Recovery:
             self._pacer.set_max_datagram_size(size)
             self._is_rate_stale = True
 
-    def change_path(self, estimates: PathEstimates) -> PathEstimates:
+    def change_path(self, estimates: PathEstimates, now: int) -> PathEstimates:
         """Go on where `estimates` are from: what was sent before teaches nothing about it (RFC 9000 section 9.4).
 
         Returns what is known of the path left.
         """
-        former = PathEstimates(self.congestion, self._timer, self.rtt.copy())
+        former = PathEstimates(self.congestion, self._timer, self.rtt.copy(), self.sent.charged_from)
         self.congestion = estimates.congestion
         self._timer = estimates.timer
         self.rtt.become(estimates.rtt)
         self._path_start = self._filled_until = self.sent.next_packet_number
+        self.sent.charge_from(self._path_start if estimates.first_number is None else estimates.first_number)
         self._tracks_delivery = self.congestion.tracks_delivery
         self._first_sample_time = None
         self._loss_run = LossRun()
         self._loss_episode = LossEpisode()
-        self._ecn_response_time = NEVER
+        self._ecn_response_time = now  # marks of what went elsewhere are no news of this path
         self.pto_count = 0
         self._timeout = None
         self.set_max_datagram_size(self._max_datagram_size)
+        if self._sink is not None:
+            self._emit_metrics(self._sink, now)
         return former
 
     def restart(self, now: int) -> None:
@@ -267,6 +275,8 @@ class Recovery:
         """When `on_timeout` is due: to declare a loss, or because the peer is silent (RFC 9002 appendix A.8)."""
         if self._loss_time is not None:
             return self._loss_time
+        if self.is_muted:  # RFC 9002 section 6.2.2.1: what cannot be sent is not waited for, nor backed off from
+            return None
         sent = self.sent
         if sent.ack_eliciting_in_flight:
             started = sent.last_ack_eliciting_time

@@ -47,7 +47,9 @@ class SentPackets:
         "_skips",
         "_uncounted",
         "ack_eliciting_in_flight",
+        "bytes_elsewhere",
         "bytes_in_flight",
+        "charged_from",
         "largest_acked",
         "last_ack_eliciting_time",
         "missing",
@@ -59,8 +61,10 @@ class SentPackets:
     def __init__(self) -> None:
         self.outstanding: dict[int, SentPacket] = {}
         self.missing: list[SentPacket] = []
-        self.bytes_in_flight = 0
-        self.ack_eliciting_in_flight = 0  # packets
+        self.bytes_in_flight = 0  # on the path in use
+        self.bytes_elsewhere = 0  # in flight on another
+        self.charged_from = 0  # packets below this number went another way
+        self.ack_eliciting_in_flight = 0  # packets, whichever way
         self.last_ack_eliciting_time = 0
         self.next_packet_number = 0
         self.largest_acked = -1
@@ -123,6 +127,8 @@ class SentPackets:
                 self.bytes_in_flight -= packet.size
                 if packet.is_ack_eliciting:
                     self.ack_eliciting_in_flight -= 1
+        if self.bytes_elsewhere:
+            self._uncharge_elsewhere(acked)
         return acked, spurious
 
     def on_packets_lost(self, lost: Sequence[SentPacket], now: int) -> None:
@@ -133,6 +139,8 @@ class SentPackets:
             self.bytes_in_flight -= packet.size
             if packet.is_ack_eliciting:
                 self.ack_eliciting_in_flight -= 1
+        if self.bytes_elsewhere:
+            self._uncharge_elsewhere(lost)
         del self.missing[: len(lost)]
         losses = self.recent_losses
         losses.extend(lost)
@@ -146,7 +154,19 @@ class SentPackets:
         """Forget every packet: none will be acknowledged, and none was lost (RFC 9002 section 6.4)."""
         self.outstanding.clear()
         self.missing.clear()
-        self.bytes_in_flight = self.ack_eliciting_in_flight = 0
+        self.bytes_in_flight = self.bytes_elsewhere = self.ack_eliciting_in_flight = 0
+
+    def charge_from(self, packet_number: int) -> None:
+        """Another path is in use: of what is in flight only packets from this number on count against its window."""
+        total = self.bytes_in_flight + self.bytes_elsewhere
+        self.charged_from = packet_number
+        self.bytes_in_flight = 0
+        for packet in reversed(self.outstanding.values()):
+            if packet.packet_number < packet_number:
+                break
+            if packet.is_in_flight:
+                self.bytes_in_flight += packet.size
+        self.bytes_elsewhere = total - self.bytes_in_flight
 
     def in_flight(self) -> list[SentPacket]:
         """Every packet in flight, ascending."""
@@ -158,6 +178,13 @@ class SentPackets:
         if expired:
             del self.recent_losses[:expired]
             del self._lost_times[:expired]
+
+    def _uncharge_elsewhere(self, packets: Sequence[SentPacket]) -> None:
+        """Some of these, which were just taken out of `bytes_in_flight`, were never charged to it."""
+        start = self.charged_from
+        size = sum(packet.size for packet in packets if packet.is_in_flight and packet.packet_number < start)
+        self.bytes_in_flight += size
+        self.bytes_elsewhere -= size
 
     def _refuse_skipped(self, ranges: Ranges) -> None:
         for number in self._skips:

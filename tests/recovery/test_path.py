@@ -8,6 +8,7 @@ from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.recovery.timer import TIMERS
 from rudp_smtp.registry import Spec
+from rudp_smtp.trace import ListSink, MetricsUpdated
 from tests.recovery.builders import INITIAL_RTT, MDS, controller, established, ms, send
 
 
@@ -66,7 +67,7 @@ def test_what_another_path_carried_teaches_nothing_about_this_one() -> None:
     recovery = established()
     old = send(recovery, 8, ms(0))
     recovery.on_ack_received([(old[0], old[2])], 0, ms(40))
-    former = recovery.change_path(elsewhere())
+    former = recovery.change_path(elsewhere(), ms(50))
     window = recovery.congestion.congestion_window
     assert not recovery.rtt.has_sample
     outcome = recovery.on_ack_received([(old[-1], old[-1] + 1)], 0, ms(300))
@@ -76,9 +77,48 @@ def test_what_another_path_carried_teaches_nothing_about_this_one() -> None:
     new = send(recovery, 1, ms(310))
     recovery.on_ack_received([(new[0], new[0] + 1)], 0, ms(400))
     assert recovery.rtt.min_rtt == ms(90)
-    recovery.change_path(former)
+    recovery.change_path(former, ms(410))
     assert recovery.rtt.min_rtt == ms(40)
     assert recovery.congestion is former.congestion
+
+
+def test_what_is_in_flight_elsewhere_takes_no_room_here_and_does_again_on_the_way_back() -> None:
+    """RFC 9000 section 9.4; on the way back it does, or hopping to and fro would double the window."""
+    recovery = established()
+    old = send(recovery, 10, ms(0))
+    assert recovery.send_allowance(ms(1)) == 0
+    former = recovery.change_path(elsewhere(), ms(2))
+    assert recovery.sent.bytes_in_flight == 0
+    assert recovery.send_allowance(ms(2)) >= 10 * MDS
+    new = send(recovery, 4, ms(3))
+    recovery.on_ack_received([(new[0], new[1] + 1), (old[0], old[2])], 0, ms(50))
+    assert recovery.sent.bytes_in_flight == 2 * MDS
+    recovery.change_path(former, ms(60))
+    assert recovery.sent.bytes_in_flight == sum(packet.size for packet in recovery.sent.in_flight()) > 2 * MDS
+    recovery.on_ack_received([(old[0], new[-1] + 1)], 0, ms(70))
+    assert recovery.sent.bytes_in_flight == 0
+
+
+def test_a_mark_on_what_went_elsewhere_leaves_the_window_of_this_path_alone() -> None:
+    recovery = established()
+    send(recovery, 4, ms(0))
+    recovery.change_path(elsewhere(), ms(20))
+    window = recovery.congestion.congestion_window
+    recovery.on_ecn_ce(ms(0), ms(40))
+    assert recovery.congestion.congestion_window == window
+    send(recovery, 1, ms(41))
+    recovery.on_ecn_ce(ms(41), ms(90))
+    assert recovery.congestion.congestion_window == window // 2
+
+
+def test_a_window_that_a_mark_or_another_path_changed_is_told_at_once() -> None:
+    sink = ListSink()
+    recovery = established(sink=sink)
+    send(recovery, 4, ms(0))
+    recovery.on_ecn_ce(0, ms(40))
+    recovery.change_path(elsewhere(), ms(50))
+    told = [(fact.time, fact.congestion_window) for fact in sink.facts if isinstance(fact, MetricsUpdated)]
+    assert told == [(ms(40), 6000), (ms(50), 12_000)]
 
 
 def test_a_skipped_number_is_neither_lost_nor_may_it_be_acknowledged() -> None:

@@ -29,7 +29,11 @@ class Redundancy(ABC):
 
     @abstractmethod
     def allows_copy(self, size: int, bytes_in_flight: int) -> bool:
-        """Whether a copy of `size` octets may leave now that its time has come; if so, it is paid for."""
+        """Whether a copy of `size` octets may leave now that its time has come."""
+
+    @abstractmethod
+    def on_copy_sent(self, size: int) -> None:
+        """A copy has left, and is paid for. One that was allowed may not: what it would repeat may have arrived."""
 
 
 REDUNDANCIES: Registry[Redundancy] = Registry("redundancy", __name__)

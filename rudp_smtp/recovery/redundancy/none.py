@@ -16,3 +16,6 @@ class NoRedundancy(Redundancy):
 
     def allows_copy(self, size: int, bytes_in_flight: int) -> bool:
         return False
+
+    def on_copy_sent(self, size: int) -> None:
+        return

@@ -40,8 +40,7 @@ class SparseDuplicate(Redundancy):
         return now + max(smoothed_rtt // SPACING_DIVISOR, SPACING_MIN)
 
     def allows_copy(self, size: int, bytes_in_flight: int) -> bool:
-        cost = size * PROBABILITY_ONE
-        if bytes_in_flight > self.flight or cost > self._tokens:
-            return False
-        self._tokens -= cost
-        return True
+        return bytes_in_flight <= self.flight and size * PROBABILITY_ONE <= self._tokens
+
+    def on_copy_sent(self, size: int) -> None:
+        self._tokens -= size * PROBABILITY_ONE

@@ -22,11 +22,16 @@ _GREASE_MASK, _GREASE = 0xF0F0F0F0, 0x0A0A0A0A  # RFC 9000 section 15: versions 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The client may open a connection. `ticket` is for its next one; empty where none is to be had."""
+    """The client may open a connection. `ticket` is for its next one; empty where none is to be had. `used` is the
+    serial number of the one it came with, if that lets it in."""
 
     is_address_proven: bool
-    is_early_data_taken: bool
     ticket: bytes
+    used: int | None = None
+
+    @property
+    def is_early_data_taken(self) -> bool:
+        return self.used is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +79,21 @@ class Doorman:
         if kind is TokenKind.COOKIE:
             if not self._mint.proves_cookie(head.token, client, now):
                 return Refusal("invalid_token")  # s8.1.3: another RETRY would not be heeded
-            return self._admission(client, True, False, now)
-        if kind is TokenKind.OTHER and self._strike(head.token, client, now):
-            return self._admission(client, True, True, now)
+            return Admission(True, self._ticket(client, now))
+        if kind is TokenKind.OTHER and (serial := self._usable(head.token, client, now)) is not None:
+            return Admission(True, self._ticket(client, now), serial)
         if config.retry == "always" or (config.retry == "auto" and half_open * LOAD_SHARE > config.max_half_open):
             _, original_id, client_id = client
             return Answer(encode_retry(client_id, original_id, self._mint.cookie(client, now)))
         if half_open >= config.max_half_open:
             return Refusal("half_open_limit")
-        return self._admission(client, False, False, now)
+        return Admission(False, self._ticket(client, now))
+
+    def on_admitted(self, admission: Admission, now: int) -> None:
+        """The first flight makes sense and opens a connection: only now is its ticket used. One that opens none must
+        not cost the client the early data of the next."""
+        if admission.used is not None:
+            self._strikes.strike(admission.used, now)
 
     def on_past(self, client: FirstFlight) -> None:
         """A connection is over: late copies of its first flight open no other."""
@@ -91,16 +102,16 @@ class Doorman:
         if len(past) > PAST_KEPT:
             del past[next(iter(past))]
 
-    def _strike(self, token: bytes, client: FirstFlight, now: int) -> bool:
-        """Take a ticket, which is good once. Any other token is as none (s8.1.3): the client cannot know better."""
+    def _usable(self, token: bytes, client: FirstFlight, now: int) -> int | None:
+        """The serial number of a ticket, which is good once. Any other token is as none (s8.1.3): the client cannot
+        know better."""
         if not self._config.resumption:
-            return False
+            return None
         serial = self._mint.ticket_serial(token, client[0], now)
-        return serial is not None and self._strikes.strike(serial, now)
+        return serial if serial is not None and self._strikes.has_room_for(serial, now) else None
 
-    def _admission(self, client: FirstFlight, is_proven: bool, is_early_data_taken: bool, now: int) -> Admission:
-        ticket = self._mint.ticket(client[0], now) if self._config.resumption else b""
-        return Admission(is_proven, is_early_data_taken, ticket)
+    def _ticket(self, client: FirstFlight, now: int) -> bytes:
+        return self._mint.ticket(client[0], now) if self._config.resumption else b""
 
 
 def declaration(config: TransportConfig, is_early_data_taken: bool = False) -> HelloFrame:

@@ -33,7 +33,6 @@ class AckFrequency(Control):
         "_is_asking",
         "_is_offered",
         "_max_ack_delay",
-        "_max_datagram_size",
         "_min_ack_delay",
         "_packets",
         "_recovery",
@@ -48,7 +47,6 @@ class AckFrequency(Control):
         self._acks = acks
         self._is_asking = config.ack_frequency
         self._is_offered = config.is_ack_frequency_offered  # to the peer, in our HELLO
-        self._max_datagram_size = config.max_datagram_size
         self._min_ack_delay: int | None = None  # the peer's; None: it cannot be asked
         self._max_ack_delay = 0  # the peer's
         self._packets = PACKETS_MIN // 2  # per acknowledgement, as asked
@@ -89,7 +87,8 @@ class AckFrequency(Control):
 
     def _affordable(self) -> int:
         """Packets per acknowledgement that leave a few of these per window."""
-        packets = self._recovery.congestion.congestion_window // self._max_datagram_size
+        congestion = self._recovery.congestion
+        packets = congestion.congestion_window // congestion.max_datagram_size  # the path's, not the largest allowed
         return min(max(packets // ACKS_PER_WINDOW, 1), PACKETS_MAX)
 
     def _wanted(self, packets: int) -> int:

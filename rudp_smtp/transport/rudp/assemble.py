@@ -4,6 +4,8 @@ ACK, CONNECTION_CLOSE, HELLO, flow control and other single frames, lost stream 
 must ask for an acknowledgement and has nothing that does.
 """
 
+from typing import ClassVar
+
 from rudp_smtp.ack.tracker import AckTracker
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.trace import PacketSent
@@ -38,6 +40,8 @@ class SentAck(Carried):
     """An ACK frame: once it arrived, what it reported need not be reported again."""
 
     __slots__ = ("_acks", "_largest")
+
+    is_repeatable: ClassVar[bool] = False
 
     def __init__(self, acks: AckTracker, largest: int) -> None:
         self._acks = acks
@@ -75,7 +79,6 @@ class Assembler:
         "_stats",
         "_streams",
         "_vantage",
-        "is_muted",
         "pacing_deadline",
     )
 
@@ -102,7 +105,6 @@ class Assembler:
         self._probes_due = 0
         self._probe_from = 0
         self.pacing_deadline: int | None = None  # when what waits may leave
-        self.is_muted = False  # by what may be sent to an unproven address
 
     def probe(self, count: int) -> None:
         """Send ack-eliciting packets whatever the window says (RFC 9002 section 6.2.4)."""
@@ -112,7 +114,7 @@ class Assembler:
     def next_datagram(self, now: int) -> bytes | None:
         """The next packet, if anything may leave now."""
         self.pacing_deadline = None
-        self.is_muted = False
+        self._recovery.is_muted = False
         if self._copies is not None:
             self._copies.revive(now)
             self.pacing_deadline = self._copies.deadline
@@ -135,9 +137,9 @@ class Assembler:
             return datagram
         size = mtu.size_of(self._packet_number, is_probe)
         if paths.is_restricted:
-            size = min(size, paths.allowance)
+            size = min(size, paths.spare_allowance)
             if size < 2 * CONTROL_SPACE:
-                self.is_muted = True
+                self._recovery.is_muted = True
                 return None
         elif mtu.probe_time <= now and not is_probe and self._is_bulk():
             if self._recovery.fits(mtu.probe_size, now):
@@ -223,7 +225,7 @@ class Assembler:
             return self._next_packet(now, self._mtu.size - SHORT_HEADER_SIZE - TRAILER_SIZE)
         space = min(self._mtu.size, handshake.allowance) - INITIAL_HEADER_SIZE - TRAILER_SIZE
         if space < 2 * CONTROL_SPACE:
-            self.is_muted = True
+            self._recovery.is_muted = True
             return None
         return self._next_packet(now, space)
 

@@ -5,7 +5,7 @@ from collections import deque
 from rudp_smtp.datagram import CE, NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ErrorCode, LocalProtocolError, PacketDecodeError, RemoteProtocolError
-from rudp_smtp.trace import PacketDropped, PacketReceived, VantagePoint
+from rudp_smtp.trace import NO_NUMBER, PacketDropped, PacketReceived, VantagePoint
 from rudp_smtp.transport import Address, Event, Transport, TransportStats
 from rudp_smtp.transport.rudp.assemble import Assembler
 from rudp_smtp.transport.rudp.config import TransportConfig
@@ -243,6 +243,9 @@ class Connection:
         else:
             self._stats.packets_received += 1
             self._stats.bytes_received += len(data)
+            vantage = self._vantage
+            if vantage.sink is not None:
+                vantage.sink.emit(PacketReceived(now, vantage.host, vantage.connection, NO_NUMBER, len(data)))
 
     def handle_timeout(self, now: int) -> None:
         self._wake()
@@ -267,7 +270,7 @@ class Connection:
         path_deadline = self.paths.deadline
         if path_deadline is not None and (deadline is None or path_deadline < deadline):
             deadline = path_deadline
-        if not self.assembler.is_muted:
+        if not self._recovery.is_muted:
             ack_deadline = self._acks.ack_deadline
             if ack_deadline is not None and (deadline is None or ack_deadline < deadline):
                 deadline = ack_deadline

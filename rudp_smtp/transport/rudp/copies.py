@@ -44,14 +44,15 @@ class Copies:
 
     def on_packet_sent(self, packet: SentPacket) -> bool:
         """Take an ack-eliciting packet; True if it was a copy itself."""
-        if self._is_copying:
+        if self._is_copying and _is_repeatable(packet):
             self._is_copying = False
+            self._redundancy.on_copy_sent(packet.size)
             return True
         recovery = self._recovery
         time = self._redundancy.on_packet_sent(
             packet.size, recovery.sent.bytes_in_flight, recovery.rtt.smoothed_rtt, packet.sent_time
         )
-        if time is not None and packet.contents:
+        if time is not None and _is_repeatable(packet):
             self._waiting.append((time, packet))
             if self.deadline is None:
                 self.deadline = time
@@ -87,3 +88,10 @@ class Copies:
             contents[index] = Covered(carried)
             carried.on_lost()
         self._is_copying = True
+
+
+def _is_repeatable(packet: SentPacket) -> bool:
+    """Whether it says anything that could be said again; an acknowledgement and a PING are not."""
+    contents = packet.contents
+    assert isinstance(contents, list)
+    return any(carried.is_repeatable for carried in contents)

@@ -7,7 +7,7 @@ from typing import assert_never
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import PacketDecodeError
-from rudp_smtp.trace import PacketDropped, Sink, VantagePoint
+from rudp_smtp.trace import NO_NUMBER, PacketDropped, PacketReceived, PacketSent, Sink, VantagePoint
 from rudp_smtp.transport import Address, Event, Transport, TransportStats, add_stats
 from rudp_smtp.transport.rudp.accept import Admission, Answer, Doorman, Refusal
 from rudp_smtp.transport.rudp.config import TransportConfig
@@ -112,7 +112,7 @@ class Endpoint:
     def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None:
         """The next datagram of the connections that were touched, in turn."""
         if self._answers:
-            return *self._answers.popleft(), NOT_ECT
+            return self._next_answer(now)
         awake = self._awake
         while awake:
             connection = awake[0]
@@ -182,6 +182,7 @@ class Endpoint:
                 case Admission():
                     packet = decode_packet(data)
                     if any(isinstance(frame, HelloFrame) for frame in packet.frames):
+                        self._doorman.on_admitted(verdict, now)
                         self._admit(verdict, client, now).receive_packet(packet, size, now, ecn)
                     else:
                         self._drop(size, "no_hello", now)
@@ -220,8 +221,17 @@ class Endpoint:
         stats = self._past_stats
         stats.packets_received += 1
         stats.bytes_received += size
+        if self._sink is not None:
+            self._sink.emit(PacketReceived(now, self._host, NO_NUMBER, NO_NUMBER, size))
+
+    def _next_answer(self, now: int) -> tuple[bytes, Address, int]:
+        datagram, remote = self._answers.popleft()
+        stats, size = self._past_stats, len(datagram)
         stats.packets_sent += 1
-        stats.bytes_sent += len(datagram)
+        stats.bytes_sent += size
+        if self._sink is not None:
+            self._sink.emit(PacketSent(now, self._host, NO_NUMBER, NO_NUMBER, size, False, (), False, False))
+        return datagram, remote, NOT_ECT
 
     def _receive_stateless_answer(self, data: bytes, remote: Address, now: int) -> None:
         connection_id = answered_connection_id(data)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
+from typing import ClassVar
 
 from rudp_smtp.wire.frames import Frame
 
@@ -10,6 +11,9 @@ class Carried(ABC):
     """Something a packet carried. Recovery hands it back, once, when the packet is acknowledged or lost."""
 
     __slots__ = ()
+
+    is_repeatable: ClassVar[bool] = True
+    """Whether its loss makes anything be said again."""
 
     @abstractmethod
     def on_acked(self) -> None: ...

@@ -22,7 +22,8 @@ from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE
 
 VALIDATION_TIMEOUTS = 3  # section 8.2.4: probe time-outs, of this path or of one nothing is known of
 PATH_DATAGRAM_SIZE_MIN = 32  # octets: header, a frame of nine, PING and the check
-RESPONSES_KEPT = 4  # challenges to be answered: who sends more at a time has to repeat himself
+CHALLENGES_RESERVED = 4 * PATH_DATAGRAM_SIZE_MIN  # octets of what an address may be sent that only challenges may use
+RESPONSES_KEPT = 4  # challenges to be answered, the newest: who sends more at a time has to repeat himself
 
 _PROBING = (PathChallengeFrame, PathResponseFrame, PaddingFrame)  # section 9.1; we have no NEW_CONNECTION_ID
 
@@ -43,6 +44,7 @@ class Challenge:
     due: int  # when it is sent, the first time or again
     interval: int
     give_up_time: int
+    is_brief: bool  # the next is as small as can be
     tokens: list[int] = field(default_factory=list)  # each repetition has its own
     short_tokens: list[int] = field(default_factory=list)  # of these, sent in datagrams too small to prove the MTU
 
@@ -118,11 +120,12 @@ class Paths:
             return
         former = self.remote
         self._octets_left = AMPLIFICATION_FACTOR * size
-        self._challenges = []
+        is_hop = self.is_restricted  # who moves on without having proven where he was gets no full datagram for it
         if not self.is_restricted:
             self._fallback, self._former = former, None
+        self._challenges = [challenge for challenge in self._challenges if challenge.target == self._fallback]
         if not self._is_same_host(former, remote):
-            known = self._recovery.change_path(self._fresh_estimates())
+            known = self._recovery.change_path(self._fresh_estimates(), now)
             if self._former is None:
                 self._former = known
             self._mtu.restart(now)
@@ -130,10 +133,11 @@ class Paths:
         self.is_restricted = True
         self._stats.migrations += 1
         self._marking.start(now)
-        self._challenge(remote, now)
+        self._challenge(remote, now, is_brief=is_hop)
         # Section 9.3.3: if the peer still lives where it did, somebody else sent us its packet.
         assert self._fallback is not None
-        self._challenge(self._fallback, now)
+        if len(self._challenges) == 1:
+            self._challenge(self._fallback, now)
         self._emit("migration_started", now)
 
     def on_received(self, size: int) -> None:
@@ -186,6 +190,12 @@ class Paths:
         """Octets that may go to the address; only while restricted."""
         return self._octets_left
 
+    @property
+    def spare_allowance(self) -> int:
+        """Of these, what repetitions of the challenge can do without: the address stays unproven if they are lost, and
+        a peer that only listens says nothing that would allow us more."""
+        return self._octets_left - CHALLENGES_RESERVED
+
     def on_sent(self, size: int) -> None:
         """Only while restricted."""
         if self.target == self.remote:
@@ -193,35 +203,36 @@ class Paths:
 
     def take(self, now: int) -> PathDatagram | None:
         """The next datagram of this connection's paths, if one is due; it goes to `target`."""
-        if self._responses and not self._may_answer():
-            self._responses.clear()
         while self._responses:
-            token, target, size = self._responses.popleft()
+            token, target, size = self._responses[0]
             frames: list[Frame] = [PathResponseFrame(token)]
             if target == self.remote:
                 size = self._affordable(size)
                 frames.append(PingFrame())  # section 9.3.3: no mere probe, so it brings us back if we were led astray
+            if not self._has_room(size):
+                break
+            self._responses.popleft()
             if size >= PATH_DATAGRAM_SIZE_MIN:
                 self.target = target
                 return PathDatagram(frames, size)
         for challenge in self._challenges:
             if challenge.due <= now:
                 challenge.due = now + challenge.interval
-                challenge.interval *= 2
-                size = self._affordable(MIN_DATAGRAM_SIZE) if challenge.target == self.remote else MIN_DATAGRAM_SIZE
-                if size >= PATH_DATAGRAM_SIZE_MIN:
+                size = self._challenge_size(challenge)
+                if size:
+                    challenge.interval *= 2
                     return self._take_challenge(challenge, size)
-        self.is_due = False
+        self.is_due = bool(self._responses)
         self.target = self.remote
         self._set_deadline()
         return None
 
-    def _may_answer(self) -> bool:
-        """Section 8.2.2: congestion control may hold answers back. Ours go a little beyond the window, so that a path
-        is answered for in the middle of a transfer; a peer that asks on and acknowledges nothing gets no more."""
+    def _has_room(self, size: int) -> bool:
+        """Section 8.2.2: congestion control may hold answers back, until an acknowledgement makes room for them before
+        anything else. Challenges leave as probes do (RFC 9002 section 6.2.4), by their timer and two at a time at most:
+        what fills the window may be lost with the path it went by."""
         recovery = self._recovery
-        window = recovery.congestion.congestion_window
-        return recovery.sent.bytes_in_flight < window + RESPONSES_KEPT * MIN_DATAGRAM_SIZE
+        return recovery.sent.bytes_in_flight + size <= recovery.congestion.congestion_window
 
     def _take_challenge(self, challenge: Challenge, size: int) -> PathDatagram:
         token = self._draws.draw(self._draw_count)
@@ -232,16 +243,27 @@ class Paths:
         self.target = challenge.target
         return PathDatagram([PathChallengeFrame(token)], size)
 
+    def _challenge_size(self, challenge: Challenge) -> int:
+        """Section 8.2.1: as large as the path must carry. Where that much may not be sent, padding buys nothing, and
+        takes away what repetitions need; 0 where nothing may be sent."""
+        if challenge.target == self.remote and self.is_restricted:
+            if self._octets_left < PATH_DATAGRAM_SIZE_MIN:
+                return 0
+            if challenge.is_brief or self._octets_left < MIN_DATAGRAM_SIZE:
+                challenge.is_brief = False
+                return PATH_DATAGRAM_SIZE_MIN
+        return MIN_DATAGRAM_SIZE
+
     def _affordable(self, size: int) -> int:
         return min(size, self._octets_left) if self.is_restricted else size
 
     # Steps
 
-    def _challenge(self, target: Address, now: int) -> None:
+    def _challenge(self, target: Address, now: int, *, is_brief: bool = False) -> None:
         timeout = self._recovery.rtt.probe_timeout(self._max_ack_delay)
         unknown = self._fresh_estimates().rtt.probe_timeout(self._max_ack_delay)
         give_up_time = now + VALIDATION_TIMEOUTS * max(timeout, unknown)
-        self._challenges.append(Challenge(target, now, timeout, give_up_time))
+        self._challenges.append(Challenge(target, now, timeout, give_up_time, is_brief))
         self.is_due = True
         self._set_deadline()
 
@@ -256,7 +278,7 @@ class Paths:
         self.is_restricted = False
         self._challenges = []
         if self._former is not None:
-            self._recovery.change_path(self._former)
+            self._recovery.change_path(self._former, now)
             self._mtu.restart(now)
         self._fallback = self._former = None
         self._marking.start(now)

@@ -66,17 +66,21 @@ class StrikeRegister:
         self._capacity = capacity
         self._used: dict[int, int] = {}  # serial number -> when it was used; oldest first
 
-    def strike(self, serial: int, now: int) -> bool:
-        """Use a ticket; False when it was used before, or when there is no room to remember that it was."""
+    def has_room_for(self, serial: int, now: int) -> bool:
+        """Whether a ticket may be used: it was not before, and there is room to remember that it was."""
         used = self._used
         while used:
             oldest = next(iter(used))
             if used[oldest] + TICKET_LIFETIME > now:  # issued before it was used, so surely over by then
                 break
             del used[oldest]
-        if serial in used or len(used) >= self._capacity:
+        return serial not in used and len(used) < self._capacity
+
+    def strike(self, serial: int, now: int) -> bool:
+        """Use a ticket, if it may be used."""
+        if not self.has_room_for(serial, now):
             return False
-        used[serial] = now
+        self._used[serial] = now
         return True
 
 

@@ -73,6 +73,18 @@ def test_a_lost_request_is_repeated_with_the_values_of_the_moment() -> None:
     assert pair.client.closed is None
 
 
+def test_the_window_is_counted_in_datagrams_the_path_carries() -> None:
+    """Not in the jumbo frames both hosts would take: an acknowledgement for every few packets would be too many."""
+    jumbo = Rudp(max_datagram_size=8972, congestion=Spec("fixed", (("window", 300_000),)))
+    pair = connected_pair(client=jumbo, rate="50mbit")
+    pair.forward.loses = lambda index, size, ecn: size > 1472
+    pair.client.send(bytes(1_000_000), fin=True)
+    pair.run_until_idle()
+    asked = [frame for frame in carried(pair.forward, AckFrequencyFrame) if isinstance(frame, AckFrequencyFrame)]
+    assert pair.client.transport.stats.datagram_size == 1472
+    assert asked[-1].ack_eliciting_threshold + 1 >= 300_000 // 1472 // 8 // 2
+
+
 def test_the_end_of_a_flight_is_acknowledged_at_once() -> None:
     """What a sparse receiver would sit on, the sender says it waits for."""
     pair = after_bulk(KNOWS)

@@ -124,3 +124,16 @@ def test_copies_are_charged_to_the_window() -> None:
     assert copies(pair)[0] == repeated
     pair.run_until_idle()
     assert len(pair.server_received) == 1500
+
+
+ONE_COPY = Rudp(redundancy=Spec("sparse_duplicate", (("budget", 60), ("share", 0))))
+
+
+def test_an_acknowledgement_with_a_ping_leaves_the_budget_for_what_can_be_said_again() -> None:
+    pair = connected_pair(client=ONE_COPY)  # whose client asked for an acknowledgement of its own
+    started = pair.now
+    pair.client.send(b"question")
+    pair.drop_next(1)
+    pair.run_until(lambda: pair.server_received == b"question")
+    assert pair.now - started <= DELAY + SPACING_MAX
+    assert copies(pair)[0] == 1

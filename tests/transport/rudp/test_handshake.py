@@ -7,7 +7,7 @@ import pytest
 from rudp_smtp.trace import ConnectionStateUpdated, ListSink, PacketDropped
 from rudp_smtp.transport import Closed, Established, Event, StreamOpened, Transport
 from rudp_smtp.transport.rudp import Rudp
-from rudp_smtp.units import MILLISECOND
+from rudp_smtp.units import MILLISECOND, SECOND
 from rudp_smtp.wire.frames import AckFrame, HelloFrame, PaddingFrame, StreamFrame
 from rudp_smtp.wire.packet import INITIAL, Packet, decode_packet, encode_packet
 from tests.helpers import Pair, make_pair
@@ -209,3 +209,24 @@ def test_a_server_that_changes_its_connection_id_is_not_believed() -> None:
     pair.inject(pair.client, encode_packet(answer), "server")
     drops = [fact.trigger for fact in sink.facts if isinstance(fact, PacketDropped)]
     assert drops == ["unexpected_source_connection_id"]
+
+
+def test_a_server_that_may_send_no_more_waits_for_a_datagram_and_not_for_its_probe_timer() -> None:
+    puppet = Puppet()
+    puppet.say_initial(LIMITS, StreamFrame(0, 0, b"", False))
+    puppet.transport.send(0, bytes(4_000))
+    puppet.say()
+    stats = puppet.transport.stats
+    puppet.wait(2 * SECOND)
+    allowed = 3 * stats.bytes_received
+    assert allowed - 200 < stats.bytes_sent <= allowed
+    deadline = puppet.server.next_timeout()
+    assert deadline == 30 * SECOND  # the end of the silence, and no probe before
+    probes = stats.probes_sent
+    puppet.wait(8 * SECOND)
+    assert stats.probes_sent == probes
+    puppet.say_initial(LIMITS, StreamFrame(0, 0, b"", False))
+    assert puppet.transport.stats.bytes_sent > allowed
+    again = puppet.server.next_timeout()
+    assert again is not None
+    assert again < puppet.now + SECOND  # armed anew, and not backed off ten seconds' worth

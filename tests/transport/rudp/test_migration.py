@@ -3,10 +3,12 @@
 import pytest
 
 from rudp_smtp.datagram import Address
+from rudp_smtp.registry import Spec
 from rudp_smtp.trace import ListSink, MigrationStateUpdated
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.units import parse_duration
 from rudp_smtp.wire.frames import (
+    AckFrame,
     Frame,
     PaddingFrame,
     PathChallengeFrame,
@@ -175,6 +177,54 @@ def test_a_flood_of_challenges_is_answered_a_few_at_a_time() -> None:
     puppet = Puppet().connect()
     heard = puppet.say(*[PathChallengeFrame(token) for token in range(100)])
     assert sum(isinstance(frame, PathResponseFrame) for frame in heard) <= 4
+
+
+def test_answers_wait_for_room_in_the_window_and_go_first_when_there_is() -> None:
+    window = 24_000
+    puppet = Puppet(Rudp(pacing=False, congestion=Spec("fixed", (("window", window),)))).connect(
+        StreamFrame(0, 0, b"", False)
+    )
+    puppet.transport.send(0, bytes(200_000))
+    puppet.say()
+    for token in range(6):
+        assert not any(isinstance(frame, PathResponseFrame) for frame in puppet.say(PathChallengeFrame(token)))
+    full = [packet.packet_number for packet in puppet.packets if isinstance(packet.frames[-1], StreamFrame)]
+    heard = puppet.say(AckFrame([(full[0], full[0] + 2)], 0))
+    answers = [frame for frame in heard if isinstance(frame, PathResponseFrame)]
+    assert heard[0] == PathResponseFrame(2)  # the oldest of those that are kept
+    assert len(answers) <= 4
+    assert not any(isinstance(frame, PathResponseFrame) for frame in puppet.say())
+
+
+def test_who_hops_from_address_to_address_gets_less_than_he_sends() -> None:
+    puppet = Puppet().connect()
+    sent: dict[Address, int] = {}
+    hops = 40
+    for hop in range(hops):
+        packet = Packet(ONE_RTT, puppet.server_id, 60 + hop, [PingFrame(), PaddingFrame(1100)])
+        puppet.server.receive_datagram(encode_packet(packet), ("10.9.9.9", 4000 + hop), puppet.now)
+        while (outgoing := puppet.server.next_datagram(puppet.now)) is not None:
+            sent[outgoing[1]] = sent.get(outgoing[1], 0) + len(outgoing[0])
+    assert sent["client"] == 1200
+    assert sum(sent.values()) < 3 * 1200 + hops * 100
+
+
+def test_a_challenge_of_a_client_that_only_listens_is_repeated_though_it_said_little() -> None:
+    """Three times a bare acknowledgement is no full datagram: padding would use all up for one that may be lost."""
+    pair = pair_at_home(rate="20mbit")
+    pair.server.send(bytes(40_000), stream_id=pair.server.open_stream())
+    pair.run_for("20ms")
+    pair.client_address = REBOUND
+    pair.reverse.loses = lambda index, size, ecn: True
+    before = pair.reverse.count
+    pair.run_until(lambda: pair.server.transport.stats.migrations == 2)
+    pair.forward.is_cut = True  # but one acknowledgement that came through
+    pair.run_for("300ms")
+    lost = [decode_packet(data).frames for _, data in pair.reverse.sent[before:]]
+    assert sum(isinstance(frames[0], PathChallengeFrame) for frames in lost) >= 2
+    pair.forward.is_cut = False
+    pair.reverse.loses = lambda index, size, ecn: False
+    pair.run_until(lambda: len(pair.client_received) == 40_000, limit="5s")
 
 
 def test_a_client_takes_nothing_from_a_server_elsewhere() -> None:

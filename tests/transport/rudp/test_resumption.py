@@ -339,6 +339,28 @@ def test_a_copied_first_flight_is_one_connection_and_its_octets_are_read_once() 
     assert early_octets(puppet) == b"EHLO"
 
 
+@pytest.mark.parametrize("bit", [200, 4000, 9590])
+def test_a_first_flight_that_arrives_damaged_uses_no_ticket(bit: int) -> None:
+    pair, dialogues = acquainted()
+    pair.forward.corrupt([pair.forward.count], bit=bit)
+    start = pair.reverse.count
+    dialogues.run_until_heard(dialogues.call())
+    (hello, *_) = [
+        frame for frame in decode_packet(pair.reverse.sent[start][1]).frames if isinstance(frame, HelloFrame)
+    ]
+    assert hello.is_early_data_taken
+
+
+@pytest.mark.parametrize("words", [[PingFrame()], [StreamFrame(0, 0, b"EHLO", False)]])
+def test_a_first_flight_without_a_hello_uses_no_ticket(words: list[Frame]) -> None:
+    puppet = Puppet(RESUMING)
+    ticket = ticket_of(puppet)
+    puppet.say_initial(TokenFrame(ticket), *words, source=20)
+    puppet.say_initial(TokenFrame(ticket), LIMITS, StreamFrame(0, 0, b"EHLO", False), source=20)
+    assert taken(puppet) == [False, True]
+    assert early_octets(puppet) == b"EHLO"
+
+
 @pytest.mark.parametrize("damage", ["other host", "expired", "forged", "none of ours"])
 def test_a_ticket_that_is_not_this_clients_is_as_none(damage: str) -> None:
     puppet = Puppet(RESUMING)

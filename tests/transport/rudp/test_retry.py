@@ -6,7 +6,7 @@ import pytest
 
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ConfigError
-from rudp_smtp.trace import ListSink, PacketDropped
+from rudp_smtp.trace import NO_NUMBER, ListSink, PacketDropped, PacketReceived, PacketSent
 from rudp_smtp.transport import TRANSPORTS, Established, Event, StreamOpened, Transport
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.transport.rudp.tokens import COOKIE_LIFETIME
@@ -306,3 +306,19 @@ def test_the_hello_behind_a_retry_is_the_same() -> None:
     hello = next(frame for frame in first if isinstance(frame, HelloFrame))
     assert hello in second
     assert isinstance(second[0], TokenFrame)
+
+
+def test_facts_tell_of_every_datagram_on_either_side_also_of_those_outside_a_connection() -> None:
+    sink = ListSink()
+    pair = retrying_pair(sink=sink)
+    pair.run_until_idle()
+    for kind, way, host in (
+        (PacketSent, pair.forward, "client"),
+        (PacketReceived, pair.forward, "server"),
+        (PacketSent, pair.reverse, "server"),
+        (PacketReceived, pair.reverse, "client"),
+    ):
+        told = [fact for fact in sink.facts if isinstance(fact, kind) and fact.host == host]
+        assert [fact.size for fact in told] == [len(data) for _, data in way.sent]
+    (answer, *_) = [fact for fact in sink.facts if isinstance(fact, PacketSent) and fact.host == "server"]
+    assert (answer.connection, answer.packet_number) == (NO_NUMBER, NO_NUMBER)

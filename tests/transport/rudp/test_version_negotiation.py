@@ -3,7 +3,7 @@
 import pytest
 
 from rudp_smtp.errors import ErrorCode
-from rudp_smtp.trace import ListSink, PacketDropped
+from rudp_smtp.trace import ListSink, PacketDropped, PacketReceived, PacketSent
 from rudp_smtp.transport import Closed
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.units import MILLISECOND
@@ -148,3 +148,15 @@ def test_a_connection_there_is_is_not_harmed_by_another_version() -> None:
     assert puppet.stateless == []
     puppet.say(LIMITS)
     assert puppet.close_codes == []
+
+
+def test_the_refusal_of_a_version_is_a_fact_on_the_servers_side_and_one_on_the_clients() -> None:
+    sink = ListSink()
+    puppet = Puppet(sink=sink)
+    puppet.deliver(first_flight(OTHER))
+    assert [type(fact) for fact in sink.facts] == [PacketReceived, PacketSent]
+    pair, client_id, original_id = calling_pair(sink)
+    del sink.facts[:]
+    refusal = answer(client_id, original_id, OTHER)
+    pair.inject(pair.client, refusal, "server")
+    assert [fact.size for fact in sink.facts if isinstance(fact, PacketReceived)] == [len(refusal)]

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from rudp_smtp import __version__
+from rudp_smtp.cli import netns
 from rudp_smtp.experiment import __main__ as experiment
 
 
@@ -17,6 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     experiment.configure(command)
     command.set_defaults(run=experiment.run)
+    command = commands.add_parser("netns", help="run any program over a scenario's network, on hosts of its own")
+    netns.add_arguments(command)
+    command.set_defaults(run=netns.run)
     given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(given)
     status: int = options.run(options, given)

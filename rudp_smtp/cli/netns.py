@@ -1,0 +1,172 @@
+"""rudp-smtp netns CONFIG -- COMMAND: run any program over a scenario's network, with the kernel's own TCP and UDP."""
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rudp_smtp.errors import ConfigError, DriverError
+
+if TYPE_CHECKING:
+    from rudp_smtp.drivers.hosts import Host
+    from rudp_smtp.drivers.middlebox import Middlebox
+    from rudp_smtp.link.link import Link
+
+BAD_INPUT, INTERRUPTED = 2, 130
+LISTEN_PATIENCE = 10.0  # seconds until a server has to listen
+SERVER_PATIENCE = 1.0  # and until it has to be gone after it was asked to go
+
+DESCRIPTION = """Make two hosts A and B (network namespaces), joined by nothing but the scenario's network, and run
+COMMAND in A. RUDP_PEER in its environment is B's address (10.77.0.2). Everything is removed afterwards. Needs root."""
+EPILOG = """example:
+  sudo rudp-smtp netns configs/loss1.yaml --serve 'python3 -m http.server' -- curl -s http://10.77.0.2:8000/"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("scenario", type=Path, help="the scenario file, of which `network` and `seed` are used")
+    add("--serve", metavar="COMMAND", help="run this in B first (by a shell), and end it afterwards")
+    add("--serve-port", metavar="PORT", type=int, help="wait until B listens on this TCP port before COMMAND starts")
+    add("--tcp-congestion", metavar="NAME", help="the kernel's congestion control in both hosts, such as bbr")
+    add("--seed", metavar="N", help="instead of the scenario's seed")
+    add("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="change any dotted key")
+    add("command", nargs="+", metavar="COMMAND", help="what to run in A, and its arguments; write -- before it")
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """COMMAND's own exit status; 2 for bad input, 130 when interrupted."""
+    try:
+        return _run(options)
+    except (ConfigError, DriverError) as error:
+        print(f"rudp-smtp netns: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted; both hosts are removed", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rudp_smtp.drivers.hosts import two_hosts
+    from rudp_smtp.drivers.middlebox import Middlebox
+
+    forward, reverse = _links(options)
+    with two_hosts() as hosts:
+        if options.tcp_congestion is not None:
+            for host in hosts:
+                host.set_tcp_congestion(options.tcp_congestion)
+        box = Middlebox(hosts, forward, reverse)
+        previous = signal.signal(signal.SIGTERM, _interrupt)
+        server = None
+        try:
+            if options.serve is not None:
+                server = _start_server(hosts[1], options, box)
+            status = _run_command(hosts[0], options.command, box)
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+            if server is not None:
+                _end(server)
+        unasked = sum(host.dropped() for host in hosts)
+    _report(forward, reverse, box, unasked)
+    return status
+
+
+def _links(options: argparse.Namespace) -> tuple["Link", "Link"]:
+    from dataclasses import replace
+
+    from rudp_smtp.draws import DrawKey
+    from rudp_smtp.experiment.scenario import load_scenario
+    from rudp_smtp.link.link import Link
+
+    settings = [("vary", "{}"), ("compare", "null")]
+    for text in options.settings:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
+        settings.append((key, value))
+    if options.seed is not None:
+        settings.append(("seed", options.seed))
+    scenario = load_scenario(options.scenario, settings)
+    (cell,) = scenario.cells
+    draws = DrawKey(scenario.seed).derive("link")
+    configuration = cell.configuration
+    # What passes are whole IP packets: their headers need not be added.
+    forward, reverse = (replace(config, header_bytes=0) for config in (configuration.forward, configuration.reverse))
+    return Link(forward, name="forward", draws=draws), Link(reverse, name="reverse", draws=draws)
+
+
+def _start_server(host: "Host", options: argparse.Namespace, box: "Middlebox") -> "subprocess.Popen[bytes]":
+    server = host.start(["sh", "-c", options.serve], process_group=0)
+    if options.serve_port is not None:
+        deadline = time.monotonic() + LISTEN_PATIENCE
+
+        def is_listening() -> bool:
+            if server.poll() is not None:
+                raise DriverError(f"`{options.serve}` ended with status {server.returncode} before it listened")
+            if time.monotonic() > deadline:
+                raise DriverError(f"`{options.serve}` does not listen on TCP port {options.serve_port}")
+            return options.serve_port in listening_ports(server.pid)
+
+        box.run(is_listening)
+    return server
+
+
+def listening_ports(pid: int) -> set[int]:
+    """TCP ports that listen where the process lives, IPv6's included, which take IPv4 too (proc_pid_net(5))."""
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":  # LISTEN
+                ports.add(int(fields[1].rpartition(":")[2], 16))
+    return ports
+
+
+def _run_command(host: "Host", command: list[str], box: "Middlebox") -> int:
+    process = host.start(command)
+    try:
+        box.run(lambda: process.poll() is not None)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    return process.returncode
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    """Ask it to go, and let it be killed with its host if it does not."""
+    server.terminate()
+    try:
+        server.wait(SERVER_PATIENCE)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _report(forward: "Link", reverse: "Link", box: "Middlebox", unasked: int) -> None:
+    """Counters, for people; on standard error, as COMMAND owns the other."""
+    for name, link in (("A to B", forward), ("B to A", reverse)):
+        stats = link.stats
+        print(
+            f"{name}: {stats.packets_entered} packets, {stats.packets_lost} lost, "
+            f"{stats.packets_queue_dropped} dropped by the queue, {stats.packets_duplicated} duplicated, "
+            f"{stats.packets_corrupted} corrupted, {stats.packets_reordered} reordered, "
+            f"{stats.packets_delivered} delivered",
+            file=sys.stderr,
+        )
+    late = box.lateness
+    middle, tail = (late.quantile(share, 100) / 1_000 for share in (50, 99))
+    print(f"left late by {middle:.0f} us (median), {tail:.0f} us (99 %)", file=sys.stderr)
+    if unasked:
+        print(f"invalid: the kernel dropped {unasked} packets that no link was asked to drop", file=sys.stderr)
+    if box.refused:
+        print(f"{box.refused} corrupted packets were no IP packets any more", file=sys.stderr)

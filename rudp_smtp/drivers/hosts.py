@@ -1,0 +1,149 @@
+"""Hosts: two network namespaces whose only way to each other is a TUN device each, held by this process.
+
+They are named after this process, so that what a run leaves behind that was killed is found by the next one and
+removed. Needs root, iproute2 and /dev/net/tun.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rudp_smtp.errors import DriverError
+
+PREFIX = "rudp"
+ADDRESSES = ("10.77.0.1", "10.77.0.2")
+DEVICE = "tun0"
+MTU = 1500
+TX_QUEUE_PACKETS = 10_000  # what the kernel keeps for us while we are late: no loss that nobody asked for
+
+_TUN_PATH = "/dev/net/tun"
+_TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000  # linux/if_tun.h
+_NAMESPACE = re.compile(rf"{PREFIX}-(\d+)-[ab]")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One namespace. `device` is our end of its TUN device: whole IPv4 packets, never blocking."""
+
+    namespace: str
+    address: str
+    peer: str
+    device: int
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """The same command, run inside."""
+        return ["ip", "netns", "exec", self.namespace, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """What a command inside is told: RUDP_HOST, its own address, and RUDP_PEER, the other one's."""
+        return {**os.environ, "RUDP_HOST": self.address, "RUDP_PEER": self.peer}
+
+    def start(self, arguments: Sequence[str], **options: int) -> subprocess.Popen[bytes]:
+        """Start a command inside, in a process group of its own unless `options` say otherwise."""
+        return subprocess.Popen(self.command(arguments), env=self.environment(), **options)  # type: ignore[call-overload,no-any-return]
+
+    def set_kernel(self, settings: Mapping[str, str]) -> None:
+        """Write sysctl keys inside. Raises DriverError for one the kernel refuses."""
+        for key, value in settings.items():
+            path = "/proc/sys/" + key.replace(".", "/")
+            _run(self.command(["sh", "-c", f'printf %s "$1" > {path}', "sh", value]))
+
+    def set_tcp_congestion(self, name: str) -> None:
+        """Let TCP inside use this congestion control. Raises DriverError, with the remedy, where there is none."""
+        available = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
+        if name not in available:
+            raise DriverError(f"the kernel has no congestion control {name!r}, but {', '.join(available)}")
+        try:
+            self.set_kernel({"net.ipv4.tcp_congestion_control": name})
+        except DriverError:
+            names = " ".join(available)
+            remedy = f"allow it with: sysctl -w net.ipv4.tcp_allowed_congestion_control='{names}'"
+            raise DriverError(f"the kernel keeps {name!r} from network namespaces; {remedy}") from None
+
+    def dropped(self) -> int:
+        """Packets the kernel dropped on the way to us, which no link decided."""
+        text = _run(self.command(["cat", f"/sys/class/net/{DEVICE}/statistics/tx_dropped"]))
+        return int(text)
+
+
+@contextmanager
+def two_hosts() -> Iterator[tuple[Host, Host]]:
+    """Both hosts for the length of a `with`: they are gone after it, whatever happens, and what ran inside as well."""
+    require_root()
+    remove_leftovers()
+    one, other = ADDRESSES
+    with _host("a", one, other) as first, _host("b", other, one) as second:
+        yield first, second
+
+
+def require_root() -> None:
+    """Raise DriverError, with the remedy, where namespaces cannot be made."""
+    if os.geteuid() != 0:
+        raise DriverError("network namespaces need root: run the same command with sudo, or use driver udp or sim")
+    if shutil.which("ip") is None:
+        raise DriverError("the command `ip` is missing: install iproute2, or use driver udp or sim")
+    if not Path(_TUN_PATH).exists():
+        raise DriverError(f"{_TUN_PATH} is missing: load the kernel's module `tun`, or use driver udp or sim")
+
+
+def remove_leftovers() -> list[str]:
+    """Remove the namespaces of runs that no longer live, and what still runs inside; their names."""
+    removed = []
+    for line in _run(["ip", "netns", "list"]).splitlines():
+        found = _NAMESPACE.fullmatch(line.split()[0]) if line.strip() else None
+        if found is not None and not Path(f"/proc/{found[1]}").exists():
+            remove_namespace(found[0])
+            removed.append(found[0])
+    return removed
+
+
+def remove_namespace(namespace: str) -> None:
+    """End what runs inside, and forget the namespace."""
+    for pid in _run(["ip", "netns", "pids", namespace]).split():
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    _run(["ip", "netns", "delete", namespace])
+
+
+@contextmanager
+def _host(name: str, address: str, peer: str) -> Iterator[Host]:
+    namespace = f"{PREFIX}-{os.getpid()}-{name}"
+    _run(["ip", "netns", "add", namespace])
+    try:
+        device = os.open(_TUN_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            host = Host(namespace, address, peer, device)
+            _configure(host, f"{PREFIX}{os.getpid()}{name}")
+            yield host
+        finally:
+            os.close(device)
+    finally:
+        remove_namespace(namespace)
+
+
+def _configure(host: Host, name: str) -> None:
+    """Move the device inside. Without TUNSETOFFLOAD it has no segmentation and no checksum left to others."""
+    fcntl.ioctl(host.device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
+    _run(["ip", "link", "set", name, "netns", host.namespace, "name", DEVICE])
+    inside = ["ip", "-netns", host.namespace]
+    _run([*inside, "link", "set", "lo", "up"])
+    host.set_kernel({"net.ipv6.conf.all.disable_ipv6": "1"})  # or its router solicitations use up the links' indexes
+    _run([*inside, "address", "add", host.address, "peer", host.peer, "dev", DEVICE])
+    _run([*inside, "link", "set", DEVICE, "mtu", str(MTU), "txqueuelen", str(TX_QUEUE_PACKETS), "up"])
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DriverError(f"`{' '.join(command)}` failed: {done.stderr.strip() or done.returncode}")
+    return done.stdout

@@ -1,0 +1,169 @@
+"""`rudp-smtp netns`: the kernel's own TCP over a scenario's network. Needs root; skipped, with the reason, without."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rudp_smtp.drivers.hosts import remove_leftovers, require_root
+from rudp_smtp.drivers.middlebox import Lateness, with_ce
+from rudp_smtp.errors import DriverError
+from rudp_smtp.units import MICROSECOND
+
+ROOT = Path(__file__).parent.parent.parent
+COMMAND = [sys.executable, "-m", "rudp_smtp.cli.__main__", "netns"]
+SERVER = f"exec {sys.executable} -c 'import socketserver as s; " + (
+    'H = type("H", (s.StreamRequestHandler,), {"handle": lambda h: h.wfile.write(h.rfile.readline() * 1000)}); '
+    's.TCPServer(("", 7000), H).serve_forever()\''
+)
+CLIENT = (
+    "import os, socket, time; t = time.monotonic(); c = socket.create_connection((os.environ['RUDP_PEER'], 7000)); "
+    "print('connect', round((time.monotonic() - t) * 1000)); c.sendall(b'x' * 999 + b'\\n'); "
+    "print('octets', sum(map(len, iter(lambda: c.recv(65536), b''))), round((time.monotonic() - t) * 1000))"
+)
+
+
+def reason_to_skip() -> str:
+    try:
+        require_root()
+        remove_leftovers()
+    except DriverError as error:
+        return str(error)
+    return ""
+
+
+SKIP = reason_to_skip()
+live = pytest.mark.skipif(bool(SKIP), reason=f"SKIPPED: no live network: {SKIP}")
+
+
+def namespaces() -> str:
+    return subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+
+
+def netns(scenario: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [*COMMAND, str(scenario), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "line.yaml"
+    path.write_text(
+        "schema: 1\nname: line\nnetwork: {both: {delay: {time: 30ms}, rate: 10mbit}}\n"
+        "transport: rudp\nworkload: {name: bulk, size: 1MB}\n"
+    )
+    return path
+
+
+@live
+def test_kernel_tcp_sees_the_delay_and_the_rate_of_the_scenario(scenario: Path) -> None:
+    done = netns(scenario, "--serve", SERVER, "--serve-port", "7000", "--", sys.executable, "-c", CLIENT)
+    assert done.returncode == 0, done.stderr
+    connect = re.search(r"connect (\d+)", done.stdout)
+    transfer = re.search(r"octets 1000000 (\d+)", done.stdout)
+    assert connect is not None
+    assert transfer is not None
+    assert int(connect[1]) >= 60
+    assert int(transfer[1]) >= 800 + 2 * 60  # 1 MB at 10 Mbit/s, a handshake and a turn
+    assert re.search(r"A to B: \d+ packets, 0 lost", done.stderr)
+    assert not re.search(rf"rudp-{os.getpid()}-", namespaces())
+
+
+@live
+def test_losses_are_drawn_as_in_simulation_and_repaired_by_the_kernel(scenario: Path) -> None:
+    arguments = ["--set", "network.reverse.loss={model: list, packets: [2, 3]}", "--serve", SERVER]
+    done = netns(scenario, *arguments, "--serve-port", "7000", "--", sys.executable, "-c", CLIENT)
+    assert done.returncode == 0, done.stderr
+    assert "octets 1000000" in done.stdout
+    assert re.search(r"B to A: \d+ packets, 2 lost", done.stderr)
+
+
+@live
+def test_the_status_is_the_commands_own_and_nothing_is_left(scenario: Path) -> None:
+    before = namespaces()
+    assert netns(scenario, "--", "sh", "-c", "exit 7").returncode == 7
+    assert namespaces() == before
+
+
+@live
+def test_what_a_killed_run_leaves_is_removed_by_the_next(scenario: Path) -> None:
+    with subprocess.Popen([*COMMAND, str(scenario), "--", "sleep", "60"], cwd=ROOT, stderr=subprocess.DEVNULL) as run:
+        deadline = time.monotonic() + 20
+        while f"rudp-{run.pid}-b" not in namespaces() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert f"rudp-{run.pid}-b" in namespaces()
+        run.send_signal(signal.SIGKILL)
+    assert netns(scenario, "--", "true").returncode == 0
+    assert f"rudp-{run.pid}-" not in namespaces()
+
+
+@live
+def test_an_interrupt_removes_both_hosts(scenario: Path) -> None:
+    command = [*COMMAND, str(scenario), "--", "sleep", "60"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+        deadline = time.monotonic() + 20
+        while f"rudp-{run.pid}-b" not in namespaces() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        run.send_signal(signal.SIGTERM)
+        _, errors = run.communicate(timeout=20)
+    assert run.returncode == 130
+    assert "interrupted" in errors
+    assert f"rudp-{run.pid}-" not in namespaces()
+
+
+@live
+def test_a_server_that_never_listens_is_named(scenario: Path) -> None:
+    done = netns(scenario, "--serve", "exit 3", "--serve-port", "7000", "--", "true")
+    assert done.returncode == 2
+    assert "`exit 3` ended with status 3 before it listened" in done.stderr
+
+
+@live
+def test_an_unknown_congestion_control_is_refused(scenario: Path) -> None:
+    done = netns(scenario, "--tcp-congestion", "wishful", "--", "true")
+    assert done.returncode == 2
+    assert "no congestion control 'wishful'" in done.stderr
+
+
+def test_a_scenario_that_is_wrong_is_refused_before_any_host_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("schema: 1\nname: wrong\nnetwork: {both: {delay: {time: 30}}}\nworkload: {name: bulk, size: 1MB}\n")
+    done = netns(path, "--", "true")
+    assert done.returncode == 2
+    assert "delay" in done.stderr
+
+
+def checksum(header: bytes) -> int:
+    total = sum(int.from_bytes(header[place : place + 2], "big") for place in range(0, 20, 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+@pytest.mark.parametrize("tos", [0x01, 0x02, 0xB9])
+@pytest.mark.parametrize("identification", [0, 1, 0xFFFF, 0x1234])
+def test_a_mark_keeps_the_header_checksum_right(tos: int, identification: int) -> None:
+    """RFC 791 section 3.1: the ones' complement sum over the header, its checksum included, is all ones."""
+    header = bytearray(b"\x45\x00\x00\x54\x00\x00\x40\x00\x40\x06\x00\x00\x0a\x4d\x00\x01\x0a\x4d\x00\x02")
+    header[1] = tos
+    header[4:6] = identification.to_bytes(2, "big")
+    header[10:12] = (~checksum(bytes(header)) & 0xFFFF).to_bytes(2, "big")
+    marked = with_ce(bytes(header) + b"payload")
+    assert marked[1] == tos | 3
+    assert checksum(marked[:20]) == 0xFFFF
+    assert marked[20:] == b"payload"
+
+
+def test_lateness_is_told_by_quantiles() -> None:
+    late = Lateness()
+    assert late.quantile(99, 100) == 0
+    for value in range(100):
+        late.add(value * 10 * MICROSECOND)
+    assert late.quantile(50, 100) == 500 * MICROSECOND
+    assert late.quantile(99, 100) == 990 * MICROSECOND

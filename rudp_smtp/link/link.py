@@ -96,6 +96,7 @@ class Link:
         self._gap_left = config.reorder.gap - 1 if config.reorder else 0
 
         self._queue = QUEUE_DISCIPLINES.build(config.queue)
+        self._queue.draws = draws.derive(name, "queue")
         self._dropped: list[QueuedPacket] = []
         self._rate = config.rate.value if config.rate else 0
         self._overhead = config.rate.packet_overhead if config.rate else 0

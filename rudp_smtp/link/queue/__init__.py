@@ -4,7 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from rudp_smtp.datagram import UNLABELLED, Label
+from rudp_smtp.draws import DrawKey
 from rudp_smtp.registry import Registry
+
+UNKEYED = DrawKey(0, "queue")
 
 
 @dataclass(slots=True)
@@ -27,6 +30,7 @@ class QueueDiscipline(ABC):
     `dropped` is the link's list: a discipline appends whatever it gives up, the newcomer included, and forgets it.
     """
 
+    draws: DrawKey = UNKEYED  # for those that decide by chance; the link puts its own here before the first packet
     octets: int  # the sum of the waiting packets' sizes: read for every packet, so it is kept and not computed
 
     @abstractmethod

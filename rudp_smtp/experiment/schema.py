@@ -142,6 +142,8 @@ def describe(value: object) -> dict[str, object]:
     described: dict[str, object] = {}
     for item in fields(value):
         given, hint = getattr(value, item.name), hints[item.name]
+        if item.metadata.get("unsaid") and given == item.default:
+            continue
         is_section = is_dataclass(given) and not isinstance(given, Spec)
         described[item.name] = describe(given) if is_section else describe_value(given, hint)
     return described
@@ -210,7 +212,14 @@ def _translate(hint: Any) -> Any:
         if isinstance(mark, Registry):
             return Annotated[Spec, PlainValidator(_refusing(mark.spec))]
         return Annotated[int, PlainValidator(_refusing(PARSERS[mark]))] if isinstance(mark, str) else hint
+    if origin is tuple:
+        return Annotated[hint, BeforeValidator(_tuple)]
     return _section(hint) if isinstance(hint, type) and is_dataclass(hint) else hint
+
+
+def _tuple(value: object) -> object:
+    """A list of a file as the tuple a frozen section holds."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _refusing(convert: Callable[[Any], object]) -> Callable[[object], object]:
@@ -231,6 +240,7 @@ _EXPECTED = {
     "string_type": "text",
     "bool_type": "true or false",
     "list_type": "a list of values",
+    "tuple_type": "a list of values",
     "dict_type": "a mapping of keys",
 }
 

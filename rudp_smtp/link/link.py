@@ -15,10 +15,12 @@ from heapq import heappop, heappush
 
 from rudp_smtp.datagram import CE, UNLABELLED, Label
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.link.config import LinkConfig
+from rudp_smtp.link.config import LinkConfig, RateConfig
 from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
 from rudp_smtp.link.loss import LOSS_MODELS, LossModel
+from rudp_smtp.link.opportunities import Opportunities
 from rudp_smtp.link.queue import QUEUE_DISCIPLINES, QueuedPacket
+from rudp_smtp.link.slots import Slots
 from rudp_smtp.trace import LinkFate, Sink
 from rudp_smtp.units import SECOND
 
@@ -98,11 +100,11 @@ class Link:
         self._queue = QUEUE_DISCIPLINES.build(config.queue)
         self._queue.draws = draws.derive(name, "queue")
         self._dropped: list[QueuedPacket] = []
-        self._rate = config.rate.value if config.rate else 0
-        self._overhead = config.rate.packet_overhead if config.rate else 0
+        self._set_rate(config.rate)
         self._free_at = 0 if config.rate else NEVER  # when the transmitter has finished the packet it has
         self._remainder = 0  # of the last division, so that rounding does not add up over a busy period
 
+        self._slots = Slots(config.slot, draws.derive(name, "slot")) if config.slot else None
         delay = config.delay
         self._delay = delay.time
         self._distribution = DELAY_DISTRIBUTIONS.build(delay.distribution) if delay.jitter else None
@@ -114,6 +116,13 @@ class Link:
         self._arrivals = 0
         self._line: deque[tuple[int, int, bytes, Label]] = deque()  # in flight, where none overtakes another
         self._heap: list[tuple[int, int, bytes, Label]] = []  # in flight otherwise: (arrival, insertion count, ...)
+
+    def _set_rate(self, rate: RateConfig | None) -> None:
+        self._rate = rate.bits_per_second if rate else 0
+        self._overhead = rate.packet_overhead if rate else 0
+        self._cell_size = rate.cell_size if rate else 0
+        self._cell_octets = rate.cell_size + rate.cell_overhead if rate else 0
+        self._opportunities = Opportunities(rate.trace) if rate and rate.trace else None
 
     def push(self, data: bytes, now: int, label: Label = UNLABELLED) -> None:
         """Take a datagram in at the entrance; the label comes out with it, marked perhaps."""
@@ -264,7 +273,12 @@ class Link:
         if packet is None:
             return
         octets = max(0, packet.size + self._overhead)
-        duration, self._remainder = divmod(octets * 8 * SECOND + self._remainder, self._rate)
+        if self._cell_size:
+            octets = -(-octets // self._cell_size) * self._cell_octets
+        if self._opportunities is not None:
+            duration = self._opportunities.send(octets, start) - start
+        else:
+            duration, self._remainder = divmod(octets * 8 * SECOND + self._remainder, self._rate)
         self._free_at = departure = start + duration
         stats = self.stats
         waited = start - packet.enqueued
@@ -280,12 +294,14 @@ class Link:
                 self._tell(packet, start, "marked")
         self._depart(packet, departure)
 
-    # Loss behind the rate, delay, reorder.
+    # Loss behind the rate, slot, delay, reorder.
 
     def _depart(self, packet: QueuedPacket, departure: int) -> None:
         if packet.is_lost:
             self._lose(packet, departure)
             return
+        if self._slots is not None:
+            departure = self._slots.release(departure, packet.size)
         stats = self.stats
         arrival = departure + self._delay
         if self._distribution is not None or packet.is_displaced:

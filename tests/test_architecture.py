@@ -158,7 +158,8 @@ def test_nothing_catches_everything_or_leaves_unfinished_work(path: Path) -> Non
 
 def test_states_are_assigned_nowhere_but_through_their_table() -> None:
     """A folder with a state.py keeps its (state, input) pairs there; others ask it."""
-    for table in PACKAGE.rglob("state.py"):
+    chain = PACKAGE / "link" / "loss" / "state.py"  # netem's name of a loss model: a plug-in, and no such table
+    for table in sorted(set(PACKAGE.rglob("state.py")) - {chain}):
         assert "TRANSITIONS" in table.read_text(), relative(table)
         for path in table.parent.glob("*.py"):
             if path != table:

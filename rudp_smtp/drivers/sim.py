@@ -5,7 +5,7 @@ run is the same everywhere. Timers are re-armed lazily: a node or link has at mo
 deadline that moved later leaves it where it is, and an entry that comes too early is put back at the real deadline.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Literal
@@ -18,6 +18,8 @@ from rudp_smtp.link.link import Link
 TIMEOUTS_PER_INSTANT_MAX = 1_000  # one node's, at one and the same time: it is not getting anywhere
 
 Stop = Literal["done", "time_limit", "event_limit", "stalled"]  # stalled: nothing is left to happen, but not done
+
+Action = Callable[[int], None]  # is told the time
 
 _NEVER = 1 << 62
 
@@ -60,17 +62,53 @@ class _Route:
 
     def __init__(self, wire: _Wire, source: Address, target: Address) -> None:
         self.wire = wire
+        self.set_source(source, target)
+
+    def set_source(self, source: Address, target: Address) -> None:
         self.labels = tuple(Label(source, target, ecn) for ecn in range(4))
+
+
+class _Agenda(_Slot):
+    """What else happens, and when: changes to the path."""
+
+    __slots__ = ("action", "moments", "time")
+
+    def __init__(self, moments: Iterator[tuple[int, Action]]) -> None:
+        super().__init__()
+        self.moments = moments
+        self.advance()
+
+    def advance(self) -> None:
+        """Go on to the next moment; after the last none comes."""
+        self.time, self.action = next(self.moments, (_NEVER, _nothing))
+
+
+def _nothing(now: int) -> None:
+    """Done when nothing is left to do."""
 
 
 class _Host(_Slot):
     """A node and the links that lead away from it; the node's network, as the pump sees it."""
 
-    __slots__ = ("address", "is_awaited", "is_done", "node", "routes", "sent", "simulator", "timed_out_at", "timeouts")
+    __slots__ = (
+        "address",
+        "is_awaited",
+        "is_done",
+        "name",
+        "node",
+        "rebinds",
+        "routes",
+        "sent",
+        "simulator",
+        "timed_out_at",
+        "timeouts",
+    )
 
     def __init__(self, address: Address, node: Node, simulator: "Simulator", *, is_awaited: bool) -> None:
         super().__init__()
         self.address = address
+        self.name = address  # what others see, which a rebinding changes
+        self.rebinds = 0
         self.node = node
         self.simulator = simulator
         self.routes: dict[Address, _Route] = {}
@@ -115,18 +153,43 @@ class Simulator:
         self._hosts = hosts = {
             address: _Host(address, node, self, is_awaited=address not in background) for address, node in nodes.items()
         }
+        self._names: dict[Address, _Host] = dict(hosts)
+        self._agenda = _Agenda(iter(()))
         wires = {link: _Wire(link) for link in links.values()}
         self._links = list(wires)
+        self._wires = list(wires.values())
         for (source, target), link in links.items():
             if source not in hosts or target not in hosts:
                 raise DriverError(f"a link leads from {source!r} to {target!r}, but not both are nodes")
             hosts[source].routes[target] = _Route(wires[link], source, target)
         self._unfinished = sum(not host.is_done for host in hosts.values())
 
+    def schedule(self, moments: Iterable[tuple[int, Action]]) -> None:
+        """Have these done at these times, which never go back. Each counts as an event."""
+        self._agenda = _Agenda(iter(moments))
+
+    def rebind(self, address: Address) -> None:
+        """Let a host be seen under another address from now on, as a NAT that forgot does.
+
+        What is on its way to the old address, or sent there later, arrives nowhere.
+        """
+        host = self._hosts[address]
+        del self._names[host.name]
+        host.rebinds += 1
+        host.name = f"{address}~{host.rebinds}"
+        self._names[host.name] = host
+        for remote, route in host.routes.items():
+            route.set_source(host.name, remote)
+        for other in self._hosts.values():
+            known = other.routes.get(address)
+            if known is not None:
+                other.routes[host.name] = _Route(known.wire, other.name, host.name)
+
     def run(self, until: int, events: int) -> SimulationResult:
         """Go on until all awaited nodes are done, nothing is left to happen, `until` is past, or `events` are spent."""
         for host in self._hosts.values():
             self.arm(host, host.node.next_timeout(), 0)
+        self.arm(self._agenda, self._agenda.time, 0)
         heap = self._heap
         now = 0
         spent = 0
@@ -145,9 +208,10 @@ class Simulator:
             slot.armed = _NEVER
             if isinstance(slot, _Wire):
                 inputs = self._arrive(slot, time, events - spent)
-            else:
-                assert isinstance(slot, _Host)
+            elif isinstance(slot, _Host):
                 inputs = self._wake(slot, time)
+            else:
+                inputs = self._change(time)
             if inputs:
                 now = time
                 spent += inputs
@@ -162,6 +226,18 @@ class Simulator:
             link.next_timeout() is None for link in self._links
         )
 
+    def _change(self, now: int) -> int:
+        """Do what is due; how many things that was. Where nothing is left to happen a change makes no difference."""
+        agenda = self._agenda
+        agenda.action(now)
+        agenda.advance()
+        for wire in self._wires:
+            wire.is_fifo = wire.link.is_fifo
+            self.arm(wire, wire.link.next_timeout(), now)
+        if not self._is_stalled():
+            self.arm(agenda, agenda.time, now)
+        return 1
+
     def _arrive(self, wire: _Wire, now: int, events_max: int) -> int:
         """Hand over what the link has ready; how many inputs that was."""
         link = wire.link
@@ -171,8 +247,9 @@ class Simulator:
         while arrived is not None:
             inputs += 1
             data, label = arrived
-            host = self._hosts[label.target]
-            self._settle(host, deliver(host.node, data, label, now, host), now)
+            host = self._names.get(label.target)
+            if host is not None:  # None: an address that a rebinding took away
+                self._settle(host, deliver(host.node, data, label, now, host), now)
             upcoming = link.next_timeout()
             if upcoming is None or upcoming > now or inputs == events_max or not self._unfinished:
                 break

@@ -11,6 +11,7 @@ from fractions import Fraction
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import Simulator
+from rudp_smtp.experiment.events import Timetable
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
 from rudp_smtp.link.link import Link, LinkStats
@@ -82,6 +83,11 @@ def execute(run: Run, sink: Sink | None = None) -> RunFacts:
         nodes |= {pair.client: pair.stage.client, pair.server: pair.stage.server}
         links |= {(pair.client, pair.server): forward, (pair.server, pair.client): reverse}
     simulator = Simulator(nodes, links, background=[host for host in nodes if host not in (CLIENT, SERVER)])
+    if configuration.events:
+        timetable = Timetable(
+            configuration.events, {"forward": forward, "reverse": reverse}, lambda now: simulator.rebind(CLIENT)
+        )
+        simulator.schedule(timetable.moments())
     result = simulator.run(configuration.limits.time, configuration.limits.events)
     report, *rivals = (pair.report() for pair in pairs)
     return RunFacts(

@@ -142,8 +142,10 @@ def expand_both(tree: Tree, problems: Problems) -> None:
             problems.add(tree.locate(("network",)), text)
         return
     for key in network:
+        if key == "events":
+            continue
         if key not in ("both", *_DIRECTIONS):
-            problems.add(tree.locate(("network", key)), unknown_key(key, ("both", *_DIRECTIONS)))
+            problems.add(tree.locate(("network", key)), unknown_key(key, ("both", *_DIRECTIONS, "events")))
         elif key != "both" and "both" in network:
             text = f"{key!r} beside 'both'; expected 'both', or 'forward' and 'reverse'"
             problems.add(tree.locate(("network", key)), text)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.document import KeyPath, Place, Problems, Tree, concrete, dotted, expand_both, steps
+from rudp_smtp.experiment.inline import Inliner
 from rudp_smtp.experiment.metrics import METRICS
 from rudp_smtp.experiment.scenario import Axis, Cell, Compare, canonical
 from rudp_smtp.experiment.schema import BODY_KEYS, Comparison, read_configuration
@@ -118,6 +119,7 @@ class _CellReader:
         self._tree = tree.only(BODY_KEYS)
         self._problems = problems
         self._digests: dict[Path, str] = {}
+        self._inliner = Inliner()
         self._documents: set[str] = set()
 
     def read(self, varied: list[_Varied], choice: Sequence[int]) -> Cell | None:
@@ -128,6 +130,8 @@ class _CellReader:
             for path in axis.paths:
                 tree.assign(path, axis.values[index], axis.place)
             expand_both(tree, self._problems)
+        if not self._inliner.inline(tree, self._problems):
+            return None
         corpora = self._find_paths(tree)
         found = read_configuration(tree, self._problems)
         if found is None or len(self._problems) > before:

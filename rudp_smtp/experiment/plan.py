@@ -8,10 +8,11 @@ from hashlib import sha256
 from rudp_smtp.draws import DRAW_SCHEME, DrawKey
 from rudp_smtp.experiment.scenario import Configuration, Scenario, canonical
 
-MODEL_VERSION = 2
+MODEL_VERSION = 3
 """Part of every run's key. Whoever changes what a run does, be it by one packet or one nanosecond, adds one; stored
 runs are then run again, and the golden digests in tests/golden are made anew in the same commit."""
 
+LISTED_MAX = 1_000  # a longer list is told in a row by its hash; the manifest has it whole
 SEED_BITS = 53  # what every reader of a CSV keeps exactly
 
 Parameter = str | int | float
@@ -78,6 +79,8 @@ def _flatten(prefix: str, value: object) -> Iterator[tuple[str, Parameter]]:
     if isinstance(value, dict):
         for key in sorted(value):
             yield from _flatten(f"{prefix}.{key}" if prefix else key, value[key])
+    elif isinstance(value, list) and len(value) > LISTED_MAX:
+        yield prefix, f"{len(value)} values, sha256 {sha256(canonical(value).encode()).hexdigest()}"
     elif isinstance(value, list):
         yield prefix, " ".join(str(item) for _, item in (pair for entry in value for pair in _flatten(prefix, entry)))
     elif isinstance(value, bool):

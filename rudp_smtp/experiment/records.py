@@ -184,7 +184,7 @@ def _link_row(direction: str, facts: LinkFacts, config: LinkConfig) -> LinkRow:
         delivered_bytes=stats.octets_delivered,
         asked_delay_ms=milliseconds(config.delay.time),
         achieved_delay_ms=_mean_milliseconds(stats.delay_time, stats.packets_delayed),
-        asked_rate_bps=config.rate.value if config.rate else None,
+        asked_rate_bps=config.rate.bits_per_second if config.rate else None,
         achieved_rate_bps=round(Fraction(stats.octets_serialised * 8 * SECOND, busy)) if busy else None,
         queue_wait_ms=_mean_milliseconds(stats.queue_time, stats.packets_serialised),
         queue_peak_count=stats.queue_packets_max,

@@ -18,6 +18,7 @@ from yaml.reader import ReaderError
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.document import KeyPath, Place, Problems, Tree, concrete, dotted, expand_both, steps
+from rudp_smtp.experiment.events import Change
 from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.registry import Spec
 from rudp_smtp.transport import TRANSPORTS
@@ -75,6 +76,7 @@ class Configuration:
     workload: Spec
     limits: Limits
     rival: Rival | None = None
+    events: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

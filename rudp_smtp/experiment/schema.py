@@ -25,10 +25,11 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rudp_smtp.errors import ConfigError
-from rudp_smtp.experiment.document import KeyPath, Problems, Tree, steps, unknown_key
+from rudp_smtp.experiment.document import KeyPath, Problems, Tree, dotted, steps, unknown_key
+from rudp_smtp.experiment.events import LINK_KEYS, Change, Event, looked_up
 from rudp_smtp.experiment.executor import read_executor
 from rudp_smtp.experiment.scenario import Configuration, Limits, Rival
-from rudp_smtp.link.config import LinkConfig, RateConfig
+from rudp_smtp.link.config import UNSAID, LinkConfig, RateConfig
 from rudp_smtp.registry import Registry, Spec, describe_value, nearest, tell
 from rudp_smtp.transport import TRANSPORTS
 from rudp_smtp.units import PARSERS
@@ -48,6 +49,7 @@ class Network:
 
     forward: LinkConfig
     reverse: LinkConfig
+    events: tuple[Event, ...] = field(default=(), metadata=UNSAID)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +131,9 @@ def read_configuration(tree: Tree, problems: Problems) -> tuple[Configuration, d
         del document["rival"]  # a run without one keeps its key
     for link in ("forward", "reverse"):
         _sink_where(document, link)
+    changes = _ChangeReader(tree, document, problems).read(network.events)
     configuration = Configuration(
-        network.forward, network.reverse, body.transport, body.workload, body.limits, body.rival
+        network.forward, network.reverse, body.transport, body.workload, body.limits, body.rival, changes
     )
     return configuration, document
 
@@ -142,9 +145,77 @@ def describe(value: object) -> dict[str, object]:
     described: dict[str, object] = {}
     for item in fields(value):
         given, hint = getattr(value, item.name), hints[item.name]
+        if item.metadata.get("unsaid") and given == item.default:
+            continue
         is_section = is_dataclass(given) and not isinstance(given, Spec)
-        described[item.name] = describe(given) if is_section else describe_value(given, hint)
+        described[_key(item)] = describe(given) if is_section else _describe_plain(given, hint)
     return described
+
+
+def _describe_plain(given: object, hint: object) -> object:
+    if isinstance(given, tuple) and given and is_dataclass(given[0]):
+        return [describe(item) for item in given]
+    return dict(given) if isinstance(given, dict) else describe_value(given, hint)
+
+
+class _ChangeReader:
+    """Reads `set` of each event by writing it into its directions and reading those again."""
+
+    def __init__(self, tree: Tree, document: dict[str, object], problems: Problems) -> None:
+        self._tree = tree
+        self._document = document
+        self._problems = problems
+        self._together = {direction: tree.copy() for direction in ("forward", "reverse")}
+        self._keys: dict[str, dict[str, None]] = {"forward": {}, "reverse": {}}  # set so far
+
+    def read(self, events: tuple[Event, ...]) -> tuple[Change, ...]:
+        changes = []
+        for place, event in enumerate(events):
+            settings: dict[tuple[str, ...], object] = {} if event.mtu is None else {("mtu",): event.mtu}
+            for key in event.set or {}:
+                for direction in event.directions:
+                    settings |= self._setting(place, key, direction)
+            changes.append(Change(event, tuple(settings.items())))
+        for direction, changed in self._together.items():
+            if events and not self._problems:
+                read(LinkConfig, changed.subtree("network", direction), self._problems)
+        return tuple(changes)
+
+    def _setting(self, event: int, key: str, direction: str) -> dict[tuple[str, ...], object]:
+        """One key of one direction: its path and its value in inside units, or nothing if it is refused."""
+        path = tuple(map(str, steps(key)))
+        given = ("network", "events", event, "set", key)
+        where = self._tree.locate(given)
+        undone = next((other for other in self._keys[direction] if _overlap(other, key)), None)
+        if dotted(path) != key or path[0] not in LINK_KEYS or path[0] == "where":
+            known = tuple(name for name in LINK_KEYS if name != "where")
+            self._problems.add(where, f"{key!r} is no key of a link; {nearest(key, known)}")
+            return {}
+        if undone is not None:
+            self._problems.add(where, f"would undo {undone!r}; expected only one of them in all events")
+            return {}
+        self._keys[direction][key] = None
+        value = Tree(self._tree.get(*given), {(): where})
+        alone = self._tree.copy()
+        for changed in (alone, self._together[direction]):
+            changed.assign(("network", direction, *path), value, where)
+        link = read(LinkConfig, alone.subtree("network", direction), self._problems)
+        if link is None:
+            return {}
+        self._print(event, key, describe(link))
+        return {path: looked_up(link, path)}
+
+    def _print(self, event: int, key: str, link: dict[str, object]) -> None:
+        """Say a setting in the one way it is said, so that runs that mean the same have the same key."""
+        printed: Any = link
+        for step in steps(key):
+            printed = printed.get(step)
+        network: Any = self._document["network"]
+        network["events"][event]["set"][key] = printed
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def _hoist_where(tree: Tree, problems: Problems) -> None:
@@ -180,7 +251,7 @@ def _section(cls: type) -> Any:
     hints = get_type_hints(cls, include_extras=True)
     keys = {
         # An alias, because a field may not be called `schema`; None is never used: the class fills its own defaults.
-        f"{item.name}_": (_translate(hints[item.name]), Field(... if _is_needed(item) else None, alias=item.name))
+        f"{item.name}_": (_translate(hints[item.name]), Field(... if _is_needed(item) else None, alias=_key(item)))
         for item in fields(cls)
     }
     config = ConfigDict(extra="forbid", strict=True)
@@ -194,6 +265,12 @@ def _section(cls: type) -> Any:
         return {_SHORTHAND[cls]: value} if is_bare else value
 
     return Annotated[model, BeforeValidator(expand), AfterValidator(_refusing(make))]
+
+
+def _key(item: Any) -> str:
+    """A field as a file calls it: `for` is no name in Python."""
+    name: str = item.name
+    return name.removesuffix("_")
 
 
 def _is_needed(item: Any) -> bool:
@@ -210,7 +287,15 @@ def _translate(hint: Any) -> Any:
         if isinstance(mark, Registry):
             return Annotated[Spec, PlainValidator(_refusing(mark.spec))]
         return Annotated[int, PlainValidator(_refusing(PARSERS[mark]))] if isinstance(mark, str) else hint
+    if origin is tuple:
+        items: Any = tuple[_translate(get_args(hint)[0]), ...]  # type: ignore[misc] # made at run time
+        return Annotated[items, BeforeValidator(_tuple)]
     return _section(hint) if isinstance(hint, type) and is_dataclass(hint) else hint
+
+
+def _tuple(value: object) -> object:
+    """A list of a file as the tuple a frozen section holds."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _refusing(convert: Callable[[Any], object]) -> Callable[[object], object]:
@@ -231,6 +316,7 @@ _EXPECTED = {
     "string_type": "text",
     "bool_type": "true or false",
     "list_type": "a list of values",
+    "tuple_type": "a list of values",
     "dict_type": "a mapping of keys",
 }
 
@@ -259,14 +345,18 @@ def _explain(error: ErrorDetails, cls: type) -> tuple[KeyPath, str]:
 
 def _keys(hint: Any) -> list[str]:
     """A section's keys as a file gives them."""
-    return [item.name for item in fields(hint) if item.name != "where"]
+    return [_key(item) for item in fields(hint) if item.name != "where"]
 
 
 def _hint_at(cls: type, path: KeyPath) -> Any:
     """The bare type that a path through sections leads to."""
     hint: Any = cls
     for step in path:
-        hint = get_type_hints(hint)[str(step)] if is_dataclass(hint) else None
+        if is_dataclass(hint):
+            hints = get_type_hints(hint)
+            hint = hints[str(step)] if str(step) in hints else hints[f"{step}_"]
+        else:
+            hint = get_args(hint)[0] if get_origin(hint) is tuple else None
         if get_origin(hint) in (Union, UnionType):
             hint = next(option for option in get_args(hint) if option is not type(None))
     return hint

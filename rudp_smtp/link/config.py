@@ -1,12 +1,15 @@
 """What a link is asked to do, in inside units: frozen values a scenario can be read into.
 
 A field's annotation says its unit or the folder of plug-ins it names (`units`, `registry`). The stages are passed in
-this order, always: mtu, loss (ingress), duplicate, corrupt, queue, rate, loss (egress), delay, reorder. Not netem's
-order, on purpose: there a duplicate may be lost instead of its original, and a reordered packet skips the rate.
+this order, always: mtu, loss (ingress), duplicate, corrupt, queue, rate, loss (egress), slot, delay, reorder. That is
+not netem's, on purpose: there a duplicate may be lost instead of its original, and a reordered packet skips the rate.
 A queue's marks (ECN) are set where the packet joins it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from rudp_smtp.errors import ConfigError
@@ -19,6 +22,9 @@ from rudp_smtp.units import Duration, Probability, Rate, Size
 IPV4_UDP_HEADER_BYTES = 20 + 8  # RFC 791 section 3.1 without options, RFC 768
 UNIFORM = Spec("uniform")
 DROPTAIL = Spec("droptail")
+# A field that came after runs had been stored: while it has its default nothing is said of it, and their keys hold.
+UNSAID: Mapping[str, bool] = MappingProxyType({"unsaid": True})
+OPPORTUNITY_OCTETS = 1504  # Mahimahi's packets: an Ethernet frame's 1500 and its own header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +39,72 @@ class DelayConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateConfig:
-    """Serialisation at `value`; `packet_overhead` octets are added to each packet, or taken off, as in tc."""
+    """Serialisation at `value`, or at the opportunities of a `trace` (`opportunities` has the format).
 
-    value: Rate
+    `packet_overhead` octets are added to each packet, or taken off, as in tc. With `cell_size` what results fills whole
+    cells of so many octets, each with `cell_overhead` more: 48 and 5 are ATM.
+    """
+
+    value: Rate | None = None
     packet_overhead: int = 0
+    cell_size: int = field(default=0, metadata=UNSAID)
+    cell_overhead: int = field(default=0, metadata=UNSAID)
+    trace: tuple[int, ...] | None = field(default=None, metadata=UNSAID)
 
     def __post_init__(self) -> None:
-        if self.value < 1:
+        if self.value is None and self.trace is None:
+            raise ConfigError("needs the key 'value', a rate such as 20mbit, or 'trace'")
+        if self.value is not None and self.trace is not None:
+            raise ConfigError("'trace' beside 'value'; expected one of them", key="trace")
+        if self.value is not None and self.value < 1:
             raise ConfigError("a rate of zero moves nothing; expected a rate such as 20mbit", key="value")
+        if self.cell_size < 0:
+            raise ConfigError(f"{self.cell_size} octets are no cell; expected such as 48, or 0", key="cell_size")
+        if self.cell_overhead and not self.cell_size:
+            raise ConfigError("no cells to add it to; expected 'cell_size' too", key="cell_overhead")
+        if self.cell_overhead <= -max(self.cell_size, 1):
+            raise ConfigError("takes off more than there is of a cell; expected less", key="cell_overhead")
+        self._check_trace(self.trace)
+
+    @staticmethod
+    def _check_trace(trace: tuple[int, ...] | None) -> None:
+        if trace is None:
+            return
+        if not trace or trace[-1] < 1:
+            raise ConfigError("no time passes in it; expected times in ms, the last at least 1", key="trace")
+        for position, (earlier, later) in enumerate(pairwise((0, *trace))):
+            if later < earlier:
+                text = f"{later} ms comes before {earlier} ms; expected times that do not go back"
+                raise ConfigError(text, key=f"trace[{position}]")
+
+    @property
+    def bits_per_second(self) -> int:
+        """What it moves in the long run, whole packets of full size."""
+        if self.value is not None:
+            return self.value
+        assert self.trace is not None
+        return len(self.trace) * OPPORTUNITY_OCTETS * 8 * 1000 // self.trace[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotConfig:
+    """Packets wait for a slot `min_delay` to `max_delay` (the same if not said) after the last, or after themselves."""
+
+    min_delay: Duration
+    max_delay: Duration | None = None
+    packets: int | None = None  # that leave in one slot
+    bytes: Size | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_delay is not None and self.max_delay < self.min_delay:
+            raise ConfigError("shorter than 'min_delay'; expected at least as long", key="max_delay")
+        for key, value in (("packets", self.packets), ("bytes", self.bytes)):
+            if value is not None and value < 1:
+                raise ConfigError("a slot in which nothing leaves; expected at least 1, or null for no limit", key=key)
+
+    @property
+    def delay_max(self) -> int:
+        return self.min_delay if self.max_delay is None else self.max_delay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +146,7 @@ class LinkConfig:
     corrupt: CorruptConfig | None = None
     queue: Annotated[Spec, QUEUE_DISCIPLINES] = DROPTAIL  # without a rate nothing ever waits
     rate: RateConfig | None = None
+    slot: SlotConfig | None = field(default=None, metadata=UNSAID)
     delay: DelayConfig = field(default_factory=DelayConfig)
     reorder: ReorderConfig | None = None
     header_bytes: Size = IPV4_UDP_HEADER_BYTES  # added to each datagram wherever its size counts

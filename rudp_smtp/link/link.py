@@ -15,10 +15,12 @@ from heapq import heappop, heappush
 
 from rudp_smtp.datagram import CE, UNLABELLED, Label
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.link.config import LinkConfig
+from rudp_smtp.link.config import LinkConfig, RateConfig
 from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
 from rudp_smtp.link.loss import LOSS_MODELS, LossModel
-from rudp_smtp.link.queue import QUEUE_DISCIPLINES, QueuedPacket
+from rudp_smtp.link.opportunities import Opportunities
+from rudp_smtp.link.queue import QUEUE_DISCIPLINES, QueueDiscipline, QueuedPacket
+from rudp_smtp.link.slots import Slots
 from rudp_smtp.trace import LinkFate, Sink
 from rudp_smtp.units import SECOND
 
@@ -33,6 +35,8 @@ class LinkStats:
     octets_entered: int = 0
     packets_too_big: int = 0
     octets_too_big: int = 0
+    packets_blackholed: int = 0
+    octets_blackholed: int = 0
     packets_lost: int = 0
     octets_lost: int = 0
     packets_duplicated: int = 0
@@ -84,35 +88,107 @@ class Link:
         self.stats = LinkStats()
         self._sink = sink
         self._header_bytes = config.header_bytes
-        self._mtu = NEVER if config.mtu is None else config.mtu
+        self._mtu = self._mtu_now = NEVER if config.mtu is None else config.mtu  # none at all in a black hole
 
         self._draws = (_Draws(draws, name, "original"), _Draws(draws, name, "copy"))
         self._duplicate_draws = draws.derive(name, "duplicate")
         self._loss = _loss_model(config)
+        self._loss_began = 0  # the first index that this model decided about
+        self._expected_before = Fraction(0)  # packets lost in theory by the models before it
         self._is_loss_late = config.where == "egress"
         # A chain walks each index once, so the copies' fates come from a chain of their own.
         self._copy_loss = _loss_model(config) if self._is_loss_late and config.duplicate else None
         self._is_impaired = bool(config.duplicate or config.corrupt or config.reorder)
         self._gap_left = config.reorder.gap - 1 if config.reorder else 0
 
-        self._queue = QUEUE_DISCIPLINES.build(config.queue)
+        self._queue_draws = draws.derive(name, "queue")
+        self._queue = self._make_queue(config)
+        self._waiting = 0  # its length, which is asked for several times for every packet
         self._dropped: list[QueuedPacket] = []
-        self._rate = config.rate.value if config.rate else 0
-        self._overhead = config.rate.packet_overhead if config.rate else 0
+        self._set_rate(config.rate)
         self._free_at = 0 if config.rate else NEVER  # when the transmitter has finished the packet it has
         self._remainder = 0  # of the last division, so that rounding does not add up over a busy period
 
-        delay = config.delay
-        self._delay = delay.time
-        self._distribution = DELAY_DISTRIBUTIONS.build(delay.distribution) if delay.jitter else None
+        self._slot_draws = draws.derive(name, "slot")
         self._ordered_until = 0  # with keep_order: the latest arrival so far
         # No packet overtakes another, so a push never brings the next arrival forward.
-        self.is_fifo = config.reorder is None and (delay.jitter == 0 or delay.keep_order)
-        # No packet that has yet to be serialised can arrive sooner than this after it was.
-        self._delay_min = 0 if delay.jitter or (config.reorder and config.reorder.hold is None) else delay.time
+        self.is_fifo = config.reorder is None and (config.delay.jitter == 0 or config.delay.keep_order)
+        self._set_delay(config)
         self._arrivals = 0
         self._line: deque[tuple[int, int, bytes, Label]] = deque()  # in flight, where none overtakes another
         self._heap: list[tuple[int, int, bytes, Label]] = []  # in flight otherwise: (arrival, insertion count, ...)
+
+    def change(self, config: LinkConfig, now: int) -> None:
+        """Be another link from now on. What is inside stays inside; a packet under way keeps its time of arrival.
+
+        A loss model or queue that is not the same begins anew; packets join the new queue as the old one serves them.
+        """
+        if self._free_at <= now and self._waiting:
+            self._catch_up(now)
+        if self.is_fifo:  # a delay that shrinks lets later packets overtake
+            self.is_fifo = False
+            self._heap.extend(self._line)
+            self._line.clear()
+        old, self.config = self.config, config
+        self._header_bytes = config.header_bytes
+        is_blackhole = self._mtu_now < 0
+        self._mtu = NEVER if config.mtu is None else config.mtu
+        self.set_blackhole(is_blackhole)
+        if config.loss != old.loss:
+            self._expected_before = self._expected_losses()
+            self._loss, self._loss_began = _loss_model(config), self.stats.packets_entered
+        self._is_loss_late = config.where == "egress"
+        if (config.loss, config.where, config.duplicate) != (old.loss, old.where, old.duplicate):
+            self._copy_loss = _loss_model(config) if self._is_loss_late and config.duplicate else None
+        self._is_impaired = bool(config.duplicate or config.corrupt or config.reorder)
+        if config.reorder != old.reorder:
+            self._gap_left = config.reorder.gap - 1 if config.reorder else 0
+        self._set_delay(config)
+        self._change_transmitter(old, config, now)
+
+    def set_blackhole(self, is_on: bool) -> None:
+        """Lose whatever enters from now on, or no longer."""
+        self._mtu_now = -1 if is_on else self._mtu
+
+    def _change_transmitter(self, old: LinkConfig, config: LinkConfig, now: int) -> None:
+        waiting = self._queue
+        if config.queue != old.queue:
+            self._queue = self._make_queue(config)
+            while (packet := waiting.dequeue(now, self._dropped)) is not None:
+                self._queue.enqueue(packet, now, self._dropped)
+        if config.rate != old.rate:
+            self._set_rate(config.rate)
+            self._remainder = 0
+            if config.rate is None:
+                self._free_at = NEVER
+                while (packet := self._queue.dequeue(now, self._dropped)) is not None:
+                    self._depart(packet, now)
+            elif old.rate is None:
+                self._free_at = now
+        if self._dropped:
+            self._account_dropped(now)
+        self._waiting = len(self._queue)
+
+    def _make_queue(self, config: LinkConfig) -> QueueDiscipline:
+        queue = QUEUE_DISCIPLINES.build(config.queue)
+        queue.draws = self._queue_draws
+        return queue
+
+    def _set_delay(self, config: LinkConfig) -> None:
+        delay = config.delay
+        self._delay = delay.time
+        self._slots = Slots(config.slot, self._slot_draws) if config.slot else None
+        self._distribution = DELAY_DISTRIBUTIONS.build(delay.distribution) if delay.jitter else None
+        # No packet that has yet to be serialised can arrive sooner than this after it was.
+        is_early = delay.jitter or (config.reorder is not None and config.reorder.hold is None)
+        self._delay_min = 0 if is_early else delay.time
+
+    def _set_rate(self, rate: RateConfig | None) -> None:
+        self._rate = rate.bits_per_second if rate else 0
+        self._overhead = rate.packet_overhead if rate else 0
+        self._cell_size = rate.cell_size if rate else 0
+        self._cell_octets = rate.cell_size + rate.cell_overhead if rate else 0
+        self._opportunities = Opportunities(rate.trace) if rate and rate.trace else None
 
     def push(self, data: bytes, now: int, label: Label = UNLABELLED) -> None:
         """Take a datagram in at the entrance; the label comes out with it, marked perhaps."""
@@ -125,7 +201,7 @@ class Link:
             stats.entered_first = now
         is_lost = self._loss is not None and self._loss.drops(index, self._draws[0].loss)
         packet = QueuedPacket(index, 0, data, size, now, is_lost, label)
-        if size > self._mtu:
+        if size > self._mtu_now:
             self._swallow(packet, now)
             return
         if is_lost and not self._is_loss_late:
@@ -144,7 +220,7 @@ class Link:
 
     def next_datagram(self, now: int) -> tuple[bytes, Label] | None:
         """The next datagram that has arrived by now, if any."""
-        if self._free_at <= now and self._queue.waiting:
+        if self._free_at <= now and self._waiting:
             self._catch_up(now)
         if self.is_fifo:
             line = self._line
@@ -167,9 +243,9 @@ class Link:
         if self.is_fifo:
             if self._line:
                 return self._line[0][0]
-            return self._free_at + self._delay_min if self._queue.waiting else None
+            return self._free_at + self._delay_min if self._waiting else None
         arrival = self._heap[0][0] if self._heap else NEVER
-        if self._queue.waiting:
+        if self._waiting:
             arrival = min(arrival, self._free_at + self._delay_min)
         return arrival if arrival < NEVER else None
 
@@ -181,7 +257,7 @@ class Link:
     @property
     def in_transit(self) -> int:
         """Packets inside: entered or duplicated, and neither delivered nor dropped so far."""
-        return self._queue.waiting + len(self._line) + len(self._heap)
+        return self._waiting + len(self._line) + len(self._heap)
 
     @property
     def packets_judged(self) -> int:
@@ -189,11 +265,21 @@ class Link:
         stats = self.stats
         if self._is_loss_late:
             return stats.packets_lost + stats.packets_delayed
-        return stats.packets_entered - stats.packets_too_big
+        return stats.packets_entered - stats.packets_too_big - stats.packets_blackholed
 
     def expected_loss(self) -> Fraction:
         """The share of the packets so far that the loss model loses in theory."""
-        return self._loss.expected_loss(self.stats.packets_entered) if self._loss is not None else Fraction(0)
+        entered = self.stats.packets_entered
+        if entered == 0:
+            return self._loss.expected_loss(0) if self._loss is not None else Fraction(0)
+        return self._expected_losses() / entered
+
+    def _expected_losses(self) -> Fraction:
+        if self._loss is None:
+            return self._expected_before
+        entered, began = self.stats.packets_entered, self._loss_began
+        ours = self._loss.expected_loss(entered) * entered - self._loss.expected_loss(began) * began
+        return self._expected_before + ours
 
     # The entrance: duplicate, corrupt, and what the reorder stage will do.
 
@@ -231,9 +317,10 @@ class Link:
             self._depart(packet, now)
             return
         queue = self._queue
-        if self._free_at <= now and queue.waiting:
+        if self._free_at <= now and self._waiting:
             self._catch_up(now)
         queue.enqueue(packet, now, self._dropped)
+        self._waiting += 1
         if self._dropped:
             self._account_dropped(now)
         if self._free_at <= now:
@@ -243,7 +330,7 @@ class Link:
             self._serialise()
             return
         stats = self.stats
-        waiting = queue.waiting
+        waiting = self._waiting
         if waiting > stats.queue_packets_max:
             stats.queue_packets_max = waiting
         if queue.octets > stats.queue_octets_max:
@@ -251,7 +338,7 @@ class Link:
 
     def _catch_up(self, now: int) -> None:
         """Do what the transmitter did since it was last looked at."""
-        while self._free_at <= now and self._queue.waiting:
+        while self._free_at <= now and self._waiting:
             self._serialise()
 
     def _serialise(self) -> None:
@@ -262,8 +349,14 @@ class Link:
             self._account_dropped(start)
         if packet is None:
             return
+        self._waiting -= 1
         octets = max(0, packet.size + self._overhead)
-        duration, self._remainder = divmod(octets * 8 * SECOND + self._remainder, self._rate)
+        if self._cell_size:
+            octets = -(-octets // self._cell_size) * self._cell_octets
+        if self._opportunities is not None:
+            duration = self._opportunities.send(octets, start) - start
+        else:
+            duration, self._remainder = divmod(octets * 8 * SECOND + self._remainder, self._rate)
         self._free_at = departure = start + duration
         stats = self.stats
         waited = start - packet.enqueued
@@ -279,12 +372,14 @@ class Link:
                 self._tell(packet, start, "marked")
         self._depart(packet, departure)
 
-    # Loss behind the rate, delay, reorder.
+    # Loss behind the rate, slot, delay, reorder.
 
     def _depart(self, packet: QueuedPacket, departure: int) -> None:
         if packet.is_lost:
             self._lose(packet, departure)
             return
+        if self._slots is not None:
+            departure = self._slots.release(departure, packet.size)
         stats = self.stats
         arrival = departure + self._delay
         if self._distribution is not None or packet.is_displaced:
@@ -322,6 +417,12 @@ class Link:
     def _swallow(self, packet: QueuedPacket, now: int) -> None:
         """A black hole: no ICMP message tells of it. Its place in the loss model's order is used up all the same."""
         stats = self.stats
+        if packet.size <= self._mtu:
+            stats.packets_blackholed += 1
+            stats.octets_blackholed += packet.size
+            if self._sink is not None:
+                self._tell(packet, now, "blackholed")
+            return
         stats.packets_too_big += 1
         stats.octets_too_big += packet.size
         if self._sink is not None:
@@ -335,6 +436,7 @@ class Link:
             self._tell(packet, now, "lost")
 
     def _account_dropped(self, now: int) -> None:
+        self._waiting -= len(self._dropped)
         for packet in self._dropped:
             self.stats.packets_queue_dropped += 1
             self.stats.octets_queue_dropped += packet.size

@@ -6,6 +6,7 @@ import pytest
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.scenario import Scenario, load_scenario
+from rudp_smtp.link.config import RateConfig, SlotConfig
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, SECOND
 
@@ -422,3 +423,30 @@ def test_a_set_corpus_is_looked_for_in_the_working_folder(tmp_path: Path, monkey
     (cell,) = load(tmp_path, BASE, ("workload.corpus", "post")).cells
     assert json.loads(cell.document)["workload"]["corpus"] == "post"
     assert "workload.corpus: 'nowhere' does not exist" in the_refusal(tmp_path, BASE, ("workload.corpus", "nowhere"))
+
+
+def test_a_rate_may_be_a_trace_in_a_file_or_a_list(tmp_path: Path) -> None:
+    (tmp_path / "lte.trace").write_text("1\n5\n9\n")
+    texts = [BASE.replace("20mbit", trace) for trace in ("{trace: lte.trace}", "{trace: [1, 5, 9]}")]
+    one, other = (load(tmp_path, text).cells for text in texts)
+    assert one == other
+    assert one[0].configuration.forward.rate == RateConfig(trace=(1, 5, 9))
+    assert the_refusal(tmp_path, BASE.replace("20mbit", "{trace: [1, 5, 4]}")).startswith(
+        "x.yaml:8: network.both.rate.trace[2]: 4 ms comes before 5 ms"
+    )
+
+
+def test_cells_and_slots_are_keys_of_a_link(tmp_path: Path) -> None:
+    text = BASE.replace(
+        "rate: 20mbit",
+        "rate: {value: 20mbit, cell_size: 48, cell_overhead: 5}\n    "
+        "slot: {min_delay: 1ms, max_delay: 2ms, packets: 8}",
+    )
+    (cell,) = load(tmp_path, text).cells
+    assert cell.configuration.forward.rate == RateConfig(value=20_000_000, cell_size=48, cell_overhead=5)
+    assert cell.configuration.forward.slot == SlotConfig(min_delay=MILLISECOND, max_delay=2 * MILLISECOND, packets=8)
+
+
+def test_what_is_not_used_is_not_said_so_that_stored_runs_keep_their_keys(tmp_path: Path) -> None:
+    (cell,) = load(tmp_path, BASE).cells
+    assert not {"slot", "cell_size", "trace"} & set(cell.document.replace('"', " ").split())

@@ -1,7 +1,7 @@
 """Contract of every loss model, and what each one promises beyond it."""
 
 from fractions import Fraction
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import sqrt
 from typing import get_type_hints
 
@@ -14,7 +14,7 @@ from rudp_smtp.registry import Spec
 from rudp_smtp.units import Probability, parse_probability
 from tests.link.inference import Z, is_binomial, is_geometric, mean_is, runs_are_random
 
-SAMPLES: dict[object, object] = {Probability: "10%", int: 7, tuple[int, ...]: [2, 3, 40]}
+SAMPLES: dict[object, object] = {Probability: "10%", int: 7, tuple[int, ...]: [1, 0, 1, 1]}
 
 
 def sample_spec(name: str) -> Spec:
@@ -139,10 +139,65 @@ def test_every_nth_begins_at_its_offset() -> None:
     ]
 
 
+CHAIN = {"model": "state", "p13": "5%", "p31": "20%", "p32": "30%", "p23": "40%", "p14": "2%"}
+
+
+def test_four_states_lose_what_their_equilibrium_says() -> None:
+    # Weights: 1 p31 p23, 2 p13 p32, 3 p13 p23, 4 p14 p31 p23.
+    weights = [0.2 * 0.4, 0.05 * 0.3, 0.05 * 0.4, 0.02 * 0.2 * 0.4]
+    expected = (weights[2] + weights[3]) / sum(weights)
+    assert float(build(CHAIN).expected_loss(1)) == pytest.approx(expected)
+    lost = [sum(fates(build(CHAIN), 200, seed)) for seed in range(400)]
+    assert mean_is(lost, 200 * expected)
+    first = sum(fates(build(CHAIN), 1, seed)[0] for seed in range(4000))
+    assert is_binomial(first, 4000, expected)
+
+
+def test_four_states_step_as_often_as_they_are_told() -> None:
+    """Chi-square on what a packet's fate says of the next: the chain's own transitions, seen from outside."""
+    value = {"model": "state", "p13": "10%", "p31": "25%", "p14": "5%"}
+    drops = fates(build(value), 60_000)
+    # State 2 is not entered. From 3: stays with 75 %; from 4: never. From 1: 15 % lost next, either way.
+    after_kept = [later for before, later in pairwise(drops) if not before]
+    assert is_binomial(sum(after_kept), len(after_kept), 0.15)
+    after_lost = [later for before, later in pairwise(drops) if before]
+    burst, alone = 0.1, 0.25 * 0.05
+    assert is_binomial(sum(after_lost), len(after_lost), 0.75 * burst / (burst + alone))
+
+
+def test_isolated_losses_stay_alone_and_bursts_have_holes() -> None:
+    alone = fates(build({"model": "state", "p13": "0%", "p14": "30%"}), 5000)
+    assert sum(alone) > 800
+    assert max(run_lengths(alone, True)) == 1
+    holed = fates(build({"model": "state", "p13": "1%", "p31": "10%", "p32": "50%", "p23": "50%"}), 5000)
+    assert sum(holed) > 100
+
+
+def test_four_states_without_the_second_and_the_fourth_are_gilberts() -> None:
+    drops = fates(build({"model": "state", "p13": "3%", "p31": "25%"}), 60_000)
+    assert is_geometric(run_lengths(drops, True), 0.25)
+    assert is_geometric(run_lengths(drops, False), 0.03)
+
+
+@pytest.mark.parametrize("p", ["p31", "p32", "p23"])
+def test_four_states_may_have_ways_that_are_never_gone(p: str) -> None:
+    model = build({**CHAIN, p: "0%"})
+    assert 0 <= model.expected_loss(1) <= 1
+    fates(model, 100)
+
+
+def test_a_trace_is_repeated() -> None:
+    model = build({"model": "trace", "fates": [0, 1, 1, 0, 0]})
+    assert [index for index, lost in enumerate(fates(model, 12)) if lost] == [1, 2, 6, 7, 11]
+    assert [model.expected_loss(packets) for packets in (0, 3, 12)] == [0, Fraction(2, 3), Fraction(5, 12)]
+
+
 def test_tc_gets_the_numbers_in_its_own_words() -> None:
     assert build({"model": "random", "p": "12.5%"}).to_tc() == ["loss", "random", "12.5%"]
     chain = build({"model": "gemodel", "p": "1%", "r": "10%", "loss_bad": "75%", "loss_good": "0.1%"})
     assert chain.to_tc() == ["loss", "gemodel", "1%", "10%", "75%", "0.1%"]
+    assert build(CHAIN).to_tc() == ["loss", "state", "5%", "20%", "30%", "40%", "2%"]
+    assert build({"model": "state", "p13": "5%"}).to_tc() == ["loss", "state", "5%", "95%", "0%", "100%", "0%"]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +208,11 @@ def test_tc_gets_the_numbers_in_its_own_words() -> None:
         ({"model": "every_nth", "n": 3, "offset": -1}, "loss.offset"),
         ({"model": "random", "p": "130%"}, "loss.p"),
         ({"model": "gemodel", "p": "1%"}, "loss"),
+        ({"model": "state", "p13": "60%", "p14": "50%"}, "loss.p14"),
+        ({"model": "state", "p13": "1%", "p31": "60%", "p32": "50%"}, "loss.p32"),
+        ({"model": "state", "p13": "1%", "p32": "50%"}, "loss.p32"),
+        ({"model": "trace", "fates": []}, "loss.fates"),
+        ({"model": "trace", "fates": [0, 2]}, "loss.fates[1]"),
     ],
 )
 def test_impossible_parameters_are_refused_at_their_key(value: object, key: str) -> None:

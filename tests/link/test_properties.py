@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rudp_smtp.errors import ConfigError
-from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, RateConfig, ReorderConfig
+from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, RateConfig, ReorderConfig, SlotConfig
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, parse_probability
 from tests.link.traffic import Traffic, datagram, drain
@@ -27,6 +27,18 @@ QUEUES = st.one_of(
 RATES = st.one_of(
     st.none(),
     st.builds(RateConfig, value=st.integers(100_000, 50_000_000), packet_overhead=st.integers(-40, 40)),
+    st.builds(RateConfig, value=st.just(5_000_000), cell_size=st.just(48), cell_overhead=st.integers(-40, 40)),
+    st.lists(st.integers(0, 9), min_size=1, max_size=9).map(lambda t: RateConfig(trace=(*sorted(t), 10))),
+)
+SLOTS = st.one_of(
+    st.none(),
+    st.builds(
+        SlotConfig,
+        min_delay=TIMES,
+        max_delay=TIMES.map(lambda time: time + 3 * MILLISECOND),
+        packets=st.one_of(st.none(), st.integers(1, 4)),
+        bytes=st.one_of(st.none(), st.integers(1, 4000)),
+    ),
 )
 DELAYS = st.builds(
     DelayConfig,
@@ -47,6 +59,7 @@ CONFIGS = st.builds(
     corrupt=st.one_of(st.none(), st.builds(CorruptConfig, probability=PROBABILITIES, bits=st.integers(1, 3))),
     queue=QUEUES,
     rate=RATES,
+    slot=SLOTS,
     delay=DELAYS,
     reorder=REORDERS,
 )

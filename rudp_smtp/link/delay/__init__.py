@@ -14,4 +14,4 @@ class DelayDistribution(ABC):
         """Nanoseconds to add to the constant delay of packet `index`; may be negative."""
 
 
-DELAY_DISTRIBUTIONS: Registry[DelayDistribution] = Registry("delay distribution", __name__)
+DELAY_DISTRIBUTIONS: Registry[DelayDistribution] = Registry("delay distribution", __name__, support=("quantiles",))

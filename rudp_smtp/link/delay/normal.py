@@ -16,6 +16,7 @@ DEVIATIONS_MAX = 5  # netem's table ends at four
 
 _HALF = 1 << 63  # a draw's upper bit is the sign, the other 63 the place in the upper half
 _FRACTION_BITS = 32  # of a cell
+PARTS = CELLS_PER_DEVIATION << _FRACTION_BITS  # of a deviation: what a quantile is counted in
 _SCALE_BITS = 160  # fixed point: rounding errors stay far below the table's 63 bits
 
 
@@ -51,6 +52,14 @@ def _cumulative() -> list[int]:
 _TABLE = _cumulative()
 
 
+def upper_quantile(place: int) -> int:
+    """What a share `place` (out of 2**63) of the upper half stays below, in parts of a deviation: see PARTS."""
+    cell = bisect_right(_TABLE, place) - 1
+    low = _TABLE[cell]
+    within = (place - low << _FRACTION_BITS) // (_TABLE[cell + 1] - low)
+    return (cell << _FRACTION_BITS) + within
+
+
 @DELAY_DISTRIBUTIONS.register
 @dataclass(slots=True, kw_only=True)
 class NormalDelay(DelayDistribution):
@@ -58,9 +67,5 @@ class NormalDelay(DelayDistribution):
 
     def offset(self, index: int, draws: DrawKey, jitter: int) -> int:
         draw = draws.draw(index)
-        place = draw & (_HALF - 1)
-        cell = bisect_right(_TABLE, place) - 1
-        low = _TABLE[cell]
-        within = (place - low << _FRACTION_BITS) // (_TABLE[cell + 1] - low)
-        distance = ((cell << _FRACTION_BITS) + within) * jitter // (CELLS_PER_DEVIATION << _FRACTION_BITS)
+        distance = upper_quantile(draw & (_HALF - 1)) * jitter // PARTS
         return distance if draw & _HALF else -distance

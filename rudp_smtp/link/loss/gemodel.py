@@ -24,11 +24,11 @@ class GilbertElliott(LossModel):
     r: Probability
     loss_bad: Probability = PROBABILITY_ONE
     loss_good: Probability = 0
-    _is_bad: bool = field(init=False, default=False)
+    _is_bad: bool | None = field(init=False, default=None)  # None: not begun
 
     def drops(self, index: int, draws: DrawKey) -> bool:
-        if index == 0:
-            self._is_bad = draws.below(0, self.p + self.r, _FIRST_STATE) < self.p
+        if self._is_bad is None:
+            self._is_bad = draws.below(index, self.p + self.r, _FIRST_STATE) < self.p
         if self._is_bad:
             is_lost = draws.happens(index, self.loss_bad, _LOSS)
             self._is_bad = not draws.happens(index, self.r, _TRANSITION)

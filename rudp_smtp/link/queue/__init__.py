@@ -4,7 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from rudp_smtp.datagram import UNLABELLED, Label
+from rudp_smtp.draws import DrawKey
 from rudp_smtp.registry import Registry
+
+UNKEYED = DrawKey(0, "queue")
 
 
 @dataclass(slots=True)
@@ -27,9 +30,8 @@ class QueueDiscipline(ABC):
     `dropped` is the link's list: a discipline appends whatever it gives up, the newcomer included, and forgets it.
     """
 
-    # Read several times for every packet, so they are kept and not computed:
-    waiting: int  # packets
-    octets: int  # the sum of the waiting packets' sizes
+    draws: DrawKey = UNKEYED  # for those that decide by chance; the link puts its own here before the first packet
+    octets: int  # the sum of the waiting packets' sizes: read for every packet, so it is kept and not computed
 
     @abstractmethod
     def enqueue(self, packet: QueuedPacket, now: int, dropped: list[QueuedPacket]) -> None:
@@ -39,8 +41,8 @@ class QueueDiscipline(ABC):
     def dequeue(self, now: int, dropped: list[QueuedPacket]) -> QueuedPacket | None:
         """The next packet to serialise, at the very time the transmitter is free; None only if none is left."""
 
-    def __len__(self) -> int:
-        return self.waiting
+    @abstractmethod
+    def __len__(self) -> int: ...
 
 
 QUEUE_DISCIPLINES: Registry[QueueDiscipline] = Registry("queue discipline", __name__, selector="discipline")

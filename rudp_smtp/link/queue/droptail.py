@@ -23,9 +23,8 @@ class DropTail(QueueDiscipline):
     limit: Size | None = None
     packets: int | None = None
     mark: Size | None = None
-    waiting: int = field(init=False, default=0)
     octets: int = field(init=False, default=0)
-    _packets: deque[QueuedPacket] = field(init=False, default_factory=deque)
+    _waiting: deque[QueuedPacket] = field(init=False, default_factory=deque)
 
     @staticmethod
     def check(limit: Size | None = None, packets: int | None = None, mark: Size | None = None) -> None:
@@ -44,20 +43,21 @@ class DropTail(QueueDiscipline):
     def enqueue(self, packet: QueuedPacket, now: int, dropped: list[QueuedPacket]) -> None:
         octets = self.octets + packet.size
         if (self.limit is not None and octets > self.limit) or (
-            self.packets is not None and self.waiting >= self.packets
+            self.packets is not None and len(self._waiting) >= self.packets
         ):
             dropped.append(packet)
             return
         self.octets = octets
-        self.waiting += 1
-        self._packets.append(packet)
+        self._waiting.append(packet)
         if self.mark is not None and octets > self.mark and packet.label.ecn != NOT_ECT:
             packet.label = packet.label.marked()
 
     def dequeue(self, now: int, dropped: list[QueuedPacket]) -> QueuedPacket | None:
-        if not self.waiting:
+        if not self._waiting:
             return None
-        packet = self._packets.popleft()
-        self.waiting -= 1
+        packet = self._waiting.popleft()
         self.octets -= packet.size
         return packet
+
+    def __len__(self) -> int:
+        return len(self._waiting)

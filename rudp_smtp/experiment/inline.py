@@ -1,0 +1,69 @@
+"""Lists of numbers that a scenario may keep in a file of their own: recorded fates, delay tables, rate traces.
+
+The numbers themselves take the file name's place before anything is checked. So they are part of what a run is, its
+key included, and neither the link nor a worker ever sees a file.
+"""
+
+import re
+from pathlib import Path
+
+from rudp_smtp.experiment.document import Place, Problems, Tree
+
+MAX_FILE_BYTES = 4_000_000
+
+_NUMBER = re.compile(r"-?[0-9]{1,19}")
+_LISTS = (("loss", "fates"), ("rate", "trace"), ("delay", "distribution", "values"))
+
+
+class Inliner:
+    """Owns what it has read: a grid names the same file in every cell."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, list[int]] = {}
+
+    def inline(self, tree: Tree, problems: Problems) -> bool:
+        """Replace the name of every file of numbers by what is in it; whether all of them could be read."""
+        before = len(problems)
+        for direction in ("forward", "reverse"):
+            for rest in _LISTS:
+                path = ("network", direction, *rest)
+                given = tree.get(*path)
+                if not isinstance(given, str):
+                    continue
+                place = tree.locate(path)
+                numbers = self._numbers(given, place, problems)
+                if numbers is not None:
+                    tree.assign(path, Tree(list(numbers), {(): place}), place)
+        return len(problems) == before
+
+    def _numbers(self, given: str, place: Place, problems: Problems) -> list[int] | None:
+        target = (place.folder / given).resolve()
+        if target not in self._read:
+            text = _text(target, given, place, problems)
+            if text is None:
+                return None
+            words = [
+                (word, line) for line, row in enumerate(text.splitlines(), 1) for word in row.split("#")[0].split()
+            ]
+            wrong = next(((word, line) for word, line in words if not _NUMBER.fullmatch(word)), None)
+            if wrong is not None:
+                message = f"{given!r}, line {wrong[1]}: {wrong[0]!r} is not a whole number; expected nothing else"
+                problems.add(place, message)
+                return None
+            self._read[target] = [int(word) for word, _ in words]
+        return self._read[target]
+
+
+def _text(target: Path, given: str, place: Place, problems: Problems) -> str | None:
+    try:
+        with target.open("rb") as file:
+            octets = file.read(MAX_FILE_BYTES + 1)
+        if len(octets) <= MAX_FILE_BYTES:
+            return octets.decode("ascii")
+        text = f"{given!r} is longer than {MAX_FILE_BYTES} bytes; expected a file of numbers"
+    except OSError as error:
+        text = f"{given!r} cannot be read: {error.strerror}, as seen from {place.folder.as_posix()}/"
+    except ValueError:  # octets beyond ASCII, or a name no file can have
+        text = f"{given!r} is not a file of numbers; expected whole numbers with spaces or lines between, or a list"
+    problems.add(place, text)
+    return None

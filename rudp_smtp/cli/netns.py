@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rudp_smtp.drivers.middlebox import Middlebox
     from rudp_smtp.link.link import Link
 
+LISTEN = "0A"  # a state of TCP, as the kernel's tables have it
 BAD_INPUT, INTERRUPTED = 2, 130
 LISTEN_PATIENCE = 10.0  # seconds until a server has to listen
 SERVER_PATIENCE = 1.0  # and until it has to be gone after it was asked to go
@@ -110,21 +111,18 @@ def _start_server(host: "Host", options: argparse.Namespace, box: "Middlebox") -
                 raise DriverError(f"`{options.serve}` ended with status {server.returncode} before it listened")
             if time.monotonic() > deadline:
                 raise DriverError(f"`{options.serve}` does not listen on TCP port {options.serve_port}")
-            return options.serve_port in listening_ports(server.pid)
+            return options.serve_port in _listening_ports(host)
 
         box.run(is_listening)
     return server
 
 
-def listening_ports(pid: int) -> set[int]:
-    """TCP ports that listen where the process lives, IPv6's included, which take IPv4 too (proc_pid_net(5))."""
-    ports = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A":  # LISTEN
-                ports.add(int(fields[1].rpartition(":")[2], 16))
-    return ports
+def _listening_ports(host: "Host") -> set[int]:
+    """TCP ports that listen inside, IPv6's included, which take IPv4 too (proc_net_tcp(5))."""
+    command = host.command(["cat", "/proc/net/tcp", "/proc/net/tcp6"])
+    tables = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    rows = [fields for line in tables.splitlines() if len(fields := line.split()) > 3]
+    return {int(fields[1].rpartition(":")[2], 16) for fields in rows if fields[3] == LISTEN}
 
 
 def _run_command(host: "Host", command: list[str], box: "Middlebox") -> int:

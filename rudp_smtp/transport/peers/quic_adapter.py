@@ -182,15 +182,12 @@ class QuicConnection(PeerConnection):
     def receive(self, data: bytes, now: int) -> None:
         self.wake()
         self.books.on_received(len(data), now)
-        self.quic.receive_datagram(data, self.remote, now / SECOND)
+        self.quic.receive_datagram(data, self.remote, self._seconds(now))
         self._take_events()
         self._close_if_quiet()
 
     def handle_timeout(self, now: int) -> None:
-        seconds = now / SECOND
-        if self._wake_time is not None:
-            seconds = max(seconds, self._wake_time)  # the same instant, whichever way it was rounded
-        self.quic.handle_timer(seconds)
+        self.quic.handle_timer(self._seconds(now))
         self._take_events()
         self._close_if_quiet()
 
@@ -198,7 +195,7 @@ class QuicConnection(PeerConnection):
 
     def next_datagram(self, now: int) -> bytes | None:
         if not self._ready and not self._is_terminated:
-            self._ready.extend(data for data, _ in self.quic.datagrams_to_send(now / SECOND))
+            self._ready.extend(data for data, _ in self.quic.datagrams_to_send(self._seconds(now)))
             self._note_sent(now)
         return self._ready.popleft() if self._ready else None
 
@@ -211,6 +208,13 @@ class QuicConnection(PeerConnection):
         return self._is_terminated and not self._ready
 
     # Inside
+
+    def _seconds(self, now: int) -> float:
+        """aioquic's clock: not before the instant it asked to be woken at, if that is now, whichever way it rounds."""
+        seconds = now / SECOND
+        if self._wake_time is not None and ceil(self._wake_time * SECOND) <= now:
+            return max(seconds, self._wake_time)
+        return seconds
 
     def _is_quiet(self) -> bool:
         """Everything that was written is acknowledged."""

@@ -46,7 +46,7 @@ class PeerConnection(ABC):
         self.alarm: int | None = None
         self.events: deque[Event] = deque()
         self.books = PeerBooks(vantage, untold)
-        self._awake = awake
+        self._awake: deque[Self] = awake
         self._outlets: dict[int, _Outlet] = {}
         self._next_stream_id = 0 if is_client else 1
         self._is_left = False  # by our application: close or reset

@@ -22,7 +22,7 @@ from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from aioquic.buffer import Buffer
+from aioquic._buffer import Buffer
 from aioquic.quic import events as quic_events
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
 from aioquic.quic.connection import QuicConnection as Aioquic
@@ -39,7 +39,7 @@ from rudp_smtp.transport import Address, Closed, Established, StreamReset, Strea
 from rudp_smtp.transport.peers.books import Range
 from rudp_smtp.transport.peers.connection import PeerConnection
 from rudp_smtp.transport.peers.endpoint import CONNECTIONS_MAX, ENDED_MAX, PeerEndpoint
-from rudp_smtp.units import MILLISECOND, SECOND
+from rudp_smtp.units import MICROSECOND, MILLISECOND, SECOND
 
 if TYPE_CHECKING:
     from rudp_smtp.transport.peers.quic import Quic
@@ -49,6 +49,9 @@ ALPN = "rudp-smtp"
 CONNECTION_ID_LENGTH = 8
 KEY = bytes(range(32))  # no secret: it says who speaks in a simulation
 VERSIONS = (QuicProtocolVersion.VERSION_1, QuicProtocolVersion.VERSION_2)
+# Of a wake-up, as no event loop is ever on time to the bit: a loss that aioquic expects at sent + delay is one once
+# now - delay has reached sent, and in floating point that may not be at the same instant.
+LATENESS = MICROSECOND
 IDLE = "Idle timeout"  # aioquic's reason
 SERIAL_NUMBER = 1
 VALID_FROM, VALID_UNTIL = datetime(2020, 1, 1, tzinfo=UTC), datetime(2120, 1, 1, tzinfo=UTC)
@@ -148,7 +151,6 @@ class QuicConnection(PeerConnection):
         self.ids: set[bytes] = {self.quic.host_cid} | ({original_id} if original_id else set())
         self.new_ids: list[bytes] = []  # for the endpoint to take
         self._ready: deque[bytes] = deque()
-        self._wake_time: float | None = None  # what aioquic asked for: `deadline` is the ns it falls into
         self._is_established = False
         self._is_close_said = False
         self._is_terminated = False
@@ -182,12 +184,12 @@ class QuicConnection(PeerConnection):
     def receive(self, data: bytes, now: int) -> None:
         self.wake()
         self.books.on_received(len(data), now)
-        self.quic.receive_datagram(data, self.remote, self._seconds(now))
+        self.quic.receive_datagram(data, self.remote, now / SECOND)
         self._take_events()
         self._close_if_quiet()
 
     def handle_timeout(self, now: int) -> None:
-        self.quic.handle_timer(self._seconds(now))
+        self.quic.handle_timer(now / SECOND)
         self._take_events()
         self._close_if_quiet()
 
@@ -195,26 +197,19 @@ class QuicConnection(PeerConnection):
 
     def next_datagram(self, now: int) -> bytes | None:
         if not self._ready and not self._is_terminated:
-            self._ready.extend(data for data, _ in self.quic.datagrams_to_send(self._seconds(now)))
+            self._ready.extend(data for data, _ in self.quic.datagrams_to_send(now / SECOND))
             self._note_sent(now)
         return self._ready.popleft() if self._ready else None
 
     def next_timeout(self) -> int | None:
-        self._wake_time = None if self._is_terminated else self.quic.get_timer()
-        return None if self._wake_time is None else ceil(self._wake_time * SECOND)
+        seconds = None if self._is_terminated else self.quic.get_timer()
+        return None if seconds is None else ceil(seconds * SECOND) + LATENESS
 
     @property
     def is_gone(self) -> bool:
         return self._is_terminated and not self._ready
 
     # Inside
-
-    def _seconds(self, now: int) -> float:
-        """aioquic's clock: not before the instant it asked to be woken at, if that is now, whichever way it rounds."""
-        seconds = now / SECOND
-        if self._wake_time is not None and ceil(self._wake_time * SECOND) <= now:
-            return max(seconds, self._wake_time)
-        return seconds
 
     def _is_quiet(self) -> bool:
         """Everything that was written is acknowledged."""

@@ -164,7 +164,9 @@ def draw_panel(axes: Axes, cells: Cells, task: Task) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda number, _: f"{number:g}")
     axes.yaxis.set_minor_formatter(lambda number, _: f"{number:g}" if f"{number:.0e}"[0] in "25" else "")
-    axes.set_xticks(range(len(CONDITIONS)), [condition.replace("%", " %").replace("  ", " ") for condition in CONDITIONS])
+    axes.set_xticks(
+        range(len(CONDITIONS)), [condition.replace("%", " %").replace("  ", " ") for condition in CONDITIONS]
+    )
     axes.grid(axis="x", visible=False)
 
 

@@ -152,7 +152,7 @@ class PeerConnection(ABC):
     def is_gone(self) -> bool:
         """It needs no datagram and no time any more."""
 
-    def wake(self) -> None:
+    def wake(self: Self) -> None:
         if not self.is_awake:
             self.is_awake = True
             self._awake.append(self)

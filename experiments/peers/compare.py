@@ -1,6 +1,6 @@
 """Ours beside other people's transports: bulk, a dialogue and one mail on the reference path; a table and a figure.
 
-    python experiments/peers/compare.py [--replications N] [--quick] [--output DIR]
+    python experiments/peers/compare.py [--replications N] [--bulk-size SIZE] [--quick] [--output DIR]
 
 rudp (its default, and with CUBIC), aioquic's QUIC (Reno, CUBIC) and KCP (its two presets, and one that flushes at once)
 in the simulator: 20 Mbit/s, 20 ms each way, a drop-tail queue of 100 kB; 0, 1, 5 or 10 % of packets lost each way, or
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rudp_smtp.experiment.figures import COLOURS, save, style
+from rudp_smtp.experiment.files import prepare_folder
 from rudp_smtp.experiment.statistics import MEDIAN, P95, nearest_rank
 from rudp_smtp.experiment.study import Row, read_table, run_file, study_arguments
 
@@ -86,6 +87,8 @@ def run(task: Task, options: argparse.Namespace) -> Cells:
     replications, size = QUICK[task.name] if options.quick else (options.replications, None)
     if replications is not None:
         settings["replications"] = str(replications)
+    if task.name == "bulk" and options.bulk_size is not None:
+        size = options.bulk_size
     if size is not None:
         settings["workload.size"] = size
     cells: Cells = defaultdict(list)
@@ -173,13 +176,16 @@ def draw_panel(axes: Axes, cells: Cells, task: Task) -> None:
 def main() -> None:
     parser = study_arguments(__doc__)
     parser.add_argument("--replications", type=int, help="of each cell (the files' own numbers if not given)")
+    parser.add_argument("--bulk-size", help="instead of the file's own")
     parser.add_argument("--quick", action="store_true", help="few runs of smaller transfers: for a first look")
     options = parser.parse_args()
     found = {task.name: run(task, options) for task in TASKS}
     console = Console(width=150)
     console.print(table(found))
+    folder = options.output / f"peers-figure{'-quick' if options.quick else ''}"
+    prepare_folder(folder)
     with style():
-        for path in save(draw(found), options.output / f"peers-figure{'-quick' if options.quick else ''}" / "compare"):
+        for path in save(draw(found), folder / "compare"):
             console.print(path)
 
 

@@ -1,10 +1,14 @@
 """What is asked of the adapters beyond the contract of all transports."""
 
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rudp_smtp.errors import ConfigError, LocalProtocolError
 from rudp_smtp.registry import Spec
@@ -200,3 +204,28 @@ def test_foreign_octets_are_dropped_and_late_ones_open_nothing(name: str) -> Non
     pair.run_for("200s")
     assert len(server.events) == told
     assert server.endpoint.total_stats().packets_dropped == dropped + 4 + len(pair.forward.sent)
+
+
+@given(body=st.binary(max_size=200), header=st.binary(min_size=20, max_size=20), number=st.integers(0, 130))
+@settings(max_examples=300, deadline=None)
+def test_octets_with_a_right_checksum_that_make_no_sense_raise_nothing(body: bytes, header: bytes, number: int) -> None:
+    """A header of chance, and one that KCP obeys whose record is of chance."""
+    pair = connected_pair(client=build("kcp"))
+    conversation = pair.forward.sent[0][1][4:8]
+    obeyed = struct.pack("<BBHIIII", 81, 0, 128, 0, number, 0, len(body))
+    for datagram in (conversation + header + body, conversation + obeyed + body):
+        for side, remote in ((pair.server, "client"), (pair.client, "server")):
+            pair.inject(side, struct.pack("<I", zlib.crc32(datagram)) + datagram, remote)
+    pair.run_for("1s")
+
+
+@given(data=st.binary(max_size=60), place=st.integers(0, 1199))
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_first_flight_raises_nothing(data: bytes, place: int) -> None:
+    pair = make_pair(client=build("quic"))
+    pair.connect()
+    pair.run_for("1ms")
+    first = pair.forward.sent[0][1]
+    pair.inject(pair.server, (first[:place] + data + first[place + len(data) :])[: len(first)], "client")
+    pair.inject(pair.client, data, "server")
+    pair.run_for("5s")

@@ -86,6 +86,21 @@ def test_one_command_times_a_mail_against_its_lower_bound(tmp_path: Path) -> Non
     assert (tmp_path / "mail" / "delivery_time.png").stat().st_size > 10_000
 
 
+def test_one_command_shows_ours_beside_other_peoples_transports(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "experiments" / "peers" / "compare.py"), "--output", str(tmp_path)]
+    arguments = ["--replications", "1", "--bulk-size", "30kB"]
+    finished = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    _, _, table = finished.stdout.partition("Peers on 20 Mbit/s")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line[:1] == "│"]
+    transports = ["rudp", "rudp cubic", "quic reno", "quic cubic", "kcp default", "kcp turbo", "kcp turbo eager"]
+    assert [row[1] for row in rows] == transports * 3
+    for _, _, *cells in rows:
+        assert len(cells) == 5
+        values = [float(value) for cell in cells for value in cell.split(" / ")]
+        assert all(0 < value < 600 for value in values), "everything was delivered"
+    assert (tmp_path / "peers-figure" / "compare.png").stat().st_size > 10_000
+
+
 def test_a_study_names_the_key_that_is_wrong(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "experiments" / "fairness" / "pairs.py"), "--output", str(tmp_path)]
     finished = subprocess.run(

@@ -103,10 +103,11 @@ class TransportStats:
     min_rtt: int = 0
     congestion_window: int = 0  # last known, bytes
     datagram_size: int = 0  # last known, of the largest datagrams sent
+    untold: frozenset[str] = frozenset()  # counters that mean nothing here: the transport does not tell
 
 
 _LAST_KNOWN = ("smoothed_rtt", "min_rtt", "congestion_window", "datagram_size")
-_COUNTERS = tuple(field.name for field in fields(TransportStats) if field.name not in _LAST_KNOWN)
+_COUNTERS = tuple(field.name for field in fields(TransportStats) if field.name not in (*_LAST_KNOWN, "untold"))
 
 
 def add_stats(total: TransportStats, stats: TransportStats) -> None:
@@ -115,6 +116,7 @@ def add_stats(total: TransportStats, stats: TransportStats) -> None:
         setattr(total, name, getattr(total, name) + getattr(stats, name))
     for name in _LAST_KNOWN:
         setattr(total, name, getattr(stats, name) or getattr(total, name))
+    total.untold |= stats.untold
 
 
 class Transport(Protocol):
@@ -180,15 +182,17 @@ TRANSPORTS: Registry[TransportPlugin] = Registry(
     "transport",
     __name__,
     selector="name",
-    groups=("arq",),
+    groups=("arq", "peers"),
     support=(
         "books",
         "connection",
         "endpoint",
         "frame",
+        "kcp_adapter",
         "parameters",
         "plugin",
         "protocol",
+        "quic_adapter",
         "segments",
         "state",
         "timer",

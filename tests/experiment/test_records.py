@@ -11,7 +11,7 @@ from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.build import RunFacts
 from rudp_smtp.experiment.metrics import METRICS, UNITS
 from rudp_smtp.experiment.records import Record, columns, record
-from rudp_smtp.transport import TransportStats
+from rudp_smtp.transport import TransportStats, add_stats
 from rudp_smtp.units import MILLISECOND, SECOND
 from rudp_smtp.workload import FlowReport, Progress
 from tests.experiment import invented
@@ -151,6 +151,21 @@ def test_a_flow_that_broke_off_got_nothing_from_then_on() -> None:
     got = {"broken": 20, "whole": 60}  # steps from 200 ms, after the warm-up
     expected = sum(got.values()) ** 2 / (2 * sum(steps**2 for steps in got.values()))
     assert metric("fairness_ratio", facts) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "counter"),
+    [("spurious_count", "packets_spurious"), ("probes_count", "probes_sent"), ("declared_lost_count", "packets_lost")],
+)
+def test_a_counter_that_a_transport_does_not_tell_stays_empty(name: str, counter: str) -> None:
+    facts = invented.facts(RUN)
+    facts.report.client, facts.report.server = TransportStats(), TransportStats()
+    setattr(facts.report.client, counter, 3)
+    assert metric(name, facts) == 3
+    total = TransportStats()
+    add_stats(total, TransportStats(untold=frozenset({counter})))
+    facts.report.server = total
+    assert metric(name, facts) is None
 
 
 def test_excess_is_what_was_sent_beyond_what_the_losses_take() -> None:

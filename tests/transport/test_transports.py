@@ -20,12 +20,13 @@ NAMES = TRANSPORTS.names()
 
 # Milliseconds by which a datagram may be overtaken. Numbers of 16 bits are not used up so soon that an old frame
 # could pass for a new one; numbers of 1 and 8 bits promise nothing of the kind.
-REORDER_MAX = {"rudp": 200, "selective_repeat": 200}
+REORDER_MAX = {"rudp": 200, "selective_repeat": 200, "quic": 200, "kcp": 200}
+ARQ = ("go_back_n", "selective_repeat", "stop_and_wait")
 
 
 def build(name: str) -> TransportPlugin:
     """As it comes, with a timer that keeps examples short where there is a choice, premature now and then."""
-    timer = {} if name == "rudp" else {"timer": {"model": "fixed", "interval": "50ms"}}
+    timer = {"timer": {"model": "fixed", "interval": "50ms"}} if name in ARQ else {}
     return TRANSPORTS.build(TRANSPORTS.spec({"name": name, **timer}))
 
 

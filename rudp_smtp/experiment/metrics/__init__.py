@@ -59,6 +59,12 @@ def ratio(part: int, whole: int) -> float | None:
     return round(part / whole, DIGITS) if whole else None
 
 
+def told(facts: RunFacts, counter: str) -> int | None:
+    """A counter of TransportStats, both hosts together; None if one of them does not tell."""
+    hosts = facts.report.client, facts.report.server
+    return None if any(counter in host.untold for host in hosts) else sum(getattr(host, counter) for host in hosts)
+
+
 def latency_ms(facts: RunFacts, share: Fraction) -> float | None:
     """A quantile of the time from hand-over to the final reply.
 

@@ -1,7 +1,8 @@
 """Packets taken for lost that were acknowledged after all: what was sent again for them was wasted."""
 
 from rudp_smtp.experiment.build import RunFacts
+from rudp_smtp.experiment.metrics import told
 
 
-def spurious_count(facts: RunFacts) -> int:
-    return facts.report.client.packets_spurious + facts.report.server.packets_spurious
+def spurious_count(facts: RunFacts) -> int | None:
+    return told(facts, "packets_spurious")

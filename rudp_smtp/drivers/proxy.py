@@ -51,6 +51,15 @@ class RelayStats:
     kernel_drops: int = 0  # by sockets that are closed: see `Relay.kernel_drops`
 
 
+def resolve(address: Endpoint) -> Endpoint:
+    """The numbers behind a name, because answers are known by them. Raises DriverError."""
+    try:
+        (_, _, _, _, found), *_ = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:
+        raise DriverError(f"{address[0]!r} is no host: {error}") from error
+    return str(found[0]), int(found[1])
+
+
 def bound_socket(address: Endpoint) -> socket.socket:
     """A datagram socket that never blocks. Raises DriverError."""
     try:

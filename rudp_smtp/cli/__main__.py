@@ -5,22 +5,25 @@ import sys
 from collections.abc import Sequence
 
 from rudp_smtp import __version__
-from rudp_smtp.cli import netns
+from rudp_smtp.cli import netns, proxy, tc
 from rudp_smtp.experiment import __main__ as experiment
+
+COMMANDS = (
+    ("experiment", "run a scenario and measure it", experiment),
+    ("netns", "run any program over a scenario's network, on hosts of its own", netns),
+    ("proxy", "relay any UDP through an impaired path", proxy),
+    ("tc", "print a path as netem commands", tc),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="rudp-smtp", description="Mail over reliable UDP, simulated and measured.")
     parser.add_argument("--version", action="version", version=f"rudp_smtp {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    command = commands.add_parser(
-        "experiment", help="run a scenario and measure it", description=experiment.DESCRIPTION
-    )
-    experiment.configure(command)
-    command.set_defaults(run=experiment.run)
-    command = commands.add_parser("netns", help="run any program over a scenario's network, on hosts of its own")
-    netns.add_arguments(command)
-    command.set_defaults(run=netns.run)
+    for name, text, module in COMMANDS:
+        command = commands.add_parser(name, help=text, description=module.DESCRIPTION)
+        module.configure(command)
+        command.set_defaults(run=module.run)
     given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(given)
     status: int = options.run(options, given)

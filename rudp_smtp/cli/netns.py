@@ -27,8 +27,9 @@ EPILOG = """example:
   sudo rudp-smtp netns configs/loss1.yaml --serve 'python3 -m http.server' -- curl -s http://10.77.0.2:8000/"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description, parser.epilog = DESCRIPTION, EPILOG
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that `run` obeys."""
+    parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("scenario", type=Path, help="the scenario file, of which `network` and `seed` are used")

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.drivers.pump import Node
-from rudp_smtp.drivers.sim import Simulator
+from rudp_smtp.drivers.sim import SimulationResult, Simulator
 from rudp_smtp.experiment.events import Timetable
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
@@ -46,6 +46,7 @@ class RunFacts:
     forward: LinkFacts
     reverse: LinkFacts
     rivals: Sequence[WorkloadReport] = field(default=())
+    invalid: str = ""  # a live run's: what the machine did that nobody asked for
 
 
 class _Pair:
@@ -68,15 +69,44 @@ class _Pair:
         return self._workload.report(self.stage)
 
 
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """How the nodes were moved, and what over."""
+
+    result: SimulationResult
+    forward: Link
+    reverse: Link
+    invalid: str = ""
+
+
 def execute(run: Run, sink: Sink | None = None) -> RunFacts:
-    """Simulate one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught."""
+    """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught."""
     configuration = run.configuration
     draws = DrawKey(run.seed)
     pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
     if configuration.rival is not None:
         pairs += _rivals(configuration.rival, draws, sink)
-    forward = Link(configuration.forward, name="forward", draws=draws.derive("link"), sink=sink)
-    reverse = Link(configuration.reverse, name="reverse", draws=draws.derive("link"), sink=sink)
+    moved = _DRIVERS[run.driver](run, pairs, sink)
+    report, *rivals = (pair.report() for pair in pairs)
+    return RunFacts(
+        run=run,
+        stop=moved.result.stop,
+        end=moved.result.now,
+        events=moved.result.events,
+        packets=moved.result.packets,
+        report=report,
+        forward=_link_facts(moved.forward),
+        reverse=_link_facts(moved.reverse),
+        rivals=rivals,
+        invalid=moved.invalid,
+    )
+
+
+def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None) -> _Moved:
+    configuration = run.configuration
+    draws = DrawKey(run.seed).derive("link")
+    forward = Link(configuration.forward, name="forward", draws=draws, sink=sink)
+    reverse = Link(configuration.reverse, name="reverse", draws=draws, sink=sink)
     nodes: dict[Address, Node] = {}
     links: dict[tuple[Address, Address], Link] = {}
     for pair in pairs:
@@ -89,18 +119,22 @@ def execute(run: Run, sink: Sink | None = None) -> RunFacts:
         )
         simulator.schedule(timetable.moments())
     result = simulator.run(configuration.limits.time, configuration.limits.events)
-    report, *rivals = (pair.report() for pair in pairs)
-    return RunFacts(
-        run=run,
-        stop=result.stop,
-        end=result.now,
-        events=result.events,
-        packets=result.packets,
-        report=report,
-        forward=_link_facts(forward),
-        reverse=_link_facts(reverse),
-        rivals=rivals,
-    )
+    return _Moved(result, forward, reverse)
+
+
+def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None) -> _Moved:
+    from rudp_smtp.drivers.proxy import Path  # a simulation does without sockets
+    from rudp_smtp.drivers.udp import LiveRun
+
+    configuration = run.configuration
+    (pair,) = pairs
+    path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed)
+    live = LiveRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, sink)
+    moved = live.run(configuration.limits.time, configuration.limits.events)
+    return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
+
+
+_DRIVERS = {"sim": _simulate, "udp": _run_live}
 
 
 def _rivals(rival: Rival, draws: DrawKey, sink: Sink | None) -> list[_Pair]:

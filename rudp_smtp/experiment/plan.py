@@ -34,6 +34,7 @@ class Run:
     configuration: Configuration
     document: str  # canonical JSON of the resolved configuration, corpus digest included
     key: str  # sha256, hexadecimal
+    driver: str = "sim"
 
     @property
     def cell_label(self) -> str:
@@ -53,7 +54,8 @@ def plan(scenario: Scenario) -> list[Run]:
         resolved = json.loads(cell.document)
         for replication, seed in enumerate(seeds):
             key = run_key(resolved, scenario.driver, seed)
-            runs.append(Run(len(runs), cell.parameters, replication, seed, cell.configuration, cell.document, key))
+            what = (cell.parameters, replication, seed, cell.configuration, cell.document, key, scenario.driver)
+            runs.append(Run(len(runs), *what))
     return runs
 
 

@@ -118,12 +118,13 @@ def columns() -> list[str]:
 def record(facts: RunFacts) -> Record:
     """Keep of a run what the tables show."""
     run, configuration = facts.run, facts.run.configuration
+    invalid = (f"invalid: {facts.invalid}",) if facts.invalid else ()
     return Record(
         key=run.key,
         seed=run.seed,
         parameters=run.parameters(),
         stop=facts.stop,
-        notes="; ".join(facts.report.notes),
+        notes="; ".join((*invalid, *facts.report.notes)),
         metrics={name: METRICS.load(name)(facts) for name in METRICS.names()},
         messages=tuple(_message_row(delivery) for delivery in facts.report.deliveries),
         links=(

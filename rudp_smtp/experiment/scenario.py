@@ -164,6 +164,8 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
             f"{len(cells)} cells times {header.replications} runs are too many; expected at most {MAX_RUNS} in all"
         )
         problems.add(tree.locate(("replications",)), message)
+    if header and header.driver != "sim" and any(cell.configuration.rival for cell in cells):
+        problems.add(tree.locate(("rival",)), f"driver {header.driver} moves one pair of hosts; expected driver: sim")
     comparison = header.compare if header and not problems else None  # an unread axis has no values to compare
     compare = read_comparison(comparison, axes, tree, problems) if comparison else None
     problems.raise_any()

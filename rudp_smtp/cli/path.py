@@ -1,0 +1,34 @@
+"""The path a command is given: a scenario file's network, where it names one and not a grid of them."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rudp_smtp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rudp_smtp.experiment.scenario import Configuration
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare how a path may be changed."""
+    text = "change any dotted key of the file, such as network.both.loss.p=5%%"
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help=text)
+
+
+def load(file: Path, settings: list[str]) -> tuple["Configuration", int]:
+    """The file's one cell, and its seed. Raises ConfigError."""
+    from rudp_smtp.experiment.scenario import load_scenario
+
+    pairs = []
+    for text in settings:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
+        pairs.append((key, value))
+    scenario = load_scenario(file, pairs)
+    if len(scenario.cells) != 1:
+        varied = ", ".join(axis.key for axis in scenario.axes)
+        text = f"{file}: varies {varied}, so it names {len(scenario.cells)} paths; expected one: add --set vary=null"
+        raise ConfigError(text)
+    return scenario.cells[0].configuration, scenario.seed

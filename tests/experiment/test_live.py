@@ -1,0 +1,71 @@
+"""`driver: udp`: the same run on real sockets and in real time, measured by the same means."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from rudp_smtp.errors import ConfigError
+from rudp_smtp.experiment.__main__ import main
+from rudp_smtp.experiment.build import execute
+from rudp_smtp.experiment.plan import Run, plan
+from rudp_smtp.experiment.records import record
+from rudp_smtp.experiment.scenario import load_scenario
+from rudp_smtp.trace import LinkFate, ListSink
+
+LOSS10 = Path(__file__).parents[2] / "configs" / "loss10.yaml"
+FEW = (("replications", "1"), ("workload.messages", "4"), ("limits.time", "30s"))
+
+
+def one_run(driver: str, *overrides: tuple[str, str]) -> Run:
+    return plan(load_scenario(LOSS10, [*FEW, ("driver", driver), *overrides]))[0]
+
+
+def lost(sink: ListSink, link: str) -> list[int]:
+    return [
+        fact.index for fact in sink.facts if isinstance(fact, LinkFate) and (fact.link, fact.fate) == (link, "lost")
+    ]
+
+
+def test_mail_crosses_a_lossy_path_whole_and_each_packet_meets_the_fate_it_has_in_simulation() -> None:
+    live_sink, sink = ListSink(), ListSink()
+    live, simulated = execute(one_run("udp"), live_sink), execute(one_run("sim"), sink)
+    assert live.stop == "done"
+    assert [(d.status, d.is_intact, d.copies) for d in live.report.deliveries] == [("delivered", True, 1)] * 4
+    for link in ("forward", "reverse"):
+        both = min(getattr(live, link).stats.packets_entered, getattr(simulated, link).stats.packets_entered)
+        shared = [index for index in lost(sink, link) if index < both]
+        assert shared
+        assert [index for index in lost(live_sink, link) if index < both] == shared
+
+
+def test_a_live_run_takes_the_time_its_delays_take_and_has_a_key_of_its_own() -> None:
+    run = one_run("udp", ("network.both.loss", "null"))
+    facts = execute(run)
+    assert facts.end > 4 * 20_000_000  # two round trips at the least
+    assert run.key != one_run("sim", ("network.both.loss", "null")).key
+
+
+def test_limits_end_a_live_run() -> None:
+    assert execute(one_run("udp", ("network.both.loss.p", "100%"), ("limits.time", "300ms"))).stop == "time_limit"
+    assert execute(one_run("udp", ("limits.events", "5"))).stop == "event_limit"
+
+
+def test_what_the_machine_did_is_told_in_the_notes() -> None:
+    facts = execute(one_run("udp", ("limits.events", "5")))
+    facts.invalid = "3 datagrams dropped by the kernel"
+    assert record(facts).notes.startswith("invalid: 3 datagrams dropped by the kernel")
+
+
+def test_rows_say_which_driver_moved_them(tmp_path: Path) -> None:
+    settings = ["--set", "driver=udp", "--set", "workload.messages=2", "--set", "executor=serial"]
+    assert main([str(LOSS10), "--replications", "1", "--output", str(tmp_path), *settings]) == 0
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["driver"], row["stop"], row["delivered_count"]) == ("udp", "done", "2")
+
+
+def test_rivals_are_for_the_simulator() -> None:
+    rival = ("rival", "{transport: {name: rudp}, workload: {name: bulk}}")
+    with pytest.raises(ConfigError, match="driver udp moves one pair of hosts"):
+        one_run("udp", rival)

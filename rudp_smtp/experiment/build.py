@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.drivers.capture import Capture
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import Simulator
 from rudp_smtp.experiment.plan import Run
@@ -67,7 +68,7 @@ class _Pair:
         return self._workload.report(self.stage)
 
 
-def execute(run: Run, sink: Sink | None = None) -> RunFacts:
+def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) -> RunFacts:
     """Simulate one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught."""
     configuration = run.configuration
     draws = DrawKey(run.seed)
@@ -81,6 +82,8 @@ def execute(run: Run, sink: Sink | None = None) -> RunFacts:
     for pair in pairs:
         nodes |= {pair.client: pair.stage.client, pair.server: pair.stage.server}
         links |= {(pair.client, pair.server): forward, (pair.server, pair.client): reverse}
+    if capture is not None:
+        nodes = {address: capture.watch(address, node) for address, node in nodes.items()}
     simulator = Simulator(nodes, links, background=[host for host in nodes if host not in (CLIENT, SERVER)])
     result = simulator.run(configuration.limits.time, configuration.limits.events)
     report, *rivals = (pair.report() for pair in pairs)

@@ -5,6 +5,8 @@ from typing import Final
 
 Address = Hashable  # opaque to us: a (host, port) on real sockets, a host's name in simulation
 
+DEFAULT_PORT: Final = 2525  # UDP; what a capture file's packets wear and dissectors are bound to
+
 # RFC 3168 section 5: the two bits of the IP header.
 NOT_ECT: Final = 0
 ECT_1: Final = 1

@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="change any dotted key")
     add("--output", metavar="DIR", type=_folder, help="where to write (default: results/NAME)")
     add("--workers", metavar="N", type=_positive, help="processes (default: the scenario's executor)")
+    add("--capture", metavar="DIR", type=_folder, help="write each cell's first run as a pcapng file there")
     add("--list", action="store_true", dest="only_list", help="print what would run, and stop")
     add("--version", action="version", version=f"rudp_smtp {__version__}")
 
@@ -118,6 +119,7 @@ class _Command:
 
         scenario, runs = self._plan()
         prepare_folder(self._folder)
+        self._check_capture(scenario)
         store = Store(self._folder / "runs")
         if self._options.fresh:
             store.discard(planned.key for planned in runs)
@@ -149,6 +151,7 @@ class _Command:
         invocation = Invocation(self._arguments, progress.reused, progress.seconds)
         paths = write_tables(self._folder, results, invocation)
         paths += [write_trace(self._folder, results.runs[0]), *draw_figures(self._folder)]
+        self._capture(results.runs)
         times = f"{progress.reused} of them stored before, {progress.seconds:.1f} s"
         print(f"{results.scenario.name}: {progress.total} runs, {times}")
         print_whole(summary_table(results), Output())
@@ -157,6 +160,33 @@ class _Command:
         if incomplete:
             print("not everything was delivered:", *incomplete, sep="\n  ", file=sys.stderr)
         return INCOMPLETE if incomplete else OK
+
+    def _check_capture(self, scenario: "Scenario") -> None:
+        """Before any run starts, as the results folder is."""
+        if (folder := self._options.capture) is None:
+            return
+        if scenario.driver != "sim":
+            raise ConfigError(
+                f"driver {scenario.driver} cannot be captured here; expected driver: sim", key="--capture"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot make the folder {folder}: {error.strerror}", key="--capture") from error
+
+    def _capture(self, runs: Sequence["Run"]) -> None:
+        """Do the first run of each cell once more, with every host watched: stored runs have no packets."""
+        from rudp_smtp.drivers.capture import Capture
+        from rudp_smtp.experiment.build import execute
+        from rudp_smtp.experiment.files import write_atomic
+
+        if (folder := self._options.capture) is None:
+            return
+        for planned in runs:
+            if planned.replication == 0:
+                capture = Capture()
+                execute(planned, capture=capture)
+                write_atomic(folder / f"run{planned.index:05}.pcapng", capture.octets())
 
     def tell_interruption(self) -> None:
         if self._runner is None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.drivers.capture import Capture
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import SimulationResult, Simulator
 from rudp_smtp.experiment.events import Timetable
@@ -79,14 +80,14 @@ class _Moved:
     invalid: str = ""
 
 
-def execute(run: Run, sink: Sink | None = None) -> RunFacts:
+def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) -> RunFacts:
     """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught."""
     configuration = run.configuration
     draws = DrawKey(run.seed)
     pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
     if configuration.rival is not None:
         pairs += _rivals(configuration.rival, draws, sink)
-    moved = _DRIVERS[run.driver](run, pairs, sink)
+    moved = _DRIVERS[run.driver](run, pairs, sink, capture)
     report, *rivals = (pair.report() for pair in pairs)
     return RunFacts(
         run=run,
@@ -102,7 +103,7 @@ def execute(run: Run, sink: Sink | None = None) -> RunFacts:
     )
 
 
-def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None) -> _Moved:
+def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
     configuration = run.configuration
     draws = DrawKey(run.seed).derive("link")
     forward = Link(configuration.forward, name="forward", draws=draws, sink=sink)
@@ -112,6 +113,8 @@ def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None) -> _Moved:
     for pair in pairs:
         nodes |= {pair.client: pair.stage.client, pair.server: pair.stage.server}
         links |= {(pair.client, pair.server): forward, (pair.server, pair.client): reverse}
+    if capture is not None:
+        nodes = {address: capture.watch(address, node) for address, node in nodes.items()}
     simulator = Simulator(nodes, links, background=[host for host in nodes if host not in (CLIENT, SERVER)])
     if configuration.events:
         timetable = Timetable(
@@ -122,7 +125,8 @@ def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None) -> _Moved:
     return _Moved(result, forward, reverse)
 
 
-def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None) -> _Moved:
+def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
+    assert capture is None, "what is captured is run again, and a live run is never the same"
     from rudp_smtp.drivers.proxy import Path  # a simulation does without sockets
     from rudp_smtp.drivers.udp import LiveRun
 

@@ -166,6 +166,9 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
         problems.add(tree.locate(("replications",)), message)
     if header and header.driver != "sim" and any(cell.configuration.rival for cell in cells):
         problems.add(tree.locate(("rival",)), f"driver {header.driver} moves one pair of hosts; expected driver: sim")
+    if header and header.driver != "sim" and any(cell.configuration.events for cell in cells):
+        text = f"driver {header.driver} changes no path during a run; expected driver: sim"
+        problems.add(tree.locate(("network", "events")), text)
     comparison = header.compare if header and not problems else None  # an unread axis has no values to compare
     compare = read_comparison(comparison, axes, tree, problems) if comparison else None
     problems.raise_any()

@@ -1,0 +1,224 @@
+"""pcapng in and out: what each host sent and received, at the time it did (draft-ietf-opsawg-pcapng).
+
+As if tcpdump ran on every host: an interface each, so what was lost on the way is on one of them only. Simulated
+hosts are 10.0.0.1, 10.0.0.2 and so on in the order they are first watched, all on our default port; time 0 is the
+beginning of the run. Nothing else goes in, so the same run gives the same octets.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import Struct
+
+from rudp_smtp.datagram import DEFAULT_PORT, NOT_ECT, Address
+from rudp_smtp.drivers.pump import Node
+from rudp_smtp.errors import DriverError
+
+SECTION, INTERFACE, PACKET = 0x0A0D_0D0A, 1, 6  # block types
+INBOUND, OUTBOUND = 1, 2  # epb_flags
+LINK_ETHERNET = 1
+DATAGRAM_SIZE_MAX = 65_507  # what UDP over IPv4 carries
+
+_MAGIC = 0x1A2B_3C4D
+_IF_NAME, _IF_TSRESOL, _EPB_FLAGS = 2, 9, 2  # option codes
+_BLOCK = Struct("<II")
+_U32 = Struct("<I")
+_OPTION = Struct("<HH")
+_SECTION = Struct("<IHHq")
+_INTERFACE = Struct("<HHI")
+_PACKET = Struct("<IIIII")
+_IPV4 = Struct(">BBHHHBBH4s4s")
+_UDP = Struct(">HHHH")
+_ETHERNET_SIZE, _IPV4_SIZE, _UDP_SIZE = 14, 20, 8
+
+
+class CaptureError(DriverError):
+    """A file that is not pcapng, or ends too early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A UDP datagram as a capture file has it."""
+
+    time: int  # ns
+    interface: str
+    direction: int  # INBOUND, OUTBOUND or 0: not said
+    source: tuple[str, int]
+    target: tuple[str, int]
+    data: bytes
+
+
+class Capture:
+    """Collects a file's blocks while a simulation runs."""
+
+    def __init__(self) -> None:
+        section = _SECTION.pack(_MAGIC, 1, 0, -1)
+        self._blocks = [_block(SECTION, section)]
+        self._numbers: dict[Address, int] = {}
+
+    def watch(self, address: Address, node: Node) -> Node:
+        """The node, seen through: its datagrams are noted, and go on unchanged."""
+        self._numbers[address] = len(self._numbers)
+        options = _option(_IF_NAME, str(address).encode()) + _option(_IF_TSRESOL, b"\x09") + _OPTION.pack(0, 0)
+        self._blocks.append(_block(INTERFACE, _INTERFACE.pack(LINK_ETHERNET, 0, 0) + options))
+        return _Watched(self, address, node)
+
+    def note(self, data: bytes, hosts: tuple[Address, Address], now: int, ecn: int, direction: int) -> None:
+        """`hosts`: the source and the target."""
+        source, target = (self._numbers[host] + 1 for host in hosts)
+        seen_at = (source if direction == OUTBOUND else target) - 1
+        frame = _frame(data, source, target, ecn)
+        header = _PACKET.pack(seen_at, now >> 32, now & 0xFFFF_FFFF, len(frame), len(frame))
+        options = _option(_EPB_FLAGS, _U32.pack(direction)) + _OPTION.pack(0, 0)
+        self._blocks.append(_block(PACKET, header + _padded(frame) + options))
+
+    def octets(self) -> bytes:
+        return b"".join(self._blocks)
+
+
+class _Watched:
+    """A node between its driver and itself."""
+
+    def __init__(self, capture: Capture, address: Address, node: Node) -> None:
+        self._capture = capture
+        self._address = address
+        self._node = node
+
+    def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
+        self._capture.note(data, (remote, self._address), now, ecn, INBOUND)
+        self._node.receive_datagram(data, remote, now, ecn)
+
+    def handle_timeout(self, now: int) -> None:
+        self._node.handle_timeout(now)
+
+    def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None:
+        outgoing = self._node.next_datagram(now)
+        if outgoing is not None:
+            self._capture.note(outgoing[0], (self._address, outgoing[1]), now, outgoing[2], OUTBOUND)
+        return outgoing
+
+    def next_timeout(self) -> int | None:
+        return self._node.next_timeout()
+
+    @property
+    def done(self) -> bool:
+        return self._node.done
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def _option(code: int, value: bytes) -> bytes:
+    return _OPTION.pack(code, len(value)) + _padded(value)
+
+
+def _block(kind: int, body: bytes) -> bytes:
+    size = len(body) + 12
+    return _BLOCK.pack(kind, size) + body + _U32.pack(size)
+
+
+def _frame(data: bytes, source: int, target: int, ecn: int) -> bytes:
+    """Ethernet, IPv4 and UDP around a datagram between hosts number `source` and `target`."""
+    if len(data) > DATAGRAM_SIZE_MAX:
+        raise DriverError(f"a datagram of {len(data)} octets does not fit IPv4, so it cannot be captured")
+    origin, goal = ((0x0A00_0000 + host).to_bytes(4, "big") for host in (source, target))
+    size = _UDP_SIZE + len(data)
+    pseudo = origin + goal + b"\0\x11" + size.to_bytes(2, "big")
+    udp = _UDP.pack(DEFAULT_PORT, DEFAULT_PORT, size, 0)
+    udp = udp[:6] + (checksum(pseudo + udp + data) or 0xFFFF).to_bytes(2, "big")  # RFC 768: 0 means there is none
+    ip = _IPV4.pack(0x45, ecn, _IPV4_SIZE + size, 0, 0x4000, 64, 17, 0, origin, goal)
+    ip = ip[:10] + checksum(ip).to_bytes(2, "big") + ip[12:]
+    ethernet = b"\x02\0" + goal + b"\x02\0" + origin + b"\x08\0"  # locally administered
+    return ethernet + ip + udp + data
+
+
+def checksum(data: bytes) -> int:
+    """RFC 1071. A one's complement sum of 16-bit words is the number they spell, modulo 0xffff."""
+    value = int.from_bytes(data + bytes(len(data) % 2), "big")
+    return 0xFFFF - (value % 0xFFFF or (0xFFFF if value else 0))
+
+
+def read_capture(octets: bytes) -> Iterator[Captured]:
+    """Every UDP datagram over IPv4 and Ethernet; what is else in the file is passed over.
+
+    Little-endian sections only, which is what everything writes on today's machines. CaptureError comes after what
+    could be read was given.
+    """
+    if len(octets) < 12 or octets[:4] != _U32.pack(SECTION) or octets[8:12] != _U32.pack(_MAGIC):
+        raise CaptureError("not a little-endian pcapng file")
+    interfaces: list[tuple[str, int, int]] = []
+    offset = 0
+    while offset < len(octets):
+        kind, body, offset = _next_block(octets, offset)
+        if kind == SECTION:
+            interfaces = []
+        elif kind == INTERFACE:
+            interfaces.append(_interface(body, len(interfaces)))
+        elif kind == PACKET and (captured := _captured(body, interfaces)) is not None:
+            yield captured
+
+
+def _next_block(octets: bytes, offset: int) -> tuple[int, bytes, int]:
+    if offset + 12 > len(octets):
+        raise CaptureError(f"truncated: {len(octets) - offset} octets at {offset} are no block")
+    kind, size = _BLOCK.unpack_from(octets, offset)
+    end = offset + size
+    if size < 12 or size % 4 or (end <= len(octets) and octets[end - 4 : end] != _U32.pack(size)):
+        raise CaptureError(f"damaged: the block at octet {offset} says it has {size} octets")
+    if end > len(octets):
+        raise CaptureError(
+            f"truncated: the block at octet {offset} has {size} octets, {len(octets) - offset} are there"
+        )
+    return kind, octets[offset + 8 : end - 4], end
+
+
+def _interface(body: bytes, number: int) -> tuple[str, int, int]:
+    """Its name, what kind of frames it has, and how many ticks a second has."""
+    if len(body) < _INTERFACE.size:
+        raise CaptureError(f"damaged: interface {number} has no description")
+    options = _options(body, _INTERFACE.size)
+    name = options.get(_IF_NAME, b"").decode(errors="replace") or f"if{number}"
+    resolution = options.get(_IF_TSRESOL, b"\x06")[0:1] or b"\x06"
+    ticks = 1 << (resolution[0] & 0x7F) if resolution[0] & 0x80 else 10 ** resolution[0]
+    return name, _INTERFACE.unpack_from(body)[0], ticks
+
+
+def _options(body: bytes, offset: int) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    while offset + _OPTION.size <= len(body):
+        code, size = _OPTION.unpack_from(body, offset)
+        if not code:
+            break
+        offset += _OPTION.size
+        found[code] = body[offset : offset + size]
+        offset += size + -size % 4
+    return found
+
+
+def _captured(body: bytes, interfaces: list[tuple[str, int, int]]) -> Captured | None:
+    if len(body) < _PACKET.size:
+        raise CaptureError("damaged: a packet block without its header")
+    number, high, low, size, _ = _PACKET.unpack_from(body)
+    if number >= len(interfaces) or _PACKET.size + size > len(body):
+        raise CaptureError(f"damaged: a packet of {size} octets on interface {number}")
+    name, link, ticks = interfaces[number]
+    frame = body[_PACKET.size : _PACKET.size + size]
+    if link != LINK_ETHERNET or len(frame) < _ETHERNET_SIZE + _IPV4_SIZE or frame[12:15] not in _WHOLE_HEADERS:
+        return None
+    at = _ETHERNET_SIZE + (frame[14] & 15) * 4
+    if frame[23] != 17 or len(frame) < at + _UDP_SIZE:
+        return None
+    source_port, target_port, length, _ = _UDP.unpack_from(frame, at)
+    source, target = (".".join(map(str, frame[start : start + 4])) for start in (26, 30))
+    flags = _options(body, _PACKET.size + size + -size % 4).get(_EPB_FLAGS, b"\0")
+    return Captured(
+        time=(high << 32 | low) * 10**9 // ticks,
+        interface=name,
+        direction=flags[0] & 3 if flags else 0,
+        source=(source, source_port),
+        target=(target, target_port),
+        data=frame[at + _UDP_SIZE : at + length],
+    )
+
+
+_WHOLE_HEADERS = [b"\x08\0" + bytes([0x40 | words]) for words in range(5, 16)]

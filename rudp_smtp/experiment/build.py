@@ -12,6 +12,7 @@ from rudp_smtp.draws import DrawKey
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import Simulator
 from rudp_smtp.experiment.events import Timetable
+from rudp_smtp.experiment.inspection import read_contents
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
 from rudp_smtp.link.link import Link, LinkStats
@@ -75,8 +76,8 @@ def execute(run: Run, sink: Sink | None = None) -> RunFacts:
     pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
     if configuration.rival is not None:
         pairs += _rivals(configuration.rival, draws, sink)
-    forward = Link(configuration.forward, name="forward", draws=draws.derive("link"), sink=sink)
-    reverse = Link(configuration.reverse, name="reverse", draws=draws.derive("link"), sink=sink)
+    forward = Link(configuration.forward, name="forward", draws=draws.derive("link"), sink=sink, reader=read_contents)
+    reverse = Link(configuration.reverse, name="reverse", draws=draws.derive("link"), sink=sink, reader=read_contents)
     nodes: dict[Address, Node] = {}
     links: dict[tuple[Address, Address], Link] = {}
     for pair in pairs:

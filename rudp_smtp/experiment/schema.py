@@ -28,6 +28,7 @@ from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.document import KeyPath, Problems, Tree, dotted, steps, unknown_key
 from rudp_smtp.experiment.events import LINK_KEYS, Change, Event, looked_up
 from rudp_smtp.experiment.executor import read_executor
+from rudp_smtp.experiment.inspection import FRAME_NAMES
 from rudp_smtp.experiment.scenario import Configuration, Limits, Rival
 from rudp_smtp.link.config import UNSAID, LinkConfig, RateConfig
 from rudp_smtp.registry import Registry, Spec, describe_value, nearest, tell
@@ -131,6 +132,7 @@ def read_configuration(tree: Tree, problems: Problems) -> tuple[Configuration, d
         del document["rival"]  # a run without one keeps its key
     for link in ("forward", "reverse"):
         _sink_where(document, link)
+    _check_frames(tree, network, problems)
     changes = _ChangeReader(tree, document, problems).read(network.events)
     configuration = Configuration(
         network.forward, network.reverse, body.transport, body.workload, body.limits, body.rival, changes
@@ -156,6 +158,15 @@ def _describe_plain(given: object, hint: object) -> object:
     if isinstance(given, tuple) and given and is_dataclass(given[0]):
         return [describe(item) for item in given]
     return dict(given) if isinstance(given, dict) else describe_value(given, hint)
+
+
+def _check_frames(tree: Tree, network: Network, problems: Problems) -> None:
+    """A link does not know our frames' names."""
+    for direction, link in (("forward", network.forward), ("reverse", network.reverse)):
+        for place, rule in enumerate(link.match):
+            if rule.frame is not None and rule.frame not in FRAME_NAMES:
+                text = f"unknown frame {rule.frame!r}; {nearest(rule.frame, FRAME_NAMES)}"
+                problems.add(tree.locate(("network", direction, "match", place, "frame")), text)
 
 
 class _ChangeReader:

@@ -39,7 +39,7 @@ from rudp_smtp.workload import WORKLOADS
 T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SHORTHAND: dict[type, str] = {RateConfig: "value"}  # `rate: 20mbit` is {value: 20mbit}
+SHORTHAND: dict[type, str] = {RateConfig: "value"}  # `rate: 20mbit` is {value: 20mbit}
 MAX_SEED = 2**63 - 1
 MAX_REPLICATIONS = 1_000_000
 
@@ -272,8 +272,8 @@ def _section(cls: type) -> Any:
         return cls(**{name.removesuffix("_"): getattr(section, name) for name in section.model_fields_set})
 
     def expand(value: object) -> object:
-        is_bare = cls in _SHORTHAND and value is not None and not isinstance(value, Mapping | list)
-        return {_SHORTHAND[cls]: value} if is_bare else value
+        is_bare = cls in SHORTHAND and value is not None and not isinstance(value, Mapping | list)
+        return {SHORTHAND[cls]: value} if is_bare else value
 
     return Annotated[model, BeforeValidator(expand), AfterValidator(_refusing(make))]
 

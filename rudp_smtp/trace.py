@@ -126,7 +126,7 @@ class MigrationStateUpdated:
 class LinkFate:
     """What a link decided about its packet `index`.
 
-    passed, lost, queue_full, too_big, blackholed, duplicated, corrupted, reordered or marked.
+    passed, lost, queue_full, too_big, blackholed, dropped_by_rule, duplicated, corrupted, reordered or marked.
     """
 
     time: int

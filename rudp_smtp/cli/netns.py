@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rudp_smtp.cli import path
 from rudp_smtp.errors import ConfigError, DriverError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--serve", metavar="COMMAND", help="run this in B first (by a shell), and end it afterwards")
     add("--serve-port", metavar="PORT", type=int, help="wait until B listens on this TCP port before COMMAND starts")
     add("--tcp-congestion", metavar="NAME", help="the kernel's congestion control in both hosts, such as bbr")
-    add("--seed", metavar="N", help="instead of the scenario's seed")
-    add("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="change any dotted key")
+    add("--seed", metavar="N", type=path.seed, help="instead of the scenario's seed")
+    path.configure(parser)
     add("command", nargs="+", metavar="COMMAND", help="what to run in A, and its arguments; write -- before it")
 
 
@@ -82,21 +83,10 @@ def _links(options: argparse.Namespace) -> tuple["Link", "Link"]:
     from dataclasses import replace
 
     from rudp_smtp.draws import DrawKey
-    from rudp_smtp.experiment.scenario import load_scenario
     from rudp_smtp.link.link import Link
 
-    settings = [("vary", "{}"), ("compare", "null")]
-    for text in options.settings:
-        key, separator, value = text.partition("=")
-        if not separator:
-            raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
-        settings.append((key, value))
-    if options.seed is not None:
-        settings.append(("seed", options.seed))
-    scenario = load_scenario(options.scenario, settings)
-    (cell,) = scenario.cells
-    draws = DrawKey(scenario.seed).derive("link")
-    configuration = cell.configuration
+    configuration, seed = path.load(options.scenario, options.settings)
+    draws = DrawKey(seed if options.seed is None else options.seed).derive("link")
     # What passes are whole IP packets: their headers need not be added.
     forward, reverse = (replace(config, header_bytes=0) for config in (configuration.forward, configuration.reverse))
     return Link(forward, name="forward", draws=draws), Link(reverse, name="reverse", draws=draws)
@@ -163,7 +153,7 @@ def _report(forward: "Link", reverse: "Link", box: "Middlebox", unasked: int) ->
             file=sys.stderr,
         )
     late = box.lateness
-    middle, tail = (late.quantile(share, 100) / 1_000 for share in (50, 99))
+    middle, tail = (late.quantile(share) / 1_000 for share in (0.5, 0.99))
     print(f"left late by {middle:.0f} us (median), {tail:.0f} us (99 %)", file=sys.stderr)
     if unasked:
         print(f"invalid: the kernel dropped {unasked} packets that no link was asked to drop", file=sys.stderr)

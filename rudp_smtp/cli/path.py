@@ -31,4 +31,15 @@ def load(file: Path, settings: list[str]) -> tuple["Configuration", int]:
         varied = ", ".join(axis.key for axis in scenario.axes)
         text = f"{file}: varies {varied}, so it names {len(scenario.cells)} paths; expected one: add --set vary=null"
         raise ConfigError(text)
-    return scenario.cells[0].configuration, scenario.seed
+    configuration = scenario.cells[0].configuration
+    if configuration.events:
+        raise ConfigError(
+            f"{file}: network.events: only a simulation changes its path meanwhile; --set network.events=[]"
+        )
+    return configuration, scenario.seed
+
+
+def seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 1 << 63):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**63 - 1")
+    return int(text)

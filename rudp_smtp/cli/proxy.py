@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--listen", metavar="HOST:PORT", type=endpoint, required=True, help="where clients send to; port 0: any")
     add("--to", metavar="HOST:PORT", type=endpoint, required=True, help="the server behind the path")
     add("--config", metavar="FILE", type=Path, required=True, help="the scenario file, such as configs/loss10.yaml")
-    add("--seed", metavar="N", type=_seed, help="of all the path's draws, instead of the file's")
+    add("--seed", metavar="N", type=path.seed, help="of all the path's draws, instead of the file's")
     add("--log", metavar="FILE", type=Path, help="write what became of each packet: ns, link, index, octets, fate")
     path.configure(parser)
 
@@ -39,12 +39,6 @@ def endpoint(text: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 1 << 16):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:4433")
     return host, int(port)
-
-
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 1 << 63):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**63 - 1")
-    return int(text)
 
 
 class _Log:
@@ -75,12 +69,14 @@ def _relay(options: argparse.Namespace) -> int:
     from rudp_smtp.drivers.clock import Waiter
     from rudp_smtp.drivers.proxy import Path as Impaired
     from rudp_smtp.drivers.proxy import Relay, report, resolve
+    from rudp_smtp.experiment.inspection import read_contents
 
     configuration, seed = path.load(options.config, options.settings)
     impaired = Impaired(
         forward=configuration.forward,
         reverse=configuration.reverse,
         seed=seed if options.seed is None else options.seed,
+        reader=read_contents,
     )
     with ExitStack() as stack:
         log = None

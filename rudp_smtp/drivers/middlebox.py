@@ -8,9 +8,9 @@ import os
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from rudp_smtp.datagram import CE, Label
+from rudp_smtp.drivers.clock import Lateness
 from rudp_smtp.drivers.hosts import Host
 from rudp_smtp.link.link import NEVER, Link
 from rudp_smtp.units import MICROSECOND, MILLISECOND, SECOND
@@ -19,30 +19,7 @@ READ_OCTETS = 65_535  # an IPv4 packet is no larger
 BATCH_PACKETS = 64  # read from one host before the other has its turn
 SPIN = 100 * MICROSECOND  # the last of a wait is spun: a sleeping process wakes about that late
 CHECK_INTERVAL = 20 * MILLISECOND  # how often we look whether all is over
-LATENESS_STEP = 10 * MICROSECOND
 IPV4_HEADER_OCTETS = 20
-
-
-@dataclass(slots=True)
-class Lateness:
-    """How late packets left, counted in steps of 10 microseconds."""
-
-    counts: dict[int, int] = field(default_factory=dict)
-    total: int = 0
-
-    def add(self, late: int) -> None:
-        step = late // LATENESS_STEP
-        self.counts[step] = self.counts.get(step, 0) + 1
-        self.total += 1
-
-    def quantile(self, numerator: int, denominator: int) -> int:
-        """No packet but that share's rest was later than this, in ns."""
-        wanted = -(-self.total * numerator // denominator)
-        for step in sorted(self.counts):
-            wanted -= self.counts[step]
-            if wanted <= 0:
-                return (step + 1) * LATENESS_STEP
-        return 0
 
 
 class _Direction:

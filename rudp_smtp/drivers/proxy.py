@@ -16,6 +16,7 @@ from rudp_smtp.drivers.clock import Lateness, Waiter
 from rudp_smtp.errors import DriverError
 from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.link.link import Link
+from rudp_smtp.link.match import Reader
 from rudp_smtp.trace import Sink
 from rudp_smtp.units import MICROSECOND, SECOND
 
@@ -38,6 +39,7 @@ class Path:
     forward: LinkConfig  # from the clients to the upstream
     reverse: LinkConfig
     seed: int = 1
+    reader: Reader | None = None  # who looks into packets for match rules
 
 
 @dataclass(slots=True)
@@ -113,8 +115,8 @@ class Relay:
         idle: int = IDLE,
     ) -> None:
         draws = DrawKey(path.seed).derive("link")
-        self.forward = Link(path.forward, name="forward", draws=draws, sink=sink)
-        self.reverse = Link(path.reverse, name="reverse", draws=draws, sink=sink)
+        self.forward = Link(path.forward, name="forward", draws=draws, sink=sink, reader=path.reader)
+        self.reverse = Link(path.reverse, name="reverse", draws=draws, sink=sink, reader=path.reader)
         self.stats = RelayStats()
         self.lateness = Lateness()
         self._waiter = waiter

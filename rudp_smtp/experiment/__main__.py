@@ -44,7 +44,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--workers", metavar="N", type=_positive, help="processes (default: the scenario's executor)")
     add("--capture", metavar="DIR", type=_folder, help="write each cell's first run as a pcapng file there")
     add("--list", action="store_true", dest="only_list", help="print what would run, and stop")
+    add("--schema", action=_PrintSchema, nargs=0, help="print the JSON Schema of a scenario file, and stop")
     add("--version", action="version", version=f"rudp_smtp {__version__}")
+
+
+class _PrintSchema(argparse.Action):
+    """Like --version: needs no scenario."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
+    ) -> None:
+        import json
+
+        from rudp_smtp.experiment.json_schema import scenario_schema
+
+        print(json.dumps(scenario_schema(), indent=2))
+        parser.exit()
 
 
 def _folder(text: str) -> Path:

@@ -13,6 +13,7 @@ from rudp_smtp.drivers.capture import Capture
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import SimulationResult, Simulator
 from rudp_smtp.experiment.events import Timetable
+from rudp_smtp.experiment.inspection import read_contents
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
 from rudp_smtp.link.link import Link, LinkStats
@@ -106,8 +107,8 @@ def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) 
 def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
     configuration = run.configuration
     draws = DrawKey(run.seed).derive("link")
-    forward = Link(configuration.forward, name="forward", draws=draws, sink=sink)
-    reverse = Link(configuration.reverse, name="reverse", draws=draws, sink=sink)
+    forward = Link(configuration.forward, name="forward", draws=draws, sink=sink, reader=read_contents)
+    reverse = Link(configuration.reverse, name="reverse", draws=draws, sink=sink, reader=read_contents)
     nodes: dict[Address, Node] = {}
     links: dict[tuple[Address, Address], Link] = {}
     for pair in pairs:
@@ -132,7 +133,7 @@ def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capt
 
     configuration = run.configuration
     (pair,) = pairs
-    path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed)
+    path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, reader=read_contents)
     live = LiveRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, sink)
     moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)

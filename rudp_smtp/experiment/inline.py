@@ -13,6 +13,7 @@ MAX_FILE_BYTES = 4_000_000
 
 _NUMBER = re.compile(r"-?[0-9]{1,19}")
 _LISTS = (("loss", "fates"), ("rate", "trace"), ("delay", "distribution", "values"))
+FILE_KEYS = frozenset(path[-1] for path in _LISTS)
 
 
 class Inliner:

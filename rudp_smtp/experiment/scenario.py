@@ -146,13 +146,12 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
     Raises ConfigError with one line per problem.
     """
     # pydantic takes a tenth of a second to import: `--help` and the worker processes do without.
+    from rudp_smtp.experiment.extends import read_extended
     from rudp_smtp.experiment.grid import read_comparison, read_grid
     from rudp_smtp.experiment.schema import read_header
 
     problems = Problems()
-    tree = _read_file(path, problems)
-    expand_both(tree, problems)
-    problems.raise_any()
+    tree = read_extended(path, problems, _read_file)
     for key, text in overrides:
         _override(tree, key, text, problems)
     problems.raise_any()

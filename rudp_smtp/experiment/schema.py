@@ -28,6 +28,7 @@ from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.document import KeyPath, Problems, Tree, dotted, steps, unknown_key
 from rudp_smtp.experiment.events import LINK_KEYS, Change, Event, looked_up
 from rudp_smtp.experiment.executor import read_executor
+from rudp_smtp.experiment.inspection import FRAME_NAMES
 from rudp_smtp.experiment.scenario import Configuration, Limits, Rival
 from rudp_smtp.link.config import UNSAID, LinkConfig, RateConfig
 from rudp_smtp.registry import Registry, Spec, describe_value, nearest, tell
@@ -38,7 +39,7 @@ from rudp_smtp.workload import WORKLOADS
 T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SHORTHAND: dict[type, str] = {RateConfig: "value"}  # `rate: 20mbit` is {value: 20mbit}
+SHORTHAND: dict[type, str] = {RateConfig: "value"}  # `rate: 20mbit` is {value: 20mbit}
 MAX_SEED = 2**63 - 1
 MAX_REPLICATIONS = 1_000_000
 
@@ -131,6 +132,7 @@ def read_configuration(tree: Tree, problems: Problems) -> tuple[Configuration, d
         del document["rival"]  # a run without one keeps its key
     for link in ("forward", "reverse"):
         _sink_where(document, link)
+    _check_frames(tree, network, problems)
     changes = _ChangeReader(tree, document, problems).read(network.events)
     configuration = Configuration(
         network.forward, network.reverse, body.transport, body.workload, body.limits, body.rival, changes
@@ -156,6 +158,15 @@ def _describe_plain(given: object, hint: object) -> object:
     if isinstance(given, tuple) and given and is_dataclass(given[0]):
         return [describe(item) for item in given]
     return dict(given) if isinstance(given, dict) else describe_value(given, hint)
+
+
+def _check_frames(tree: Tree, network: Network, problems: Problems) -> None:
+    """A link does not know our frames' names."""
+    for direction, link in (("forward", network.forward), ("reverse", network.reverse)):
+        for place, rule in enumerate(link.match):
+            if rule.frame is not None and rule.frame not in FRAME_NAMES:
+                text = f"unknown frame {rule.frame!r}; {nearest(rule.frame, FRAME_NAMES)}"
+                problems.add(tree.locate(("network", direction, "match", place, "frame")), text)
 
 
 class _ChangeReader:
@@ -261,8 +272,8 @@ def _section(cls: type) -> Any:
         return cls(**{name.removesuffix("_"): getattr(section, name) for name in section.model_fields_set})
 
     def expand(value: object) -> object:
-        is_bare = cls in _SHORTHAND and value is not None and not isinstance(value, Mapping | list)
-        return {_SHORTHAND[cls]: value} if is_bare else value
+        is_bare = cls in SHORTHAND and value is not None and not isinstance(value, Mapping | list)
+        return {SHORTHAND[cls]: value} if is_bare else value
 
     return Annotated[model, BeforeValidator(expand), AfterValidator(_refusing(make))]
 

@@ -1,9 +1,9 @@
 """What a link is asked to do, in inside units: frozen values a scenario can be read into.
 
 A field's annotation says its unit or the folder of plug-ins it names (`units`, `registry`). The stages are passed in
-this order, always: mtu, loss (ingress), duplicate, corrupt, queue, rate, loss (egress), slot, delay, reorder. That is
-not netem's, on purpose: there a duplicate may be lost instead of its original, and a reordered packet skips the rate.
-A queue's marks (ECN) are set where the packet joins it.
+this order, always: match, mtu, loss (ingress), duplicate, corrupt, queue, rate, loss (egress), slot, delay, reorder.
+That is not netem's, on purpose: there a duplicate may be lost instead of its original, and a reordered packet skips
+the rate. A queue's marks (ECN) are set where the packet joins it.
 """
 
 from collections.abc import Mapping
@@ -136,10 +136,40 @@ class ReorderConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MatchRule:
+    """Packets that are all that is said here; of them the `nth` (from 1), each `every`-th, or all; and what then.
+
+    `contains`: a piece of stream data with these octets in it, each transmission of which counts. Sizes are of the IP
+    packet. Rules come before all other stages, in their order; the first whose turn it is has the packet.
+    """
+
+    action: Literal["drop", "delay", "duplicate", "corrupt"]
+    delay: Duration | None = None  # of `action: delay`, beyond what the packet would have had
+    frame: str | None = None
+    contains: str | None = None
+    larger: Size | None = None
+    smaller: Size | None = None
+    nth: int | None = None
+    every: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.action == "delay") != (self.delay is not None):
+            raise ConfigError("goes with 'action: delay', and that with it; expected both or neither", key="delay")
+        if self.contains is not None and not self.contains:
+            raise ConfigError("no octets are in everything; expected some text", key="contains")
+        if self.nth is not None and self.every is not None:
+            raise ConfigError("'every' beside 'nth'; expected one of them", key="every")
+        for key, value in (("nth", self.nth), ("every", self.every)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{value} counts no packet; expected at least 1", key=key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkConfig:
     """One direction. The default is a perfect link: nothing is lost, and everything arrives at once."""
 
     mtu: Size | None = None  # of an IP packet, `header_bytes` included; a larger one vanishes and nobody is told
+    match: tuple[MatchRule, ...] = field(default=(), metadata=UNSAID)
     loss: Annotated[Spec, LOSS_MODELS] | None = None
     where: Literal["ingress", "egress"] = "ingress"  # lose before the queue (netem), or after the bandwidth is spent
     duplicate: Probability = 0

@@ -18,6 +18,7 @@ from rudp_smtp.draws import DrawKey
 from rudp_smtp.link.config import LinkConfig, RateConfig
 from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
 from rudp_smtp.link.loss import LOSS_MODELS, LossModel
+from rudp_smtp.link.match import MatchRules, Reader
 from rudp_smtp.link.opportunities import Opportunities
 from rudp_smtp.link.queue import QUEUE_DISCIPLINES, QueueDiscipline, QueuedPacket
 from rudp_smtp.link.slots import Slots
@@ -37,6 +38,8 @@ class LinkStats:
     octets_too_big: int = 0
     packets_blackholed: int = 0
     octets_blackholed: int = 0
+    packets_matched: int = 0  # dropped by a match rule
+    octets_matched: int = 0
     packets_lost: int = 0
     octets_lost: int = 0
     packets_duplicated: int = 0
@@ -82,7 +85,9 @@ class Link:
     `draws` is all the randomness there is; `name` tells this link's part of it, and its facts, from another's.
     """
 
-    def __init__(self, config: LinkConfig, *, name: str, draws: DrawKey, sink: Sink | None = None) -> None:
+    def __init__(
+        self, config: LinkConfig, *, name: str, draws: DrawKey, sink: Sink | None = None, reader: Reader | None = None
+    ) -> None:
         self.config = config
         self.name = name
         self.stats = LinkStats()
@@ -91,6 +96,9 @@ class Link:
         self._mtu = self._mtu_now = NEVER if config.mtu is None else config.mtu  # none at all in a black hole
 
         self._draws = (_Draws(draws, name, "original"), _Draws(draws, name, "copy"))
+        self._reader = reader
+        self._rules = MatchRules(config.match, reader) if config.match else None
+        self._rule_draws = draws.derive(name, "match")
         self._duplicate_draws = draws.derive(name, "duplicate")
         self._loss = _loss_model(config)
         self._loss_began = 0  # the first index that this model decided about
@@ -112,7 +120,8 @@ class Link:
         self._slot_draws = draws.derive(name, "slot")
         self._ordered_until = 0  # with keep_order: the latest arrival so far
         # No packet overtakes another, so a push never brings the next arrival forward.
-        self.is_fifo = config.reorder is None and (config.delay.jitter == 0 or config.delay.keep_order)
+        can_overtake = config.reorder is not None or any(rule.delay for rule in config.match)
+        self.is_fifo = not can_overtake and (config.delay.jitter == 0 or config.delay.keep_order)
         self._set_delay(config)
         self._arrivals = 0
         self._line: deque[tuple[int, int, bytes, Label]] = deque()  # in flight, where none overtakes another
@@ -134,6 +143,8 @@ class Link:
         is_blackhole = self._mtu_now < 0
         self._mtu = NEVER if config.mtu is None else config.mtu
         self.set_blackhole(is_blackhole)
+        if config.match != old.match:
+            self._rules = MatchRules(config.match, self._reader) if config.match else None
         if config.loss != old.loss:
             self._expected_before = self._expected_losses()
             self._loss, self._loss_began = _loss_model(config), self.stats.packets_entered
@@ -201,6 +212,8 @@ class Link:
             stats.entered_first = now
         is_lost = self._loss is not None and self._loss.drops(index, self._draws[0].loss)
         packet = QueuedPacket(index, 0, data, size, now, is_lost, label)
+        if self._rules is not None and not self._obey_rules(self._rules, packet, now):
+            return
         if size > self._mtu_now:
             self._swallow(packet, now)
             return
@@ -265,7 +278,7 @@ class Link:
         stats = self.stats
         if self._is_loss_late:
             return stats.packets_lost + stats.packets_delayed
-        return stats.packets_entered - stats.packets_too_big - stats.packets_blackholed
+        return stats.packets_entered - stats.packets_matched - stats.packets_too_big - stats.packets_blackholed
 
     def expected_loss(self) -> Fraction:
         """The share of the packets so far that the loss model loses in theory."""
@@ -281,6 +294,26 @@ class Link:
         ours = self._loss.expected_loss(entered) * entered - self._loss.expected_loss(began) * began
         return self._expected_before + ours
 
+    def _obey_rules(self, rules: MatchRules, packet: QueuedPacket, now: int) -> bool:
+        """Do what the rules say; whether the packet goes on."""
+        rule = rules.judge(packet.data, packet.size)
+        if rule is None:
+            return True
+        if rule.action == "drop":
+            self.stats.packets_matched += 1
+            self.stats.octets_matched += packet.size
+            if self._sink is not None:
+                self._tell(packet, now, "dropped_by_rule")
+            return False
+        if rule.action == "corrupt":
+            self._corrupt(packet, 1, self._rule_draws)
+        elif rule.action == "delay":
+            assert rule.delay is not None
+            packet.held = rule.delay
+        elif packet.size <= self._mtu_now:
+            self._admit(self._copy(packet, is_lost=False), now)
+        return True
+
     # The entrance: duplicate, corrupt, and what the reorder stage will do.
 
     def _duplicate(self, packet: QueuedPacket) -> QueuedPacket | None:
@@ -288,27 +321,33 @@ class Link:
         is_lost = self._copy_loss is not None and self._copy_loss.drops(index, self._draws[1].loss)
         if not self._duplicate_draws.happens(index, self.config.duplicate):
             return None
+        return self._copy(packet, is_lost=is_lost)
+
+    def _copy(self, packet: QueuedPacket, *, is_lost: bool) -> QueuedPacket:
         self.stats.packets_duplicated += 1
         self.stats.octets_duplicated += packet.size
         if self._sink is not None:
             self._tell(packet, packet.enqueued, "duplicated")
-        return QueuedPacket(index, 1, packet.data, packet.size, packet.enqueued, is_lost, packet.label)
+        return QueuedPacket(packet.index, 1, packet.data, packet.size, packet.enqueued, is_lost, packet.label)
 
     def _impair(self, packet: QueuedPacket, is_candidate: bool) -> None:
         draws = self._draws[packet.copy]
         corrupt, reorder = self.config.corrupt, self.config.reorder
         if corrupt is not None and packet.data and draws.corrupt.happens(packet.index, corrupt.probability):
-            packet.data = flip_bits(packet.data, corrupt.bits, packet.index, draws.bits)
-            self.stats.packets_corrupted += 1
-            self.stats.octets_corrupted += packet.size
-            if self._sink is not None:
-                self._tell(packet, packet.enqueued, "corrupted")
+            self._corrupt(packet, corrupt.bits, draws.bits)
         if reorder is None:
             return
         if is_candidate:
             packet.is_displaced = draws.reorder.happens(packet.index, reorder.probability)
         if packet.copy == 0:  # a copy does not count as a packet of the gap
             self._gap_left = reorder.gap - 1 if packet.is_displaced else max(0, self._gap_left - 1)
+
+    def _corrupt(self, packet: QueuedPacket, bits: int, draws: DrawKey) -> None:
+        packet.data = flip_bits(packet.data, bits, packet.index, draws)
+        self.stats.packets_corrupted += 1
+        self.stats.octets_corrupted += packet.size
+        if self._sink is not None:
+            self._tell(packet, packet.enqueued, "corrupted")
 
     # Queue and rate.
 
@@ -382,7 +421,7 @@ class Link:
             departure = self._slots.release(departure, packet.size)
         stats = self.stats
         arrival = departure + self._delay
-        if self._distribution is not None or packet.is_displaced:
+        if self._distribution is not None or packet.is_displaced or packet.held:
             arrival = self._spread(packet, departure)
         stats.packets_delayed += 1
         stats.delay_time += arrival - departure
@@ -397,7 +436,7 @@ class Link:
     def _spread(self, packet: QueuedPacket, departure: int) -> int:
         """The arrival of a packet that does not simply take the constant delay."""
         delay, reorder = self.config.delay, self.config.reorder
-        arrival = departure + self._delay
+        arrival = departure + self._delay + packet.held
         if self._distribution is not None:
             draws = self._draws[packet.copy].delay
             arrival = max(departure, arrival + self._distribution.offset(packet.index, draws, delay.jitter))
@@ -408,7 +447,7 @@ class Link:
             self.stats.octets_reordered += packet.size
             if self._sink is not None:
                 self._tell(packet, departure, "reordered")
-        elif delay.keep_order:
+        elif delay.keep_order and not packet.held:
             arrival = self._ordered_until = max(arrival, self._ordered_until)
         return arrival
 

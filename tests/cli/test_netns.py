@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from rudp_smtp.drivers.hosts import remove_leftovers, require_root
-from rudp_smtp.drivers.middlebox import Lateness, with_ce
+from rudp_smtp.drivers.middlebox import with_ce
 from rudp_smtp.errors import DriverError
-from rudp_smtp.units import MICROSECOND
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "rudp_smtp.cli.__main__", "netns"]
@@ -160,10 +159,12 @@ def test_a_mark_keeps_the_header_checksum_right(tos: int, identification: int) -
     assert marked[20:] == b"payload"
 
 
-def test_lateness_is_told_by_quantiles() -> None:
-    late = Lateness()
-    assert late.quantile(99, 100) == 0
-    for value in range(100):
-        late.add(value * 10 * MICROSECOND)
-    assert late.quantile(50, 100) == 500 * MICROSECOND
-    assert late.quantile(99, 100) == 990 * MICROSECOND
+def test_rules_that_look_into_packets_are_refused_where_nobody_can(tmp_path: Path) -> None:
+    path = tmp_path / "rule.yaml"
+    path.write_text(
+        "schema: 1\nname: rule\nnetwork: {both: {match: [{frame: ack, nth: 3, action: drop}]}}\n"
+        "transport: rudp\nworkload: {name: bulk, size: 1MB}\n"
+    )
+    done = netns(path, "--", "true")
+    assert done.returncode == 2
+    assert "look into our own packets" in done.stderr

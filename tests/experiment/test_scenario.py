@@ -264,10 +264,10 @@ def test_a_varied_key_cannot_be_set(tmp_path: Path) -> None:
         (
             "    loss:",
             "    los:",
-            "9: network.both.los: unknown key 'los'; did you mean 'loss'? known: mtu, loss, duplicate",
+            "9: network.both.los: unknown key 'los'; did you mean 'loss'? known: mtu, match, loss, duplicate",
         ),
         ("seed: 7", "sed: 7", "3: sed: unknown key 'sed'; did you mean 'seed'? known: schema, name, description, seed"),
-        ("seed: 7", "extends: other", "3: extends: unknown key 'extends'; known: "),
+        ("seed: 7", "includes: other", "3: includes: unknown key 'includes'; known: "),
         ("seed: 7", "name: again", "3: name: duplicate key 'name' (first in line 2); expected it once"),
         ("p: 10%", "p: 1%, p: 2%", "9: network.both.loss.p: duplicate key 'p' (first in line 9); expected it once"),
         ("20ms", "20", "7: network.both.delay.time: 20 has no unit; expected a duration such as 20ms (units: ns, us"),

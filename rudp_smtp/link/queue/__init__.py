@@ -21,6 +21,7 @@ class QueuedPacket:
     enqueued: int  # time of entrance, ns
     is_lost: bool = False  # decided at the entrance, carried out after the bandwidth is spent (`where: egress`)
     label: Label = UNLABELLED  # a discipline that marks puts `label.marked()` here
+    held: int = 0  # by a match rule: ns beyond its delay
     is_displaced: bool = False  # decided at the entrance: the reorder stage sends it early or holds it back
 
 

@@ -1,0 +1,95 @@
+"""Match rules: packets chosen by what they are."""
+
+from pathlib import Path
+
+import pytest
+
+from rudp_smtp.experiment.plan import plan
+from rudp_smtp.link.config import LinkConfig, MatchRule
+from rudp_smtp.units import MILLISECOND
+from tests.experiment.test_events import entered, ran
+from tests.experiment.test_scenario import BASE, load, the_refusal
+from tests.link.traffic import carried
+
+CLEAN = BASE.replace("    loss: {model: random, p: 10%}\n", "")
+
+
+def with_rule(*rules: str) -> str:
+    lines = "".join(f"      - {rule}\n" for rule in rules)
+    return CLEAN.replace("    rate: 20mbit\n", f"    rate: 20mbit\n    match:\n{lines}")
+
+
+def test_the_nth_acknowledgement_is_lost(tmp_path: Path) -> None:
+    facts, sink = ran(tmp_path, with_rule("{frame: ack, nth: 3, action: drop}"))
+    assert facts.stop == "done"
+    assert len(entered(sink, "dropped_by_rule")) == 1
+    assert facts.forward.stats.packets_matched == 1
+    assert facts.forward.stats.packets_lost == 0
+    assert facts.forward.packets_judged == facts.forward.stats.packets_entered - 1
+
+
+def test_the_end_of_a_message_is_lost_on_its_first_and_second_way(tmp_path: Path) -> None:
+    end = 'contains: "\\r\\n.\\r\\n"'
+    text = with_rule(f"{{{end}, nth: 1, action: drop}}", f"{{{end}, nth: 2, action: drop}}")
+    text = text.replace("size: 1KiB}", "size: 1KiB, pipelining: false}")
+    facts, sink = ran(tmp_path, text)
+    plain, _ = ran(tmp_path, CLEAN)
+    assert facts.stop == "done"
+    assert len(entered(sink, "dropped_by_rule")) == 2
+    assert all(delivery.copies == 1 and delivery.is_intact for delivery in facts.report.deliveries)
+    assert facts.end > plain.end
+
+
+def test_damage_by_a_rule_is_seen_by_the_integrity_check(tmp_path: Path) -> None:
+    facts, sink = ran(tmp_path, with_rule("{frame: stream, every: 2, action: corrupt}"))
+    assert facts.stop == "done"
+    assert facts.forward.stats.packets_corrupted == len(entered(sink, "corrupted")) > 0
+    assert all(delivery.is_intact for delivery in facts.report.deliveries)
+
+
+def rule(link_rule: MatchRule, count: int = 6) -> tuple[list[int], list[int]]:
+    traffic = carried(LinkConfig(match=(link_rule,)), [number * MILLISECOND for number in range(count)])
+    return traffic.numbers(), traffic.times()
+
+
+def test_rules_count_from_one_and_by_size() -> None:
+    assert rule(MatchRule(action="drop", nth=2))[0] == [0, 2, 3, 4, 5]
+    assert rule(MatchRule(action="drop", every=2))[0] == [0, 2, 4]
+    assert rule(MatchRule(action="drop", larger=99))[0] == []
+    assert rule(MatchRule(action="drop", larger=100))[0] == rule(MatchRule(action="drop", smaller=100))[0]
+    assert rule(MatchRule(action="duplicate", nth=3))[0] == [0, 1, 2, 2, 3, 4, 5]
+
+
+def test_a_packet_held_by_a_rule_is_overtaken() -> None:
+    numbers, times = rule(MatchRule(action="delay", delay=2 * MILLISECOND + 1, nth=2))
+    assert numbers == [0, 2, 3, 1, 4, 5]
+    assert times[3] == 3 * MILLISECOND + 1
+
+
+def test_without_a_reader_no_contents_match() -> None:
+    assert rule(MatchRule(action="drop", frame="ack"))[0] == list(range(6))
+
+
+def test_rules_are_part_of_a_runs_key_and_no_rules_are_not_said(tmp_path: Path) -> None:
+    keys = {plan(load(tmp_path, text))[0].key for text in (CLEAN, with_rule("{frame: ack, action: drop}"))}
+    assert len(keys) == 2
+    assert "match" not in load(tmp_path, CLEAN).cells[0].document
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("{frame: akc, action: drop}", ".frame: unknown frame 'akc'; did you mean 'ack'?"),
+        ("{frame: ack, action: drpo}", ".action: action 'drpo' does not exist; did you mean 'drop'?"),
+        ("{frame: ack}", ": needs the key 'action'"),
+        ("{frmae: ack, action: drop}", ".frmae: unknown key 'frmae'; did you mean 'frame'?"),
+        ("{frame: ack, action: delay}", ".delay: goes with 'action: delay'"),
+        ("{action: drop, delay: 3ms}", ".delay: goes with 'action: delay'"),
+        ("{action: drop, nth: 0}", ".nth: 0 counts no packet; expected at least 1"),
+        ("{action: drop, nth: 1, every: 2}", ".every: 'every' beside 'nth'"),
+        ("{action: drop, contains: ''}", ".contains: no octets are in everything"),
+        ("{action: drop, larger: 1000}", ".larger: 1000 has no unit"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_where_it_stands(tmp_path: Path, given: str, words: str) -> None:
+    assert the_refusal(tmp_path, with_rule(given)).startswith(f"x.yaml:10: network.both.match[0]{words}")

@@ -4,6 +4,7 @@ Exit status: 0, or 2 for a file that is not pcapng, is damaged or ends too early
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rudp_smtp.wire.packet import INITIAL, decode_packet
 
 HELP = "print a pcapng capture as a readable trace"
 
-OK, BAD_INPUT = 0, 2
+OK, BAD_INPUT, UNREAD = 0, 2, 141
 TEXT_MAX = 40  # characters of stream data on a line
 RANGES_MAX = 4  # of an ACK on a line
 _ARROWS = {INBOUND: "<-", OUTBOUND: "->"}
@@ -28,6 +29,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         for captured in read_capture(options.file.read_bytes()):
             print(line(captured))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough, as `| head` has
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for what is still flushed at exit
+        return UNREAD
     except OSError as error:
         print(f"{options.file}: {error.strerror}", file=sys.stderr)
         return BAD_INPUT

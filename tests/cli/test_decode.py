@@ -6,7 +6,7 @@ import pytest
 
 from rudp_smtp.cli.__main__ import main
 from rudp_smtp.drivers.capture import INBOUND, OUTBOUND, Capture
-from rudp_smtp.wire.frames import AckFrame, PaddingFrame, StreamFrame
+from rudp_smtp.wire.frames import AckFrame, Frame, PaddingFrame, StreamFrame
 from rudp_smtp.wire.packet import INITIAL, ONE_RTT, Packet, encode_packet
 from tests.drivers.nodes import Recorder
 
@@ -16,8 +16,11 @@ def file(tmp_path: Path) -> Path:
     capture = Capture()
     for host in ("client", "server"):
         capture.watch(host, Recorder())
-    frames = [AckFrame([(5, 9), (0, 2)], 0), StreamFrame(4, 10, b"MAIL FROM:<a@b>\r\n" + b"\x1b" * 40, True)]
-    sent = encode_packet(Packet(ONE_RTT, 1, 7, list(frames)))
+    frames: list[Frame] = [
+        AckFrame([(5, 9), (0, 2)], 0),
+        StreamFrame(4, 10, b"MAIL FROM:<a@b>\r\n" + b"\x1b" * 40, True),
+    ]
+    sent = encode_packet(Packet(ONE_RTT, 1, 7, frames))
     capture.note(sent, ("client", "server"), 1_500_000, 0, OUTBOUND)
     capture.note(encode_packet(Packet(INITIAL, 1, 0, [PaddingFrame(9)])), ("client", "server"), 2_000_000, 0, INBOUND)
     capture.note(b"garbage", ("client", "server"), 3_000_000, 0, INBOUND)

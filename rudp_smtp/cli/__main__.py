@@ -5,15 +5,17 @@ import sys
 from collections.abc import Sequence
 
 from rudp_smtp import __version__
-from rudp_smtp.cli import netns, proxy, tc
+from rudp_smtp.cli import decode, netns, proxy, tc
 from rudp_smtp.experiment import __main__ as experiment
 
 COMMANDS = (
     ("experiment", "run a scenario and measure it", experiment),
+    ("decode", "print a pcapng capture as a readable trace", decode),
     ("netns", "run any program over a scenario's network, on hosts of its own", netns),
     ("proxy", "relay any UDP through an impaired path", proxy),
     ("tc", "print a path as netem commands", tc),
 )
+"""Name, what it does, and the module with DESCRIPTION, configure(parser) and run(options, arguments) -> exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -169,7 +169,6 @@ class LinkConfig:
     """One direction. The default is a perfect link: nothing is lost, and everything arrives at once."""
 
     mtu: Size | None = None  # of an IP packet, `header_bytes` included; a larger one vanishes and nobody is told
-    match: tuple[MatchRule, ...] = field(default=(), metadata=UNSAID)
     loss: Annotated[Spec, LOSS_MODELS] | None = None
     where: Literal["ingress", "egress"] = "ingress"  # lose before the queue (netem), or after the bandwidth is spent
     duplicate: Probability = 0
@@ -179,6 +178,7 @@ class LinkConfig:
     slot: SlotConfig | None = field(default=None, metadata=UNSAID)
     delay: DelayConfig = field(default_factory=DelayConfig)
     reorder: ReorderConfig | None = None
+    match: tuple[MatchRule, ...] = field(default=(), metadata=UNSAID)
     header_bytes: Size = IPV4_UDP_HEADER_BYTES  # added to each datagram wherever its size counts
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def load(file: Path, settings: list[str]) -> tuple["Configuration", int]:
     """The file's one cell, and its seed. Raises ConfigError."""
-    from rudp_smtp.experiment.scenario import load_scenario
+    from rudp_smtp.experiment.scenario import load_single
 
     pairs = []
     for text in settings:
@@ -26,17 +26,7 @@ def load(file: Path, settings: list[str]) -> tuple["Configuration", int]:
         if not separator or not key:
             raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
         pairs.append((key, value))
-    scenario = load_scenario(file, pairs)
-    if len(scenario.cells) != 1:
-        varied = ", ".join(axis.key for axis in scenario.axes)
-        text = f"{file}: varies {varied}, so it names {len(scenario.cells)} paths; expected one: add --set vary=null"
-        raise ConfigError(text)
-    configuration = scenario.cells[0].configuration
-    if configuration.events:
-        raise ConfigError(
-            f"{file}: network.events: only a simulation changes its path meanwhile; --set network.events=[]"
-        )
-    return configuration, scenario.seed
+    return load_single(file, pairs)
 
 
 def seed(text: str) -> int:

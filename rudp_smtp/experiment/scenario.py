@@ -186,6 +186,22 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
     )
 
 
+def load_single(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> tuple[Configuration, int]:
+    """The one cell of a scenario that varies nothing, for use in real time, and the seed. Raises ConfigError."""
+    scenario = load_scenario(path, overrides)
+    if len(scenario.cells) != 1:
+        varied = ", ".join(axis.key for axis in scenario.axes)
+        text = f"varies {varied}, so it names {len(scenario.cells)} paths; expected one: with vary=null, say"
+        raise ConfigError(f"{path}: {text}")
+    configuration = scenario.cells[0].configuration
+    if configuration.events:
+        text = (
+            "network.events: only a simulation changes its path meanwhile; expected none: with network.events=[], say"
+        )
+        raise ConfigError(f"{path}: {text}")
+    return configuration, scenario.seed
+
+
 def _read_file(path: Path, problems: Problems) -> Tree:
     """The file's mapping; what is no mapping at all ends here."""
     top = Place(path.as_posix(), 1, "", path.parent)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from rudp_smtp.link.config import LinkConfig
+from rudp_smtp.link.config import LinkConfig, RateConfig
 from rudp_smtp.link.loss import LOSS_MODELS
 from rudp_smtp.link.queue.droptail import PACKETS_DEFAULT
 from rudp_smtp.units import SECOND, print_duration, print_probability, print_rate
@@ -40,8 +40,7 @@ def to_netem(config: LinkConfig) -> Netem:
         arguments += ["duplicate", print_probability(config.duplicate)]
     _reorder(config, arguments, untold)
     if config.rate is not None:
-        overhead = [str(config.rate.packet_overhead)] if config.rate.packet_overhead else []
-        arguments += ["rate", print_rate(config.rate.value), *overhead]
+        _rate(config.rate, arguments, untold)
     if config.mtu is not None:
         untold.append(f"netem has no size limit; `ip link set DEV mtu {config.mtu}` has the sender told of it")
     default = LinkConfig()
@@ -49,6 +48,16 @@ def to_netem(config: LinkConfig) -> Netem:
     changed = [name for name in others if getattr(config, name) != getattr(default, name)]
     untold += [f"netem has nothing like `{name}`" for name in changed]
     return Netem(tuple(arguments), tuple(untold))
+
+
+def _rate(rate: RateConfig, arguments: list[str], untold: list[str]) -> None:
+    if rate.value is None:
+        untold.append("netem follows no recorded rate")
+        return
+    accounting = [rate.packet_overhead, rate.cell_size, rate.cell_overhead]
+    while accounting and not accounting[-1]:
+        accounting.pop()
+    arguments += ["rate", print_rate(rate.value), *map(str, accounting)]
 
 
 def _limit(config: LinkConfig, arguments: list[str], untold: list[str]) -> None:
@@ -63,6 +72,8 @@ def _limit(config: LinkConfig, arguments: list[str], untold: list[str]) -> None:
         untold.append(f"netem's queue is limited in packets, not to {parameters['limit']} octets")
     if parameters.get("mark") is not None:
         untold.append("netem marks nothing with CE at a queue's length")
+    if config.rate.value is None:
+        return
     in_flight = config.rate.value * (config.delay.time + config.delay.jitter) // (8 * PACKET_BYTES * SECOND) + 1
     waiting = packets if isinstance(packets, int) else PACKETS_DEFAULT
     arguments += ["limit", str(waiting + in_flight)]

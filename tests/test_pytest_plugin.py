@@ -1,0 +1,70 @@
+"""The plug-in as somebody else's test suite uses it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[1]
+
+SUITE = """
+import socket
+
+import pytest
+
+from rudp_smtp.errors import ConfigError
+from rudp_smtp.link.config import LinkConfig
+from rudp_smtp.registry import Spec
+
+
+@pytest.fixture
+def server():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.settimeout(2)
+        yield bound
+
+
+def test_loses_what_is_listed(impaired_path, server):
+    listed = LinkConfig(loss=Spec("list", (("packets", (0, 2)),)))
+    path = impaired_path(upstream=server.getsockname(), config=listed)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for number in range(4):
+            client.sendto(b"%d" % number, path.address)
+        assert (server.recv(9), server.recv(9)) == (b"1", b"3")
+    assert (path.forward.packets_entered, path.forward.packets_lost) == (4, 2)
+    assert path.log[:2] == [("forward", 0, "lost"), ("forward", 1, "passed")]
+    assert "lateness" in path.report()
+
+
+def test_takes_a_scenario(impaired_path, server):
+    path = impaired_path(upstream=server.getsockname(), config="CONFIG", seed=5)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.sendto(b"ask", path.address)
+        data, source = server.recvfrom(9)
+        server.sendto(b"answer", source)
+        assert client.recv(9) == b"answer"
+
+
+def test_refuses_what_is_no_scenario(impaired_path, server):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        impaired_path(upstream=server.getsockname(), config="/nonexistent.yaml")
+"""
+
+
+def test_a_suite_gets_impaired_ports(pytester: pytest.Pytester) -> None:
+    config = ROOT / "configs" / "lossless.yaml"
+    pytester.makepyfile(SUITE.replace("CONFIG", config.as_posix()))
+    # In a process of its own: the plug-in may be there already where the package is installed.
+    result = pytester.runpytest_subprocess("-p", "rudp_smtp.pytest_plugin", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=3)
+
+
+def test_pytest_starts_without_the_relay() -> None:
+    code = "import pytest, sys; old = set(sys.modules); import rudp_smtp.pytest_plugin; print(*set(sys.modules) - old)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert set(done.stdout.split()) <= {"rudp_smtp", "rudp_smtp.pytest_plugin"}

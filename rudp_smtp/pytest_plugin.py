@@ -72,14 +72,14 @@ def _open(stack: ExitStack, upstream: tuple[str, int], config: "Config", seed: i
     from rudp_smtp.drivers.proxy import Path as Impaired
     from rudp_smtp.drivers.proxy import resolve
     from rudp_smtp.experiment.inspection import read_contents
-    from rudp_smtp.experiment.scenario import load_single
+    from rudp_smtp.experiment.scenario import load_live
     from rudp_smtp.link.config import LinkConfig
     from rudp_smtp.trace import Fact, LinkFate
 
     if isinstance(config, LinkConfig):
         forward = reverse = config
     else:
-        configuration, _ = load_single(Path(config))
+        configuration, _ = load_live(Path(config))
         forward, reverse = configuration.forward, configuration.reverse
 
     class Log:

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     from rudp_smtp.link.tc import to_netem
 
     try:
-        configuration, _ = path.load(options.file, options.settings)
+        configuration, _ = path.load(options.file, options.settings, is_live=False)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
@@ -36,4 +36,6 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         print(" ".join(["tc qdisc add dev DEV root netem", *netem.arguments]))
         for sentence in netem.untold:
             print(f"{name}: {sentence}", file=sys.stderr)
+    if configuration.events:
+        print("a netem path does not change by itself: network.events is left out", file=sys.stderr)
     return OK

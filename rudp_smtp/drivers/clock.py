@@ -73,17 +73,15 @@ class Waiter:
 
     def wait(self, deadline: int | None) -> None:
         """Until something can be read, which is then done, or the deadline has come."""
-        if deadline is not None and deadline - self.now() > self._spin:
-            self._set(deadline - self._spin + self._origin)
-            deadline_slept = self._poll(-1)
-        elif deadline is None:
+        if deadline is None:
             self._set(0)
-            deadline_slept = self._poll(-1)
-        else:
-            deadline_slept = True
-        if not deadline_slept or deadline is None:
+            self._poll(-1)
             return
-        while not self._poll(0, is_idle=True) and self.now() < deadline:
+        if deadline - self.now() > self._spin:
+            self._set(deadline - self._spin + self._origin)
+            if self._poll(-1):
+                return
+        while not self._poll(0) and self.now() < deadline:
             pass
 
     def close(self) -> None:
@@ -96,20 +94,20 @@ class Waiter:
         self._spec.seconds, self._spec.nanoseconds = divmod(at, SECOND)
         _LIBC.timerfd_settime(self._timer, _ABSOLUTE, ctypes.byref(self._spec), None)
 
-    def _poll(self, timeout: int, *, is_idle: bool = False) -> bool:
-        """Look at the sockets once. Sleeping: whether only the timer ended it. Idle: whether anything was ready."""
-        is_timer = False
-        events = self._epoll.poll(timeout)
-        for number, _ in events:
+    def _poll(self, timeout: int) -> bool:
+        """Look at the sockets once, or sleep until there is something; whether it was more than the timer."""
+        is_more = False
+        for number, _ in self._epoll.poll(timeout):
+            if number == self._timer:
+                self._set(0)  # so that it is not readable any more
+                continue
+            is_more = True
             ready = self._ready.get(number)
             if ready is not None:
                 ready()
             elif number == self._wakener:
                 os.eventfd_read(number)
-            elif number == self._timer:
-                is_timer = True
-                self._set(0)  # so that it is not readable any more
-        return bool(events) if is_idle else is_timer and len(events) == 1
+        return is_more
 
 
 class Lateness:

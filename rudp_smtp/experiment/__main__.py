@@ -58,8 +58,18 @@ class _PrintSchema(argparse.Action):
 
         from rudp_smtp.experiment.json_schema import scenario_schema
 
-        print(json.dumps(scenario_schema(), indent=2))
+        try:
+            print(json.dumps(scenario_schema(), indent=2))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            parser.exit(_leave_unread())
         parser.exit()
+
+
+def _leave_unread() -> int:
+    """Whoever read our output has seen enough, as `| head` has: the exit status for it."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for what is still flushed at exit
+    return UNREAD
 
 
 def _folder(text: str) -> Path:
@@ -91,9 +101,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     except RunFailed as error:
         command.tell_failure(error)
         return INCOMPLETE
-    except BrokenPipeError:  # whoever read our output has seen enough, as `| head` has
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for what is still flushed at exit
-        return UNREAD
+    except BrokenPipeError:
+        return _leave_unread()
     except KeyboardInterrupt:
         command.tell_interruption()
         return INTERRUPTED

@@ -187,19 +187,22 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
 
 
 def load_single(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> tuple[Configuration, int]:
-    """The one cell of a scenario that varies nothing, for use in real time, and the seed. Raises ConfigError."""
+    """The one cell of a scenario that varies nothing, and the seed. Raises ConfigError."""
     scenario = load_scenario(path, overrides)
     if len(scenario.cells) != 1:
         varied = ", ".join(axis.key for axis in scenario.axes)
         text = f"varies {varied}, so it names {len(scenario.cells)} paths; expected one: with vary=null, say"
         raise ConfigError(f"{path}: {text}")
-    configuration = scenario.cells[0].configuration
+    return scenario.cells[0].configuration, scenario.seed
+
+
+def load_live(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> tuple[Configuration, int]:
+    """The same for real packets, whose path stays as it is. Raises ConfigError where it is to change."""
+    configuration, seed = load_single(path, overrides)
     if configuration.events:
-        text = (
-            "network.events: only a simulation changes its path meanwhile; expected none: with network.events=[], say"
-        )
+        text = "network.events: only a simulation changes its path meanwhile; expected none: with network.events=[]"
         raise ConfigError(f"{path}: {text}")
-    return configuration, scenario.seed
+    return configuration, seed
 
 
 def _read_file(path: Path, problems: Problems) -> Tree:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.plan import plan
 from rudp_smtp.link.config import LinkConfig, MatchRule
 from rudp_smtp.units import MILLISECOND
@@ -66,8 +67,10 @@ def test_a_packet_held_by_a_rule_is_overtaken() -> None:
     assert times[3] == 3 * MILLISECOND + 1
 
 
-def test_without_a_reader_no_contents_match() -> None:
-    assert rule(MatchRule(action="drop", frame="ack"))[0] == list(range(6))
+def test_without_a_reader_a_rule_about_contents_is_refused() -> None:
+    """It would never match, and nobody would be told."""
+    with pytest.raises(ConfigError, match="look into our own packets"):
+        rule(MatchRule(action="drop", frame="ack"))
 
 
 def test_rules_are_part_of_a_runs_key_and_no_rules_are_not_said(tmp_path: Path) -> None:

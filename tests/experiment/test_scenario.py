@@ -264,7 +264,7 @@ def test_a_varied_key_cannot_be_set(tmp_path: Path) -> None:
         (
             "    loss:",
             "    los:",
-            "9: network.both.los: unknown key 'los'; did you mean 'loss'? known: mtu, match, loss, duplicate",
+            "9: network.both.los: unknown key 'los'; did you mean 'loss'? known: mtu, loss, duplicate",
         ),
         ("seed: 7", "sed: 7", "3: sed: unknown key 'sed'; did you mean 'seed'? known: schema, name, description, seed"),
         ("seed: 7", "includes: other", "3: includes: unknown key 'includes'; known: "),

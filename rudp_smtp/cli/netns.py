@@ -25,7 +25,8 @@ SERVER_PATIENCE = 1.0  # and until it has to be gone after it was asked to go
 DESCRIPTION = """Make two hosts A and B (network namespaces), joined by nothing but the scenario's network, and run
 COMMAND in A. RUDP_PEER in its environment is B's address (10.77.0.2). Everything is removed afterwards. Needs root."""
 EPILOG = """example:
-  sudo rudp-smtp netns configs/loss1.yaml --serve 'python3 -m http.server' -- curl -s http://10.77.0.2:8000/"""
+  sudo rudp-smtp netns configs/loss1.yaml --serve 'python3 -m http.server' --serve-port 8000 -- \\
+      curl -s http://10.77.0.2:8000/"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,16 +1,17 @@
 """The nodes of a run on real loopback sockets, the relay between them, and real time: one process, one thread.
 
 The client and the server have a socket each, as in any deployment; only their names are those of the simulation. What
-the machine did that nobody asked for makes a run invalid, and is told. ECN codepoints do not cross the relay.
+the machine did that nobody asked for makes a run invalid, and is told.
 """
 
 from dataclasses import dataclass
 
 from rudp_smtp.datagram import Address, Label
 from rudp_smtp.drivers.clock import Waiter
-from rudp_smtp.drivers.proxy import DATAGRAM_MAX, Endpoint, Path, Relay, bound_socket, kernel_drops
+from rudp_smtp.drivers.proxy import Path, Relay
 from rudp_smtp.drivers.pump import Node, deliver, expire
 from rudp_smtp.drivers.sim import SimulationResult, Stop
+from rudp_smtp.drivers.sockets import ANCILLARY_MAX, DATAGRAM_MAX, Endpoint, Marking, bound_socket, ecn_of, kernel_drops
 from rudp_smtp.errors import LivelockError
 from rudp_smtp.link.link import Link
 from rudp_smtp.trace import Sink
@@ -39,23 +40,32 @@ class _Host:
 
     def __init__(self, node: Node, label: Label, waiter: Waiter) -> None:
         self.node = node
-        self.label = label  # of what arrives: from the other host's name
-        self.peer: Endpoint | None = None  # the relay as seen from here; a server learns it
+        self._label = label  # of what arrives: from the other host's name
+        self._seen: dict[Endpoint, tuple[Label, ...]] = {}  # the other host, and what it is called, as seen from here
+        self._endpoints: dict[Address, Endpoint] = {}
         self.sent = self.unsent = self.inputs = 0
         self.deadline = node.next_timeout()
         self.socket = bound_socket(_ANY_PORT)
+        self._marking = Marking(self.socket)
         self._waiter = waiter
         waiter.add(self.socket, self._receive)
 
     def send(self, data: bytes, remote: Address, now: int, ecn: int) -> None:
         self.sent += 1
         try:
-            if self.peer is None or remote != self.label.source:
-                self.unsent += 1
-            else:
-                self.socket.sendto(data, self.peer)
-        except OSError:
+            if ecn != self._marking.ecn:
+                self._marking.set(ecn)
+            self.socket.sendto(data, self._endpoints[remote])
+        except (OSError, KeyError):
             self.unsent += 1
+
+    def meet(self, endpoint: Endpoint) -> tuple[Label, ...]:
+        """Know the other host by one more address: after a rebinding it is called another name, as in simulation."""
+        number = len(self._seen)
+        name = f"{self._label.source}~{number}" if number else self._label.source
+        self._endpoints[name] = endpoint
+        labels = self._seen[endpoint] = tuple(Label(name, self._label.target, ecn) for ecn in range(4))
+        return labels
 
     def expire(self, now: int) -> None:
         self.deadline = expire(self.node, now, self)
@@ -64,11 +74,11 @@ class _Host:
     def _receive(self) -> None:
         """One datagram: timers and the relay have their turn before the next, which the kernel keeps."""
         try:
-            data, source = self.socket.recvfrom(DATAGRAM_MAX)
+            data, ancillary, _flags, source = self.socket.recvmsg(DATAGRAM_MAX, ANCILLARY_MAX)
         except OSError:
             return
-        self.peer = source[:2]
-        self.deadline = deliver(self.node, data, self.label, self._waiter.now(), self)
+        labels = self._seen.get(source[:2]) or self.meet(source[:2])
+        self.deadline = deliver(self.node, data, labels[ecn_of(ancillary)], self._waiter.now(), self)
         self.inputs += 1
 
 
@@ -83,8 +93,13 @@ class LiveRun:
         upstream: Endpoint = self._server.socket.getsockname()[:2]
         self._relay = Relay(_ANY_PORT, upstream, path, waiter=self._waiter, sink=sink, clients_max=1, idle=_NEVER)
         self._client = _Host(client[1], Label(server[0], client[0]), self._waiter)
-        self._client.peer = self._relay.address
+        self._client.meet(self._relay.address)
         self._hosts = (self._client, self._server)
+
+    @property
+    def path(self) -> Relay:
+        """What lies between the hosts, and may be changed at times set before the run."""
+        return self._relay
 
     def run(self, until: int, events: int) -> LiveResult:
         """Go on until both nodes are done, nothing is left to happen, `until` is past, or `events` are spent."""
@@ -121,7 +136,8 @@ class LiveRun:
                 if quiet_inputs != self._inputs():
                     quiet_inputs, quiet_since = self._inputs(), now
                 due = quiet_since + QUIET
-            self._waiter.wait(min(due, until + 1))
+            change = self._relay.next_timeout()  # which keeps no run going
+            self._waiter.wait(min(due, until + 1) if change is None else min(due, until + 1, change))
         return "done"
 
     def _expire_due(self, host: _Host) -> None:

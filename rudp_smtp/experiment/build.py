@@ -12,7 +12,7 @@ from rudp_smtp.draws import DrawKey
 from rudp_smtp.drivers.capture import Capture
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import SimulationResult, Simulator
-from rudp_smtp.experiment.events import Timetable
+from rudp_smtp.experiment.events import Timetable, arrange
 from rudp_smtp.experiment.inspection import read_contents
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
@@ -135,6 +135,7 @@ def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capt
     (pair,) = pairs
     path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, reader=read_contents)
     live = LiveRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, sink)
+    arrange(configuration.events, live.path)
     moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 

@@ -165,9 +165,6 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
         problems.add(tree.locate(("replications",)), message)
     if header and header.driver != "sim" and any(cell.configuration.rival for cell in cells):
         problems.add(tree.locate(("rival",)), f"driver {header.driver} moves one pair of hosts; expected driver: sim")
-    if header and header.driver != "sim" and any(cell.configuration.events for cell in cells):
-        text = f"driver {header.driver} changes no path during a run; expected driver: sim"
-        problems.add(tree.locate(("network", "events")), text)
     comparison = header.compare if header and not problems else None  # an unread axis has no values to compare
     compare = read_comparison(comparison, axes, tree, problems) if comparison else None
     problems.raise_any()
@@ -194,15 +191,6 @@ def load_single(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> tuple[
         text = f"varies {varied}, so it names {len(scenario.cells)} paths; expected one: with vary=null, say"
         raise ConfigError(f"{path}: {text}")
     return scenario.cells[0].configuration, scenario.seed
-
-
-def load_live(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> tuple[Configuration, int]:
-    """The same for real packets, whose path stays as it is. Raises ConfigError where it is to change."""
-    configuration, seed = load_single(path, overrides)
-    if configuration.events:
-        text = "network.events: only a simulation changes its path meanwhile; expected none: with network.events=[]"
-        raise ConfigError(f"{path}: {text}")
-    return configuration, seed
 
 
 def _read_file(path: Path, problems: Problems) -> Tree:

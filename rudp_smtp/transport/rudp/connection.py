@@ -197,7 +197,8 @@ class Connection:
     def receive_packet(self, packet: Packet, size: int, now: int, ecn: int = NOT_ECT) -> None:
         """Take a packet that came in a datagram of `size` octets."""
         if not self.is_awake:
-            self._wake()
+            self.is_awake = True
+            self._awake.append(self)
         if packet.kind == INITIAL:
             if not self._handshake.accepts(packet):
                 self._drop(size, "unexpected_source_connection_id", now)

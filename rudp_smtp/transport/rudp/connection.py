@@ -116,6 +116,13 @@ class Connection:
         self._streams.stop_sending(stream_id, error_code)
         self._wake()
 
+    def pause_reading(self, stream_id: int) -> None:
+        self._streams.pause(stream_id)
+
+    def resume_reading(self, stream_id: int) -> None:
+        self._streams.resume(stream_id)
+        self._wake()
+
     def close(self, now: int) -> None:
         self._is_left = True
         self._lifecycle.close(now)

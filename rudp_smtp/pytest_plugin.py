@@ -42,6 +42,11 @@ class ImpairedPath:
     def reverse(self) -> "LinkStats":
         return self._relay.reverse.stats
 
+    @property
+    def invalid(self) -> str:
+        """Why the path has not been what was asked for, such as packets the kernel dropped; empty where it has."""
+        return self._relay.invalid
+
     def report(self) -> str:
         """All counters and the relay's lateness as text."""
         from rudp_smtp.drivers.proxy import report
@@ -73,6 +78,7 @@ def _open(stack: ExitStack, upstream: tuple[str, int], config: "Config", seed: i
     from rudp_smtp.drivers.sockets import resolve
     from rudp_smtp.experiment.events import Change, arrange
     from rudp_smtp.experiment.inspection import read_contents
+    from rudp_smtp.experiment.live import check_ceilings
     from rudp_smtp.experiment.scenario import load_single
     from rudp_smtp.link.config import LinkConfig
     from rudp_smtp.trace import Fact, LinkFate
@@ -89,6 +95,7 @@ def _open(stack: ExitStack, upstream: tuple[str, int], config: "Config", seed: i
             if isinstance(fact, LinkFate):
                 path.log.append((fact.link, fact.index, fact.fate))
 
+    check_ceilings(forward, reverse, events)
     impaired = Impaired(forward=forward, reverse=reverse, seed=seed, reader=read_contents)
     background = BackgroundRelay(resolve(upstream), impaired, sink=Log())
     arrange(events, background.relay)

@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> int:
     from rudp_smtp.drivers.middlebox import Middlebox
     from rudp_smtp.experiment.events import arrange
 
-    configuration, seed = path.load(options.scenario, options.settings)
+    configuration, seed = path.load_live(options.scenario, options.settings)
     forward, reverse = _links(configuration, seed if options.seed is None else options.seed)
     with two_hosts() as hosts:
         if options.tcp_congestion is not None:
@@ -156,6 +156,8 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _report(forward: "Link", reverse: "Link", box: "Middlebox", unasked: int) -> None:
     """Counters, for people; on standard error, as COMMAND owns the other."""
+    from rudp_smtp.drivers.validity import reasons
+
     for name, link in (("A to B", forward), ("B to A", reverse)):
         stats = link.stats
         print(
@@ -168,8 +170,9 @@ def _report(forward: "Link", reverse: "Link", box: "Middlebox", unasked: int) ->
     late = box.lateness
     middle, tail = (late.quantile(share) / 1_000 for share in (0.5, 0.99))
     print(f"left late by {middle:.0f} us (median), {tail:.0f} us (99 %)", file=sys.stderr)
-    if unasked:
-        print(f"invalid: the kernel dropped {unasked} packets that no link was asked to drop", file=sys.stderr)
+    invalid = reasons({"packets dropped by the kernel": unasked}, late)
+    if invalid:
+        print(f"invalid: {invalid}", file=sys.stderr)
     if box.strays:
         print(f"{box.strays} packets came for a port that a rebinding took away", file=sys.stderr)
     if box.refused:

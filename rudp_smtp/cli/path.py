@@ -29,6 +29,15 @@ def load(file: Path, settings: list[str]) -> tuple["Configuration", int]:
     return load_single(file, pairs)
 
 
+def load_live(file: Path, settings: list[str]) -> tuple["Configuration", int]:
+    """The same for real packets: refused where they could not be moved in time."""
+    from rudp_smtp.experiment.live import check_ceilings
+
+    configuration, own_seed = load(file, settings)
+    check_ceilings(configuration.forward, configuration.reverse, configuration.events)
+    return configuration, own_seed
+
+
 def seed(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 1 << 63):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**63 - 1")

@@ -73,7 +73,7 @@ def _relay(options: argparse.Namespace) -> int:
     from rudp_smtp.experiment.events import arrange
     from rudp_smtp.experiment.inspection import read_contents
 
-    configuration, seed = path.load(options.config, options.settings)
+    configuration, seed = path.load_live(options.config, options.settings)
     impaired = Impaired(
         forward=configuration.forward,
         reverse=configuration.reverse,

@@ -23,6 +23,7 @@ from rudp_smtp.drivers.sockets import (
     ecn_of,
     kernel_drops,
 )
+from rudp_smtp.drivers.validity import reasons
 from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.link.link import Link
 from rudp_smtp.link.match import Reader
@@ -120,6 +121,11 @@ class Relay:
         """What the kernel dropped before we saw it, so far: a loss that nobody asked for."""
         sockets = [self._listener, *(way.socket for way in [*self._ways.values(), *self._former])]
         return self.stats.kernel_drops + sum(map(kernel_drops, sockets))
+
+    @property
+    def invalid(self) -> str:
+        """Why what crossed so far must not be believed; empty where it may be."""
+        return reasons({"datagrams dropped by the kernel": self.kernel_drops}, self.lateness)
 
     def schedule(self, moments: Iterable[tuple[int, Action]]) -> None:
         """Have these done at these times after the first packet."""
@@ -284,4 +290,6 @@ def report(relay: Relay) -> str:
     )
     p50, p99 = (late.quantile(share) / MICROSECOND for share in (0.5, 0.99))
     lines.append(f"lateness: p50 {p50:.0f} us, p99 {p99:.0f} us, maximum {late.maximum / MICROSECOND:.0f} us")
+    if relay.invalid:
+        lines.append(f"invalid: {relay.invalid}")
     return "\n".join(lines)

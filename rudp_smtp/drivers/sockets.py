@@ -36,7 +36,7 @@ def bound_socket(address: Endpoint) -> socket.socket:
     except OSError as error:
         raise DriverError(f"no socket for {address[0]} port {address[1]}: {error.strerror or error}") from error
     try:
-        _prepare(bound)
+        prepare(bound)
         bound.bind(address)
     except (OSError, OverflowError) as error:
         bound.close()
@@ -48,7 +48,7 @@ def connected_socket(address: Endpoint) -> socket.socket:
     """A socket with a port of its own that talks to this address alone. Raises OSError."""
     connected = socket.socket(_family(address), socket.SOCK_DGRAM)
     try:
-        _prepare(connected)
+        prepare(connected)
         connected.connect(address)
     except OSError:
         connected.close()
@@ -60,7 +60,8 @@ def _family(address: Endpoint) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
 
 
-def _prepare(own: socket.socket) -> None:
+def prepare(own: socket.socket) -> None:
+    """Have it never block, take much, and tell codepoints."""
     own.setblocking(False)
     own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     own.setsockopt(socket.IPPROTO_IP, _IP_RECVTOS, 1)  # of IPv4 that comes to an IPv6 socket too

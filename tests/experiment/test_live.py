@@ -89,18 +89,27 @@ def test_queues_mark_the_packets_of_a_live_run() -> None:
     assert facts.forward.stats.packets_marked > 0
 
 
-def test_what_the_machine_did_is_told_in_the_notes() -> None:
+def test_what_the_machine_did_is_told_beside_the_notes() -> None:
     facts = execute(one_run("udp", ("limits.events", "5")))
     facts.invalid = "3 datagrams dropped by the kernel"
-    assert record(facts).notes.startswith("invalid: 3 datagrams dropped by the kernel")
+    assert (record(facts).invalid, record(facts).notes) == ("3 datagrams dropped by the kernel", "")
 
 
 def test_rows_say_which_driver_moved_them(tmp_path: Path) -> None:
     settings = ["--set", "driver=udp", "--set", "workload.messages=2", "--set", "executor=serial"]
-    assert main([str(LOSS10), "--replications", "1", "--output", str(tmp_path), *settings]) == 0
+    status = main([str(LOSS10), "--replications", "1", "--output", str(tmp_path), *settings])
     with (tmp_path / "runs.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["driver"], row["stop"], row["delivered_count"]) == ("udp", "done", "2")
+    assert status == (1 if row["invalid"] else 0)  # a machine that is busy with others is late
+
+
+def test_a_rate_beyond_what_real_packets_are_moved_at_is_refused_and_not_distorted() -> None:
+    for rate in (("network.both.rate", "1gbit"), ("network.events", "[{at: 1s, set: {rate: 10gbit}}]")):
+        with pytest.raises(ConfigError, match=r"driver udp: 83\d+ full packets a second.* expected at most 600mbit"):
+            one_run("udp", rate)
+        one_run("sim", rate)
+    one_run("udp", ("network.both.rate", "600mbit"))
 
 
 def test_rivals_are_for_the_simulator() -> None:

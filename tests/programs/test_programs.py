@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from rudp_smtp.drivers.hosts import remove_leftovers, require_root
-from rudp_smtp.errors import DriverError
+from tests.live import live
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "rudp_smtp.cli.__main__"]
@@ -29,19 +28,6 @@ LOST = range(50, 450, 20)
 def needs(*programs: str) -> pytest.MarkDecorator:
     missing = [name for name in programs if shutil.which(name) is None]
     return pytest.mark.skipif(bool(missing), reason=f"SKIPPED: no {' and no '.join(missing)}: apt-get install them")
-
-
-def reason_to_skip() -> str:
-    try:
-        require_root()
-        remove_leftovers()
-    except DriverError as error:
-        return str(error)
-    return ""
-
-
-SKIP = reason_to_skip()
-live = pytest.mark.skipif(bool(SKIP), reason=f"SKIPPED: no live network: {SKIP}")
 
 
 def scenario(folder: Path, network: str) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rudp_smtp.transport import TRANSPORTS
-from rudp_smtp.transport.arq.books import Books, Outgoing
+from rudp_smtp.transport.arq.books import ArqBooks, Outgoing
 from rudp_smtp.transport.arq.parameters import check_window
 from rudp_smtp.transport.arq.plugin import ArqTransport
 from rudp_smtp.transport.arq.protocol import InOrderReceiver, Receiver, Segments, Sender
@@ -25,7 +25,9 @@ WINDOW, SEQUENCE_BITS = 32, 8
 class GoBackNSender(Sender):
     """Owns the window: frames in order, and how many of them are on the line. Behind those, the rest go again."""
 
-    def __init__(self, segments: Segments, timer: RetransmissionTimer, books: Books, *, mask: int, window: int) -> None:
+    def __init__(
+        self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks, *, mask: int, window: int
+    ) -> None:
         super().__init__(segments, timer, books, mask=mask, window=window)
         self._frames: deque[Outgoing] = deque()
         self._on_line = 0
@@ -86,7 +88,7 @@ class GoBackN(ArqTransport):
     def window_frames(self) -> int:
         return self.window
 
-    def sender(self, segments: Segments, timer: RetransmissionTimer, books: Books) -> Sender:
+    def sender(self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks) -> Sender:
         return GoBackNSender(segments, timer, books, mask=self.mask, window=self.window)
 
     def receiver(self) -> Receiver:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.recovery.timer import TIMERS
 from rudp_smtp.registry import Spec
-from rudp_smtp.transport.arq.books import Books
+from rudp_smtp.transport.arq.books import ArqBooks
 from rudp_smtp.transport.arq.frame import SEQUENCE_BITS_MAX
 from rudp_smtp.transport.arq.protocol import Receiver, Segments, Sender
 from rudp_smtp.transport.arq.timer import RetransmissionTimer
@@ -57,7 +57,7 @@ class ArqParameters(ABC):
         """Frames that may be unacknowledged at a time."""
 
     @abstractmethod
-    def sender(self, segments: Segments, timer: RetransmissionTimer, books: Books) -> Sender: ...
+    def sender(self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks) -> Sender: ...
 
     @abstractmethod
     def receiver(self) -> Receiver: ...

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.transport import TRANSPORTS
-from rudp_smtp.transport.arq.books import Books, Outgoing
+from rudp_smtp.transport.arq.books import ArqBooks, Outgoing
 from rudp_smtp.transport.arq.parameters import check_window
 from rudp_smtp.transport.arq.plugin import ArqTransport
 from rudp_smtp.transport.arq.protocol import (
@@ -38,7 +38,9 @@ WINDOW, SEQUENCE_BITS = 128, 16
 class SelectiveRepeatSender(Sender):
     """Owns the unacknowledged frames of the window, by index, and the order in which they were last sent."""
 
-    def __init__(self, segments: Segments, timer: RetransmissionTimer, books: Books, *, mask: int, window: int) -> None:
+    def __init__(
+        self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks, *, mask: int, window: int
+    ) -> None:
         super().__init__(segments, timer, books, mask=mask, window=window)
         self.in_flight_max = window
         self._frames: dict[int, Outgoing] = {}
@@ -143,7 +145,7 @@ class SelectiveRepeat(ArqTransport):
     def window_frames(self) -> int:
         return self.window
 
-    def sender(self, segments: Segments, timer: RetransmissionTimer, books: Books) -> Sender:
+    def sender(self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks) -> Sender:
         sender = SelectiveRepeatSender(segments, timer, books, mask=self.mask, window=self.window)
         if self.in_flight is not None:
             sender.in_flight_max = self.in_flight

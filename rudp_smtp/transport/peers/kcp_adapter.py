@@ -34,9 +34,9 @@ from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 from rudp_smtp.trace import Sink, VantagePoint
 from rudp_smtp.transport import Address, Closed, Established, StreamReset, StreamStopped
-from rudp_smtp.transport.peers.books import Range
+from rudp_smtp.transport.books import Range
 from rudp_smtp.transport.peers.connection import PeerConnection
-from rudp_smtp.transport.peers.endpoint import CONNECTIONS_MAX, ENDED_MAX, PeerEndpoint
+from rudp_smtp.transport.round_robin import CONNECTIONS_MAX, RoundRobinEndpoint
 from rudp_smtp.units import MILLISECOND
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ class KcpConnection(PeerConnection):
             now,
             is_ack_eliciting=is_eliciting,
             is_retransmission=is_again,
-            streams=streams,
+            streams=tuple(streams),
         )
 
     def _establish(self) -> None:
@@ -302,7 +302,7 @@ class KcpConnection(PeerConnection):
             raise RemoteProtocolError(f"a record of kind {kind} and {len(octets)} octets")
 
 
-class KcpEndpoint(PeerEndpoint[KcpConnection]):
+class KcpEndpoint(RoundRobinEndpoint[KcpConnection]):
     """A conversation's number, and the host it is with, say which connection a datagram belongs to."""
 
     def __init__(self, parameters: "Kcp", *, host: str, accepts: bool, draws: DrawKey, sink: Sink | None) -> None:
@@ -312,7 +312,6 @@ class KcpEndpoint(PeerEndpoint[KcpConnection]):
         self._draws = draws
         self._draw_count = 0
         self._by_conversation: dict[tuple[Address, int], KcpConnection] = {}
-        self._ended: dict[tuple[Address, int], None] = {}  # the latest of those that are gone
 
     def connect(self, remote: Address, now: int) -> KcpConnection:
         conversation = self._draws.below(self._draw_count, _CONVERSATION_MAX) + 1
@@ -354,9 +353,7 @@ class KcpEndpoint(PeerEndpoint[KcpConnection]):
     def _forget(self, connection: KcpConnection) -> None:
         key = connection.remote, connection.conversation
         del self._by_conversation[key]
-        self._ended[key] = None
-        if len(self._ended) > ENDED_MAX:
-            del self._ended[next(iter(self._ended))]
+        self._remember(key)
 
 
 def _segments(body: bytes) -> list[tuple[int, int, bytes]]:

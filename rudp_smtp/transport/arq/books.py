@@ -34,12 +34,12 @@ class ArqBooks(Books):
     for. So `packets_spurious` stays 0, and `packets_lost` counts time-outs, frame by frame.
     """
 
-    __slots__ = ("_rtt", "bytes_out", "is_close_sent", "segments_out")
+    __slots__ = ("_rtt", "bytes_out", "is_close_acked", "is_close_sent", "segments_out")
 
     def __init__(self, vantage: VantagePoint, rtt: RttEstimator, congestion_window: int) -> None:
         super().__init__(vantage, TransportStats(congestion_window=congestion_window))
         self.segments_out = self.bytes_out = 0  # sent and not acknowledged
-        self.is_close_sent = False
+        self.is_close_sent = self.is_close_acked = False
         self._rtt = rtt
 
     def on_frame_sent(self, frame: Outgoing, size: int, now: int) -> None:
@@ -65,6 +65,7 @@ class ArqBooks(Books):
         self.stats.packets_acked += 1
         self.segments_out -= 1
         self.bytes_out -= OVERHEAD + len(frame.segment.payload)
+        self.is_close_acked |= frame.segment.is_close
         vantage = self._vantage
         if vantage.sink is not None:
             vantage.sink.emit(PacketAcked(now, vantage.host, vantage.connection, frame.packet_number))
@@ -88,6 +89,10 @@ class ArqBooks(Books):
     def is_all_acked(self) -> bool:
         """CLOSE was said, and everything is acknowledged: CLOSE may be before what it closes."""
         return self.is_close_sent and self.segments_out == 0
+
+    @property
+    def is_all_acked_but_close(self) -> bool:
+        return self.is_close_sent and self.segments_out == 1 and not self.is_close_acked
 
     def summary(self) -> TransportStats:
         """The statistics, with the path's estimates as they are now."""

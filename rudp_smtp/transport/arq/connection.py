@@ -7,7 +7,7 @@ What asks for an answer is repeated by the same timer, until the peer has been s
 
 from collections import deque
 
-from rudp_smtp.errors import RemoteProtocolError
+from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 from rudp_smtp.machine import Machine
 from rudp_smtp.trace import VantagePoint
 from rudp_smtp.transport import Address, Closed, Established, TransportStats, require_error_code
@@ -184,14 +184,17 @@ class ArqConnection(RoundRobinConnection):
             return
         if state is not ESTABLISHED and not self._shake_hands(kind, size, now):
             return
-        if kind == DATA:
+        if kind in (DATA, ACK) and max(number, ack) > self._parameters.mask:
+            self._books.on_dropped(size, "frame_encoding_error", now)
+            self._abort("protocol_error", ErrorCode.FRAME_ENCODING_ERROR, "a number wider than was agreed on", now)
+        elif kind == DATA:
             self._on_data(number, ack, payload, size, now)
         elif kind == ACK:
             self._books.on_received(size, now)
             self._sender.on_ack(ack, now)
         else:
             self._books.on_dropped(size, "duplicate", now)
-            if kind == SYN_ACK:  # the server has not heard that we know
+            if kind == SYN_ACK and not self._acks:  # the server has not heard that we know
                 self._acks.append(self._last_ack)
         if self._books.is_all_acked and self.machine.state is ESTABLISHED:
             self._finish(Input.ALL_ACKED, Closed("local", 0, ""), now)
@@ -207,8 +210,8 @@ class ArqConnection(RoundRobinConnection):
             return
         if now >= self._idle_since + self._parameters.max_idle_timeout:
             # Everything was acknowledged but our goodbye: the peer has had its time to hear it.
-            is_all_said = self._books.is_close_sent and self._books.segments_out == 1
-            self._finish(Input.SILENCE, Closed("local" if is_all_said else "idle_timeout", 0, ""), now)
+            cause = "local" if self._books.is_all_acked_but_close else "idle_timeout"
+            self._finish(Input.SILENCE, Closed(cause, 0, ""), now)
         elif self.machine.state is not ESTABLISHED:
             if self._requests and now >= self._request_sent_time + self._timer.timeout:
                 self._timer.on_expired(self._request_sent_time, now)
@@ -287,7 +290,7 @@ class ArqConnection(RoundRobinConnection):
             else:
                 self._books.on_received(size, now)
             self._is_request_due = True
-        elif not self.is_client and kind in (DATA, ACK):
+        elif not self.is_client and kind in (DATA, ACK) and self._requests:
             self._confirm(now)
             return True
         else:

@@ -25,6 +25,7 @@ class ArqEndpoint(RoundRobinEndpoint[ArqConnection]):
         self._draws = draws
         self._draw_count = 0
         self._by_id: dict[tuple[Address, int], ArqConnection] = {}
+        self._half_open: list[ArqConnection] = []  # some may be so no more: they are sorted out when it is full
 
     def connect(self, remote: Address, now: int) -> ArqConnection:
         connection_id = self._draws.draw(self._draw_count)
@@ -39,18 +40,20 @@ class ArqEndpoint(RoundRobinEndpoint[ArqConnection]):
             return
         connection = self._by_id.get((remote, frame[1]))
         if connection is None:
-            refusal = self._refusal(frame)
+            refusal = self._refusal(frame, remote)
             if refusal is not None:
                 self._drop(len(data), refusal, now)
                 return
             connection = self._make(frame[1], remote, now, is_client=False)
+            self._half_open.append(connection)
         connection.receive(frame, len(data), now)
 
-    def _refusal(self, frame: Frame) -> str | None:
+    def _refusal(self, frame: Frame, remote: Address) -> str | None:
         """Why a datagram that belongs to no connection opens none."""
-        kind, _, sequence_bits, window, name = frame
+        kind, connection_id, sequence_bits, window, name = frame
         parameters = self._parameters
-        if kind != SYN or not self._accepts:
+        # Behind a late copy of a SYN late copies of its data may come, which nothing tells from new.
+        if kind != SYN or not self._accepts or (remote, connection_id) in self._ended:
             return "unknown_connection_id"
         if (sequence_bits, window, name) != (
             parameters.sequence_bits,
@@ -60,9 +63,9 @@ class ArqEndpoint(RoundRobinEndpoint[ArqConnection]):
             return "unsupported_version"
         if len(self._connections) >= CONNECTIONS_MAX:
             return "connection_limit"
-        if sum(connection.is_half_open for connection in self._connections) >= HALF_OPEN_MAX:
-            return "half_open_limit"
-        return None
+        if len(self._half_open) >= HALF_OPEN_MAX:
+            self._half_open = [connection for connection in self._half_open if connection.is_half_open]
+        return "half_open_limit" if len(self._half_open) >= HALF_OPEN_MAX else None
 
     def _make(self, connection_id: int, remote: Address, now: int, *, is_client: bool) -> ArqConnection:
         connection = ArqConnection(
@@ -79,4 +82,6 @@ class ArqEndpoint(RoundRobinEndpoint[ArqConnection]):
         return connection
 
     def _forget(self, connection: ArqConnection) -> None:
-        del self._by_id[connection.remote, connection.connection_id]
+        key = connection.remote, connection.connection_id
+        del self._by_id[key]
+        self._remember(key)

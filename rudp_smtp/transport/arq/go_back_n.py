@@ -22,6 +22,10 @@ from rudp_smtp.transport.arq.timer import RetransmissionTimer
 WINDOW, SEQUENCE_BITS = 32, 8
 
 
+def window_max(sequence_bits: int) -> int:
+    return (1 << sequence_bits) - 1
+
+
 class GoBackNSender(Sender):
     """Owns the window: frames in order, and how many of them are on the line. Behind those, the rest go again."""
 
@@ -82,7 +86,7 @@ class GoBackN(ArqTransport):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window(self.window, (1 << self.sequence_bits) - 1, self.sequence_bits)
+        check_window(self.window, self.sequence_bits, window_max)
 
     @property
     def window_frames(self) -> int:

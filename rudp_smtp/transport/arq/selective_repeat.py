@@ -35,6 +35,10 @@ from rudp_smtp.transport.arq.timer import RetransmissionTimer
 WINDOW, SEQUENCE_BITS = 128, 16
 
 
+def window_max(sequence_bits: int) -> int:
+    return 1 << (sequence_bits - 1)
+
+
 class SelectiveRepeatSender(Sender):
     """Owns the unacknowledged frames of the window, by index, and the order in which they were last sent."""
 
@@ -137,7 +141,7 @@ class SelectiveRepeat(ArqTransport):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window(self.window, 1 << (self.sequence_bits - 1), self.sequence_bits)
+        check_window(self.window, self.sequence_bits, window_max)
         if self.in_flight is not None and not 1 <= self.in_flight <= self.window:
             raise ConfigError(f"{self.in_flight} frames are not from 1 to the window's {self.window}", key="in_flight")
 

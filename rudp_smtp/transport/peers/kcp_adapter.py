@@ -314,9 +314,12 @@ class KcpEndpoint(RoundRobinEndpoint[KcpConnection]):
         self._by_conversation: dict[tuple[Address, int], KcpConnection] = {}
 
     def connect(self, remote: Address, now: int) -> KcpConnection:
-        conversation = self._draws.below(self._draw_count, _CONVERSATION_MAX) + 1
-        self._draw_count += 1
-        return self._make(conversation, remote, now, is_client=True)
+        """Under a number that this host and the other do not use, nor did lately: there are few for a draw."""
+        while True:
+            conversation = self._draws.below(self._draw_count, _CONVERSATION_MAX) + 1
+            self._draw_count += 1
+            if (remote, conversation) not in self._by_conversation and (remote, conversation) not in self._ended:
+                return self._make(conversation, remote, now, is_client=True)
 
     def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
         body = data[_CHECK.size :]

@@ -42,6 +42,8 @@ from rudp_smtp.units import MILLISECOND
 if TYPE_CHECKING:
     from rudp_smtp.transport.peers.kcp import Kcp
 
+STREAMS_MAX = 1 << 16  # that a peer may open
+
 _CHECK = Struct("<I")
 _SEGMENT = Struct("<IBBHIIII")  # ikcp.c: conv, cmd, frg, wnd, ts, sn, una, len
 _PUSH, _ACK, _ASK_WINDOW, _TELL_WINDOW, _GIVE_UP = 81, 82, 83, 84, 85
@@ -87,6 +89,7 @@ class KcpConnection(PeerConnection):
         self._max_idle_timeout = parameters.max_idle_timeout
         self._origin = now - now % MILLISECOND
         self._tick_at: int | None = now  # None: nothing to do at the next
+        self._opened = 0  # streams, by the peer
         self._is_owing = False  # KCP has something to answer
         self._is_eager_due = False
         self._queue: deque[bytes] = deque()  # records that KCP has not taken yet
@@ -288,6 +291,9 @@ class KcpConnection(PeerConnection):
         elif kind == _OPEN:
             if self.is_ours(stream_id) or self.is_known(stream_id):
                 raise RemoteProtocolError(f"the peer cannot open stream {stream_id}")
+            if self._opened == STREAMS_MAX:
+                raise RemoteProtocolError("too many streams")
+            self._opened += 1
             self.on_opened(stream_id)
         elif not self.is_known(stream_id):
             raise RemoteProtocolError(f"there is no stream {stream_id}")

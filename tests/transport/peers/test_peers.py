@@ -16,6 +16,7 @@ from rudp_smtp.transport import (
     TRANSPORTS,
     Closed,
     Established,
+    StreamOpened,
     StreamReset,
     StreamStopped,
     StreamWritable,
@@ -212,6 +213,20 @@ def test_foreign_octets_are_dropped_and_late_ones_open_nothing(name: str) -> Non
     pair.run_for("200s")
     assert len(server.events) == told
     assert server.endpoint.total_stats().packets_dropped == dropped + 4 + len(pair.forward.sent)
+
+
+def test_a_peer_that_opens_streams_without_end_is_given_up() -> None:
+    pair = make_pair(client=build("kcp"))
+    conversation, records, batch = 7, 70_000, 40
+    for first in range(0, records, batch):
+        datagram = b"".join(
+            struct.pack("<IBBHIIII", conversation, 81, 0, 128, 0, number, 0, 5) + struct.pack("<BI", 1, number * 2)
+            for number in range(first, first + batch)
+        )
+        pair.inject(pair.server, struct.pack("<I", zlib.crc32(datagram)) + datagram, "stranger")
+    assert len(pair.server.told(StreamOpened)) == 1 << 16
+    assert pair.server.closed is not None
+    assert pair.server.closed.cause == "protocol_error"
 
 
 def test_two_conversations_with_one_host_never_have_one_number() -> None:

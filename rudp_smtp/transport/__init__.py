@@ -160,6 +160,16 @@ class Transport(Protocol):
         """Close at once, telling the peer why; what is not acknowledged may be lost."""
 
 
+class PausableTransport(Transport, Protocol):
+    """One whose application may read slowly: with flow control between it and the network (RFC 9000 s4)."""
+
+    def pause_reading(self, stream_id: int) -> None:
+        """Give the peer no more credit for what the stream still delivers: its window's worth at most."""
+
+    def resume_reading(self, stream_id: int) -> None:
+        """What was delivered meanwhile has been read."""
+
+
 class Endpoint(Protocol):
     """All the connections of one host and port: finds the connection a datagram belongs to, accepts new ones."""
 

@@ -115,6 +115,13 @@ class Connection:
         self._streams.stop_sending(stream_id, error_code)
         self._wake()
 
+    def pause_reading(self, stream_id: int) -> None:
+        self._streams.pause(stream_id)
+
+    def resume_reading(self, stream_id: int) -> None:
+        self._streams.resume(stream_id)
+        self._wake()
+
     def close(self, now: int) -> None:
         self._is_left = True
         self._lifecycle.close(now)
@@ -196,7 +203,8 @@ class Connection:
     def receive_packet(self, packet: Packet, size: int, now: int, ecn: int = NOT_ECT) -> None:
         """Take a packet that came in a datagram of `size` octets."""
         if not self.is_awake:
-            self._wake()
+            self.is_awake = True
+            self._awake.append(self)
         if packet.kind == INITIAL:
             if not self._handshake.accepts(packet):
                 self._drop(size, "unexpected_source_connection_id", now)

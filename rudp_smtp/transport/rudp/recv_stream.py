@@ -53,7 +53,7 @@ class RecvStream:
                 return None
         if stop > self.credit.received:
             self.credit.on_received(stop - self.credit.received)
-        if offset == self._offset and not self._scattered:
+        if offset == self._offset and not self._scattered.starts:
             self._offset = stop
         else:
             data = self._reassemble(offset, data)

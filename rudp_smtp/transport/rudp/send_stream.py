@@ -187,13 +187,13 @@ class SendStream:
         if start <= self._base:
             base = stop
             acked = self._acked
-            while acked and acked.first()[0] <= base:
+            while acked.starts and acked.starts[0] <= base:
                 base = max(base, acked.pop_first()[1])
             del self._buffer[: base - self._base]
             self._base = base
         else:
             self._acked.add(start, stop)
-        if self._lost:
+        if self._lost.starts:
             self._lost.subtract(start, stop)
         return self._base > self.written and self._machine.advance(SendInput.ALL_ACKED)
 

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "rudp_smtp"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ALL_FILES = [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
 
-BASE = {"", "errors", "units", "ranges", "registry", "trace", "draws", "datagram"}
+BASE = {"", "errors", "units", "ranges", "registry", "trace", "draws", "datagram", "machine"}
 LAYERS: dict[str, set[str]] = {
     "wire": BASE,
     "recovery": BASE,
@@ -172,6 +172,9 @@ def test_states_are_assigned_nowhere_but_through_their_table() -> None:
         for path in table.parent.glob("*.py"):
             if path != table:
                 assert "TRANSITIONS: " not in path.read_text(), relative(path)
+    for path in MODULES:
+        is_assigned = re.search(r"\.state = ", path.read_text()) is not None
+        assert is_assigned == (path == PACKAGE / "machine.py"), relative(path)
 
 
 def test_every_module_says_its_job() -> None:

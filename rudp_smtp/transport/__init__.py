@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.datagram import Address as Address
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.registry import Registry
 from rudp_smtp.trace import Sink
 
@@ -119,6 +120,15 @@ def add_stats(total: TransportStats, stats: TransportStats) -> None:
     total.untold |= stats.untold
 
 
+ERROR_CODE_MAX = (1 << 62) - 1  # RFC 9000 section 16: what QUIC can say
+
+
+def require_error_code(error_code: int) -> None:
+    """RFC 9000 s20.2: an application's codes are its own, but they have to fit."""
+    if not 0 <= error_code <= ERROR_CODE_MAX:
+        raise LocalProtocolError(f"error code {error_code} is not from 0 to 2**62 - 1")
+
+
 class Transport(Protocol):
     """One connection, as an application commands it."""
 
@@ -199,6 +209,7 @@ TRANSPORTS: Registry[TransportPlugin] = Registry(
     selector="name",
     groups=("arq", "peers"),
     support=(
+        "alarms",
         "books",
         "connection",
         "endpoint",
@@ -208,6 +219,7 @@ TRANSPORTS: Registry[TransportPlugin] = Registry(
         "plugin",
         "protocol",
         "quic_adapter",
+        "round_robin",
         "segments",
         "state",
         "timer",

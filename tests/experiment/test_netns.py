@@ -1,5 +1,6 @@
 """`driver: netns`: the same run through two network namespaces; and the kernel's TCP, which only runs there."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -94,8 +95,11 @@ def test_rules_look_into_our_packets_through_the_headers_around_them() -> None:
 @live
 def test_a_row_says_which_driver_moved_it_and_no_host_is_left(tmp_path: Path) -> None:
     settings = ["--set", "driver=netns", "--set", "workload.messages=2", "--set", "executor=serial"]
-    assert main([str(LOSS10), "--replications", "1", "--output", str(tmp_path), *settings]) == 0
-    assert ",netns," in (tmp_path / "runs.csv").read_text()
+    main([str(LOSS10), "--replications", "1", "--output", str(tmp_path), *settings])  # a busy machine makes it invalid
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["driver"], row["stop"], row["delivered_count"]) == ("netns", "done", "2")
+    assert row["notes"] == "" or row["notes"].startswith("invalid: lateness p99")
     assert f"rudp-{os.getpid()}-" not in namespaces()
 
 

@@ -11,7 +11,7 @@ from rudp_smtp.datagram import CE, Label
 from rudp_smtp.drivers.clock import Waiter
 from rudp_smtp.drivers.crossing import Action, Crossing
 from rudp_smtp.drivers.hosts import Host
-from rudp_smtp.drivers.ipv4 import HEADER_SIZE, ports_place, with_ce
+from rudp_smtp.drivers.ipv4 import HEADER_SIZE, TCP, UDP, with_ce
 from rudp_smtp.drivers.nat import Nat
 from rudp_smtp.link.link import Link
 from rudp_smtp.units import MILLISECOND
@@ -30,15 +30,19 @@ class _Labels:
         self._flows: dict[bytes, tuple[Label, ...]] = {}
 
     def of(self, packet: bytes) -> Label:
-        place = ports_place(packet)
-        flow = b"" if place is None else packet[9:10] + packet[place : place + 4]
-        labels = self._flows.get(flow)
-        if labels is None:
-            if len(self._flows) >= FLOWS_MAX:
-                self._flows.clear()
-            source, target = (f"{end} {flow.hex()}" for end in self._ends)
-            labels = self._flows[flow] = tuple(Label(source, target, ecn) for ecn in range(4))
-        return labels[packet[1] & 3 if len(packet) >= HEADER_SIZE else 0]
+        if len(packet) < HEADER_SIZE:
+            return self._learn(b"")[0]
+        # A plain header before the ports of TCP or UDP: all but a few packets. The rest is one flow.
+        is_plain = packet[0] == 0x45 and packet[9] in (UDP, TCP) and not packet[7] and not packet[6] & 0x1F
+        flow = packet[20:24] if is_plain else b""
+        return (self._flows.get(flow) or self._learn(flow))[packet[1] & 3]
+
+    def _learn(self, flow: bytes) -> tuple[Label, ...]:
+        if len(self._flows) >= FLOWS_MAX:
+            self._flows.clear()
+        source, target = (f"{end} {flow.hex()}" for end in self._ends)
+        labels = self._flows[flow] = tuple(Label(source, target, ecn) for ecn in range(4))
+        return labels
 
 
 class _Direction:

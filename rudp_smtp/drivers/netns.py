@@ -19,7 +19,7 @@ from rudp_smtp.drivers.proxy import Path
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sockets import RECEIVE_BUFFER, prepare
 from rudp_smtp.drivers.streams import StreamHost, Streams, StreamUser
-from rudp_smtp.drivers.udp import LiveRun, UdpHost
+from rudp_smtp.drivers.udp import LiveHost, LiveRun, UdpHost
 from rudp_smtp.link.config import IPV4_UDP_HEADER_BYTES, LinkConfig
 from rudp_smtp.link.link import Link
 from rudp_smtp.link.match import Contents, Reader
@@ -36,42 +36,36 @@ _BAD_CHECKSUMS = ("Ip InHdrErrors", "Udp InCsumErrors", "Tcp InCsumErrors")
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One of the two: what it is called, what it does, and the endpoint that wants TCP sockets, if it does."""
+    """One of the two: where it lives, what it is called and does, and the endpoint that wants TCP, if it does."""
 
+    host: Host
     name: Address
     node: Node
     user: StreamUser | None = None
 
 
 class NetnsRun(LiveRun):
-    """Both hosts, which are the caller's, and the middlebox. Run once."""
+    """Both parties' sockets, and the middlebox between their hosts. Run once."""
 
-    def __init__(
-        self, hosts: tuple[Host, Host], client: Party, server: Party, path: Path, sink: Sink | None = None
-    ) -> None:
-        waiter = Waiter()
+    def __init__(self, client: Party, server: Party, path: Path, sink: Sink | None = None) -> None:
         draws = DrawKey(path.seed).derive("link")
         reader = None if path.reader is None else _inside_udp(path.reader)
         forward, reverse = (
             Link(_of_packets(config), name=name, draws=draws, sink=sink, reader=reader)
             for name, config in (("forward", path.forward), ("reverse", path.reverse))
         )
-        self._namespaces = hosts
-        self._box = Middlebox(hosts, forward, reverse, waiter=waiter)
+        made = [(server, client, _sockets(server, client)), (client, server, _sockets(client, server))]
+        waiter = Waiter()  # the run's time begins when all is made
+        self._namespaces = (client.host, server.host)
+        self._box = Middlebox(self._namespaces, forward, reverse, waiter=waiter)
         self._udp: list[UdpHost] = []
-        names = {party.name: host.address for party, host in zip((client, server), hosts, strict=True)}
-        two = (self._host(hosts[1], server, client, names, waiter), self._host(hosts[0], client, server, names, waiter))
-        super().__init__(waiter, self._box, two)
+        super().__init__(waiter, self._box, [self._live_host(*each, waiter) for each in made])
 
-    def _host(
-        self, host: Host, own: Party, other: Party, names: Mapping[Address, str], waiter: Waiter
-    ) -> UdpHost | StreamHost:
-        if own.user is not None:
-            streams = Streams(host, names)
-            own.user.attach(streams)
-            return StreamHost(own.node, streams, waiter)
-        udp = UdpHost(own.node, Label(other.name, own.name), waiter, host.inside(lambda: _udp_socket(host)))
-        udp.meet((host.peer, PORT))
+    def _live_host(self, own: Party, other: Party, sockets: socket | Streams, waiter: Waiter) -> LiveHost:
+        if isinstance(sockets, Streams):
+            return StreamHost(own.node, sockets, waiter)
+        udp = UdpHost(own.node, Label(other.name, own.name), waiter, sockets)
+        udp.meet((own.host.peer, PORT))
         self._udp.append(udp)
         return udp
 
@@ -94,11 +88,19 @@ class NetnsRun(LiveRun):
         return self._box.forward.stats.packets_entered + self._box.reverse.stats.packets_entered
 
 
-def _udp_socket(host: Host) -> socket:
+def _sockets(own: Party, other: Party) -> socket | Streams:
+    if own.user is None:
+        return own.host.inside(lambda: _udp_socket(own.host.address))
+    streams = Streams(own.host, {other.name: own.host.peer})
+    own.user.attach(streams)
+    return streams
+
+
+def _udp_socket(address: str) -> socket:
     bound = socket(AF_INET, SOCK_DGRAM)
     prepare(bound)
     bound.setsockopt(SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
-    bound.bind((host.address, PORT))
+    bound.bind((address, PORT))
     return bound
 
 

@@ -154,9 +154,9 @@ def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capt
     path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, reader=read_contents)
     users = [endpoint if isinstance(endpoint, TcpEndpoint) else None for endpoint in pair.endpoints]
     with two_hosts(MTU if any(users) else MTU_MAX) as hosts:
-        client = Party(pair.client, pair.stage.client, users[0])
-        server = Party(pair.server, pair.stage.server, users[1])
-        live = NetnsRun(hosts, client, server, path, sink)
+        client = Party(hosts[0], pair.client, pair.stage.client, users[0])
+        server = Party(hosts[1], pair.server, pair.stage.server, users[1])
+        live = NetnsRun(client, server, path, sink)
         arrange(configuration.events, live.path)
         moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)

@@ -17,7 +17,7 @@ from rudp_smtp.experiment.build import RunFacts, execute
 from rudp_smtp.experiment.plan import Run, plan
 from rudp_smtp.experiment.records import record
 from rudp_smtp.experiment.scenario import load_scenario
-from rudp_smtp.trace import LinkFate, ListSink
+from rudp_smtp.trace import LinkFate, ListSink, MigrationStateUpdated
 from tests.live import live, namespaces
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +90,31 @@ def test_rules_look_into_our_packets_through_the_headers_around_them() -> None:
     facts = execute(one_run("netns", ("network.both.loss", "null"), ("workload.messages", "1"), rule))
     assert facts.stop == "done"
     assert facts.forward.stats.packets_matched == 1
+
+
+@live
+def test_events_and_marks_come_about_on_whole_packets() -> None:
+    """A rebinding is a NAT's: TCP could not survive it, our own transport does."""
+    sink = ListSink()
+    facts = execute(
+        one_run(
+            "netns",
+            ("network.both.loss", "null"),
+            ("network.both.rate", "4mbit"),
+            ("network.both.queue", "{discipline: codel, ecn: true, target: 1ms, interval: 5ms}"),
+            ("network.events", "[{at: 500ms, every: 300ms, rebind: true}, {at: 50ms, for: 100ms, blackhole: true}]"),
+            ("transport.congestion", "cubic"),
+            ("workload.messages", "4"),
+            ("workload.size", "160KiB"),
+        ),
+        sink,
+    )
+    assert facts.stop == "done"
+    assert [(d.status, d.is_intact, d.copies) for d in facts.report.deliveries] == [("delivered", True, 1)] * 4
+    assert any(isinstance(fact, MigrationStateUpdated) and fact.host == "server" for fact in sink.facts)
+    assert any(isinstance(fact, LinkFate) and fact.fate == "blackholed" for fact in sink.facts)
+    assert facts.forward.stats.packets_marked > 0
+    assert "checksum" not in facts.invalid
 
 
 @live

@@ -36,9 +36,9 @@ from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.errors import ErrorCode
 from rudp_smtp.trace import Sink, VantagePoint
 from rudp_smtp.transport import Address, Closed, Established, StreamReset, StreamStopped
-from rudp_smtp.transport.peers.books import Range
+from rudp_smtp.transport.books import Range
 from rudp_smtp.transport.peers.connection import PeerConnection
-from rudp_smtp.transport.peers.endpoint import CONNECTIONS_MAX, ENDED_MAX, PeerEndpoint
+from rudp_smtp.transport.round_robin import CONNECTIONS_MAX, RoundRobinEndpoint
 from rudp_smtp.units import MICROSECOND, MILLISECOND, SECOND
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class QuicConnection(PeerConnection):
                     carried.append((stream_id, start, stop))
             stats.acks_sent += is_silent
             self.books.on_sent(
-                len(datagram), now, is_ack_eliciting=not is_silent, is_retransmission=is_again, streams=carried
+                len(datagram), now, is_ack_eliciting=not is_silent, is_retransmission=is_again, streams=tuple(carried)
             )
         metrics = self._trace.metrics
         stats.packets_lost = self._trace.losses
@@ -289,7 +289,7 @@ class QuicConnection(PeerConnection):
             self.end(Closed("peer", error_code, reason))
 
 
-class QuicEndpoint(PeerEndpoint[QuicConnection]):
+class QuicEndpoint(RoundRobinEndpoint[QuicConnection]):
     """A datagram's destination connection ID says which connection it belongs to."""
 
     def __init__(self, parameters: "Quic", *, host: str, accepts: bool, sink: Sink | None) -> None:
@@ -297,7 +297,6 @@ class QuicEndpoint(PeerEndpoint[QuicConnection]):
         self._parameters = parameters
         self._accepts = accepts
         self._by_id: dict[bytes, QuicConnection] = {}
-        self._ended: dict[bytes, None] = {}  # IDs of the latest connections that are gone
 
     def connect(self, remote: Address, now: int) -> QuicConnection:
         connection = self._make(remote, original_id=None)
@@ -348,6 +347,4 @@ class QuicEndpoint(PeerEndpoint[QuicConnection]):
     def _forget(self, connection: QuicConnection) -> None:
         for known in sorted(connection.ids):
             self._by_id.pop(known, None)
-            self._ended[known] = None
-        while len(self._ended) > ENDED_MAX:
-            del self._ended[next(iter(self._ended))]
+            self._remember(known)

@@ -19,7 +19,7 @@ from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.trace import Sink, VantagePoint
 from rudp_smtp.transport import Address, Closed, Established, TransportStats
 from rudp_smtp.transport.peers.connection import PeerConnection
-from rudp_smtp.transport.peers.endpoint import PeerEndpoint
+from rudp_smtp.transport.round_robin import RoundRobinEndpoint
 
 STREAM = 0  # the client's first, and the only one there is
 UNTOLD = frozenset(
@@ -236,7 +236,7 @@ class TcpConnection(PeerConnection):
             self.socket.close(is_reset=is_reset)
 
 
-class TcpEndpoint(PeerEndpoint[TcpConnection]):
+class TcpEndpoint(RoundRobinEndpoint[TcpConnection]):
     """Before it can do anything a driver has to `attach` sockets to it."""
 
     def __init__(self, congestion: str, *, host: str, accepts: bool, is_eager: bool, sink: Sink | None) -> None:

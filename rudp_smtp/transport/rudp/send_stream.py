@@ -5,9 +5,10 @@ any other. It takes no room and no credit.
 """
 
 from rudp_smtp.errors import LocalProtocolError
+from rudp_smtp.machine import Machine
 from rudp_smtp.ranges import RangeSet
 from rudp_smtp.transport.rudp.flow import Blocked, SendCredit
-from rudp_smtp.transport.rudp.state import SEND_OVER, SEND_RESET, SEND_TRANSITIONS, Machine, SendInput, SendState
+from rudp_smtp.transport.rudp.state import SEND_OVER, SEND_RESET, SEND_TRANSITIONS, SendInput, SendState
 
 # When at least this much waited, the application is told once three quarters of the most that waited have left.
 WRITABLE_THRESHOLD = 64 * 1024

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from rudp_smtp.errors import ConfigError, LocalProtocolError
 from rudp_smtp.registry import Spec
-from rudp_smtp.transport import TRANSPORTS, Closed, StreamReset, StreamStopped, StreamWritable, TransportPlugin
+from rudp_smtp.transport import (
+    TRANSPORTS,
+    Closed,
+    Established,
+    StreamOpened,
+    StreamReset,
+    StreamStopped,
+    StreamWritable,
+    TransportPlugin,
+)
 from tests.helpers import connected_pair, make_pair
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -204,6 +213,29 @@ def test_foreign_octets_are_dropped_and_late_ones_open_nothing(name: str) -> Non
     pair.run_for("200s")
     assert len(server.events) == told
     assert server.endpoint.total_stats().packets_dropped == dropped + 4 + len(pair.forward.sent)
+
+
+def test_a_peer_that_opens_streams_without_end_is_given_up() -> None:
+    pair = make_pair(client=build("kcp"))
+    conversation, records, batch = 7, 70_000, 40
+    for first in range(0, records, batch):
+        datagram = b"".join(
+            struct.pack("<IBBHIIII", conversation, 81, 0, 128, 0, number, 0, 5) + struct.pack("<BI", 1, number * 2)
+            for number in range(first, first + batch)
+        )
+        pair.inject(pair.server, struct.pack("<I", zlib.crc32(datagram)) + datagram, "stranger")
+    assert len(pair.server.told(StreamOpened)) == 1 << 16
+    assert pair.server.closed is not None
+    assert pair.server.closed.cause == "protocol_error"
+
+
+def test_two_conversations_with_one_host_never_have_one_number() -> None:
+    """There are 2**31: with this seed the 1364th draw is one of those before it."""
+    pair = make_pair(client=build("kcp"), seed=547)
+    for _ in range(1364):
+        pair.connect()
+    pair.run_for("5s")
+    assert len(pair.client.told(Established)) == len(pair.server.told(Established)) == 1364
 
 
 @given(body=st.binary(max_size=200), header=st.binary(min_size=20, max_size=20), number=st.integers(0, 130))

@@ -7,7 +7,7 @@ from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.units import MICROSECOND, MILLISECOND
 
 LATENESS_MAX = 5 * MILLISECOND  # one in a hundred packets and timers may be later than this
-PACKETS_PER_SECOND_MAX = 50_000  # in one direction: `python -m benchmarks.relay_speed` measures what a machine can do
+PACKETS_PER_SECOND_MAX = 50_000  # in one direction: `python -m benchmarks.live_speed` measures what a machine can do
 FULL_PACKET = 1500  # octets, where the link has no limit of its own
 
 

@@ -132,8 +132,7 @@ def _run_command(host: "Host", command: list[str], box: "Middlebox") -> int:
         box.run(lambda: process.poll() is not None)
     finally:
         if process.poll() is None:
-            process.terminate()
-            process.wait()
+            _end(process)
     return process.returncode
 
 

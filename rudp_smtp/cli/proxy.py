@@ -14,7 +14,7 @@ from rudp_smtp.errors import ConfigError, DriverError
 if TYPE_CHECKING:
     from rudp_smtp.trace import Fact
 
-OK, FAILED, BAD_INPUT = 0, 1, 2
+OK, BAD_INPUT = 0, 2
 DESCRIPTION = """Relay UDP between clients and a server through the path of a scenario: what its links would do to
 packet n in simulation happens to packet n. Ctrl-C ends it and prints the counters; SIGUSR1 prints them meanwhile."""
 
@@ -57,12 +57,9 @@ class _Log:
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     try:
         return _relay(options)
-    except ConfigError as error:
+    except (ConfigError, DriverError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    except DriverError as error:
-        print(error, file=sys.stderr)
-        return FAILED
 
 
 def _relay(options: argparse.Namespace) -> int:

@@ -165,6 +165,14 @@ def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capt
 _DRIVERS = {"sim": _simulate, "udp": _run_live, "netns": _run_in_namespaces}
 
 
+def clear_machine(runs: Sequence[Run]) -> None:
+    """Remove what runs that were abandoned have left on this machine; nothing of those that still go on."""
+    if any(run.driver == "netns" for run in runs):
+        from rudp_smtp.drivers.hosts import remove_leftovers
+
+        remove_leftovers()
+
+
 def require_machine(runs: Sequence[Run]) -> None:
     """Raise ConfigError where this machine cannot do these runs at all."""
     if not any(run.driver == "netns" for run in runs):

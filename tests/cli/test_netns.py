@@ -139,6 +139,21 @@ def test_an_interrupt_removes_both_hosts(scenario: Path) -> None:
 
 
 @live
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_hosts_are_being_made_leaves_nothing(scenario: Path, number: signal.Signals) -> None:
+    with subprocess.Popen([*COMMAND, str(scenario), "--", "sleep", "60"], cwd=ROOT, stderr=subprocess.PIPE) as run:
+        folder = Path("/run/netns")
+        deadline = time.monotonic() + 20
+        while not (folder / f"rudp-{run.pid}-a").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        run.send_signal(number)
+        run.send_signal(number)
+        _, errors = run.communicate(timeout=20)
+    assert run.returncode == 130, errors
+    assert f"rudp-{run.pid}-" not in namespaces()
+
+
+@live
 def test_a_server_that_never_listens_is_named(scenario: Path) -> None:
     done = netns(scenario, "--serve", "exit 3", "--serve-port", "7000", "--", "true")
     assert done.returncode == 2

@@ -129,6 +129,27 @@ def test_a_row_says_which_driver_moved_it_and_no_host_is_left(tmp_path: Path) ->
 
 
 @live
+@pytest.mark.parametrize("executor", ["serial", "local:2"])
+def test_a_run_that_is_asked_to_end_leaves_no_host(tmp_path: Path, executor: str) -> None:
+    endless = ["--set", "network.both.loss.p=100%", "--set", "driver=netns", "--set", f"executor={executor}"]
+    command = [*COMMAND, str(LOSS10), "--replications", "2", "--output", str(tmp_path), *endless]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        deadline = time.monotonic() + 30
+        own: list[str] = []
+        while not own and time.monotonic() < deadline:
+            time.sleep(0.02)
+            there = namespaces()
+            own = [f"rudp-{pid}-" for pid in (run.pid, *children.read_text().split()) if f"rudp-{pid}-" in there]
+        assert own
+        run.send_signal(signal.SIGTERM)
+        _, errors = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "interrupted" in errors
+    assert not [name for name in own if name in namespaces()]
+
+
+@live
 def test_what_a_killed_run_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
     endless = ["--set", "network.both.loss.p=100%", "--set", "driver=netns", "--set", "executor=serial"]
     command = [*COMMAND, str(LOSS10), "--replications", "1", "--output", str(tmp_path), *endless]

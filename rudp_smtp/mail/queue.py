@@ -57,19 +57,17 @@ class Queue:
         self._keys_kept_for = keys_kept_for
         self._numbers = count(1)
         with ExitStack() as undo:
-            self._lock = _lock(path)
-            undo.callback(os.close, self._lock)
+            undo.callback(os.close, _lock(path))
             self.index = QueueIndex(path, files)
             undo.callback(self.index.close)
             self._files = self.index.files
             self._spool = Spool(self._files, temporary=path / TEMPORARY, final=path / BODIES)
             self._prepare(path, identity)
             self.recovered = self._recover()
-            undo.pop_all()
+            self._held = undo.pop_all()
 
     def close(self) -> None:
-        self.index.close()
-        os.close(self._lock)
+        self._held.close()
 
     def relay_key(self, message_id: int) -> str:
         """The idempotency key of this message for its next hops, the same in every attempt."""

@@ -112,29 +112,22 @@ class WeakDisk(Disk):
         for folder in sorted(self._names):
             place = target / folder.relative_to(root)
             place.mkdir(parents=True, exist_ok=True)
-            for name, octets in self._survivors(folder, DrawKey(seed, folder.name), seed):
+            for name, octets in self._survivors(folder, seed):
                 (place / name).write_bytes(octets)
         for file in root.glob("*.sqlite*"):
             if not file.name.endswith("-shm"):
                 shutil.copy(file, target / file.name)
 
-    def _survivors(self, folder: Path, draws: DrawKey, seed: int) -> Iterator[tuple[str, bytes]]:
+    def _survivors(self, folder: Path, seed: int) -> Iterator[tuple[str, bytes]]:
         durable = self._names[folder]
         current = {file.name: file.stat().st_ino for file in folder.iterdir() if file.is_file()}
-        for number, name in enumerate(sorted(durable.keys() | current.keys())):
-            if ".sqlite" in name or (
-                current.get(name) != durable.get(name) and not self._survives(draws, number, seed)
-            ):
-                inode = durable.get(name) if ".sqlite" not in name else None
-            else:
-                inode = current.get(name)
+        for name in sorted(name for name in durable.keys() | current.keys() if ".sqlite" not in name):
+            draws = DrawKey(seed, name)  # the same in the folder it was renamed from
+            inode = (current if seed and draws.below(0, 2) else durable).get(name)
             if inode is None:
                 continue
             octets = self._octets.get(inode)
             if octets is None:  # its name survived, its octets perhaps not
                 whole = (folder / name).read_bytes() if name in current else b""
-                octets = whole[: draws.below(number, len(whole) + 1, 1)] if seed else b""
+                octets = whole[: draws.below(1, len(whole) + 1)] if seed else b""
             yield name, octets
-
-    def _survives(self, draws: DrawKey, number: int, seed: int) -> bool:
-        return seed > 0 and draws.below(number, 2) == 1

@@ -7,7 +7,7 @@ from the application: verbs. Outputs, pulled until they return None: `next_datag
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.datagram import Address as Address
@@ -160,6 +160,7 @@ class Transport(Protocol):
         """Close at once, telling the peer why; what is not acknowledged may be lost."""
 
 
+@runtime_checkable
 class PausableTransport(Transport, Protocol):
     """One whose application may read slowly: with flow control between it and the network (RFC 9000 s4)."""
 
@@ -168,6 +169,10 @@ class PausableTransport(Transport, Protocol):
 
     def resume_reading(self, stream_id: int) -> None:
         """What was delivered meanwhile has been read."""
+
+    @property
+    def remote(self) -> Address:
+        """Where the peer is; it may move (RFC 9000 s9)."""
 
 
 class Endpoint(Protocol):

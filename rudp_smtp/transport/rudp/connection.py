@@ -146,6 +146,10 @@ class Connection:
         return stats
 
     @property
+    def remote(self) -> Address:
+        return self.paths.remote
+
+    @property
     def state(self) -> State:
         return self.machine.state
 

@@ -93,6 +93,7 @@ class KcpConnection(PeerConnection):
         self._is_owing = False  # KCP has something to answer
         self._is_eager_due = False
         self._queue: deque[bytes] = deque()  # records that KCP has not taken yet
+        self._ended: set[int] = set()  # streams whose last record KCP has taken
         self._next_number = 0  # of the first segment that has not left
         self._offsets: dict[int, int] = {}  # how many octets of a stream have left
         self._idle_since = now
@@ -119,6 +120,8 @@ class KcpConnection(PeerConnection):
             self._queue.append(_RECORD.pack(_LAST if fin else _DATA, stream_id) + pieces[-1])
 
     def _reset_stream(self, stream_id: int, error_code: int) -> None:
+        if stream_id in self._ended:
+            return
         given_up = {_RECORD.pack(_DATA, stream_id), _RECORD.pack(_LAST, stream_id)}
         self._queue = deque(record for record in self._queue if record[: _RECORD.size] not in given_up)
         self._queue.append(_RECORD.pack(_RESET, stream_id) + _CODE.pack(error_code))
@@ -219,7 +222,11 @@ class KcpConnection(PeerConnection):
     def _flush(self, now: int) -> None:
         kcp = self._kcp
         while self._queue and kcp.get_outbound_packets() < self._segments_max:
-            kcp.enqueue(self._queue.popleft())
+            record = self._queue.popleft()
+            kind, stream_id = _RECORD.unpack_from(record)
+            if kind == _LAST:
+                self._ended.add(stream_id)
+            kcp.enqueue(record)
         kcp.update(now // MILLISECOND & _MILLISECONDS)
         if self._is_eager:
             kcp.flush()

@@ -11,6 +11,8 @@ from rudp_smtp.transport import (
     Closed,
     StreamData,
     StreamOpened,
+    StreamReset,
+    StreamStopped,
     StreamWritable,
     TransportStats,
     require_error_code,
@@ -154,15 +156,20 @@ class PeerConnection(RoundRobinConnection):
         self.events.append(StreamOpened(stream_id))
 
     def on_stream_data(self, stream_id: int, data: bytes, fin: bool) -> None:
-        if fin:
-            self._outlets[stream_id].has_peer_ended = True
+        self._outlets[stream_id].has_peer_ended |= fin
         if data or fin:
             self.stats.stream_bytes_delivered += len(data)
             self.events.append(StreamData(stream_id, data, fin))
 
-    def on_stopped(self, stream_id: int) -> None:
+    def on_reset(self, stream_id: int, error_code: int) -> None:
+        """The peer gave the stream up."""
+        self._outlets[stream_id].has_peer_ended = True
+        self.events.append(StreamReset(stream_id, error_code))
+
+    def on_stopped(self, stream_id: int, error_code: int) -> None:
         """The peer does not want what is written to the stream."""
         self._outlets[stream_id].is_stopped = True
+        self.events.append(StreamStopped(stream_id, error_code))
 
     def on_range_sent(self, stream_id: int, start: int, stop: int) -> bool:
         """A packet carried these octets of the stream; whether some of them had left before."""
@@ -179,6 +186,10 @@ class PeerConnection(RoundRobinConnection):
 
     def is_known(self, stream_id: int) -> bool:
         return stream_id in self._outlets
+
+    def has_ended(self, stream_id: int) -> bool:
+        """The peer says no more on the stream."""
+        return self._outlets[stream_id].has_peer_ended
 
     def is_ours(self, stream_id: int) -> bool:
         """Whether a stream of this number is one that we open."""

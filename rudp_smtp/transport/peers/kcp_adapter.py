@@ -33,7 +33,7 @@ from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 from rudp_smtp.trace import Sink, VantagePoint
-from rudp_smtp.transport import Address, Closed, Established, StreamReset, StreamStopped
+from rudp_smtp.transport import Address, Closed, Established
 from rudp_smtp.transport.books import Range
 from rudp_smtp.transport.peers.connection import PeerConnection
 from rudp_smtp.transport.round_robin import CONNECTIONS_MAX, RoundRobinEndpoint
@@ -304,13 +304,14 @@ class KcpConnection(PeerConnection):
             self.on_opened(stream_id)
         elif not self.is_known(stream_id):
             raise RemoteProtocolError(f"there is no stream {stream_id}")
+        elif kind == _STOP and len(octets) == _CODE.size:
+            self.on_stopped(stream_id, *_CODE.unpack(octets))
+        elif self.has_ended(stream_id):
+            raise RemoteProtocolError(f"stream {stream_id} had ended")
         elif kind in (_DATA, _LAST):
             self.on_stream_data(stream_id, octets, kind == _LAST)
-        elif kind in (_RESET, _STOP) and len(octets) == _CODE.size:
-            (code,) = _CODE.unpack(octets)
-            if kind == _STOP:
-                self.on_stopped(stream_id)
-            self.events.append((StreamReset if kind == _RESET else StreamStopped)(stream_id, code))
+        elif kind == _RESET and len(octets) == _CODE.size:
+            self.on_reset(stream_id, *_CODE.unpack(octets))
         else:
             raise RemoteProtocolError(f"a record of kind {kind} and {len(octets)} octets")
 

@@ -134,6 +134,7 @@ class _Command:
     def run(self) -> int:
         from rich.console import Console
 
+        from rudp_smtp.experiment.build import require_machine
         from rudp_smtp.experiment.console import progress_reports
         from rudp_smtp.experiment.executor import open_executor
         from rudp_smtp.experiment.files import prepare_folder
@@ -142,6 +143,7 @@ class _Command:
         from rudp_smtp.experiment.tables import Results
 
         scenario, runs = self._plan()
+        require_machine(runs)
         prepare_folder(self._folder)
         self._check_capture(scenario)
         store = Store(self._folder / "runs")

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rudp_smtp.errors import ConfigError
+from rudp_smtp.experiment.build import require_machine
 from rudp_smtp.experiment.console import progress_reports
 from rudp_smtp.experiment.executor import open_executor
 from rudp_smtp.experiment.files import prepare_folder
@@ -70,8 +71,12 @@ def run_file(path: Path, folder: Path, settings: Mapping[str, str]) -> list[Row]
 
 def run_scenario(scenario: Scenario, folder: Path) -> Results:
     """Run (or resume) all cells and write the usual tables. What was not delivered is a result like others."""
-    prepare_folder(folder)
     runs = plan(scenario)
+    try:
+        require_machine(runs)
+    except ConfigError as error:
+        sys.exit(f"{scenario.name}: {error.message}")
+    prepare_folder(folder)
     console = Console(stderr=True)
     console.print(f"{scenario.name}: {len(runs)} runs, kept in {folder}", highlight=False, markup=False)
     with progress_reports(console) as report:

@@ -166,10 +166,10 @@ class _Command:
 
     def _plan(self) -> tuple["Scenario", list["Run"]]:
         from rudp_smtp.experiment.plan import plan
-        from rudp_smtp.experiment.scenario import load_scenario
+        from rudp_smtp.experiment.scenario import load_scenario, read_setting
 
         options = self._options
-        settings = [_setting(text) for text in options.settings]
+        settings = [read_setting(text) for text in options.settings]
         settings += [(key, value) for key in ("replications", "seed") if (value := getattr(options, key)) is not None]
         scenario = load_scenario(options.scenario, settings)
         self._folder = options.output if options.output is not None else Path("results") / scenario.name
@@ -239,13 +239,6 @@ class _Command:
         assert error.__cause__ is not None
         traceback.print_exception(error.__cause__)
         print(f"{error}; {self._runner.progress.done} finished runs are kept", file=sys.stderr)
-
-
-def _setting(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
-    return key, value
 
 
 if __name__ == "__main__":

@@ -140,6 +140,14 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def read_setting(text: str) -> tuple[str, str]:
+    """What `--set` is given: a dotted key, and YAML text."""
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
+    return key, value
+
+
 def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scenario:
     """Read and check a scenario file; `overrides` are (dotted key, YAML text) pairs as `--set` gives them.
 

@@ -43,7 +43,7 @@ class Path:
     forward: LinkConfig  # from the clients to the upstream
     reverse: LinkConfig
     seed: int = 1
-    reader: Reader | None = None  # who looks into packets for match rules
+    readers: tuple[Reader, Reader] | None = None  # who looks into packets of either direction for match rules
 
 
 @dataclass(slots=True)
@@ -93,8 +93,9 @@ class Relay:
         idle: int = IDLE,
     ) -> None:
         draws = DrawKey(path.seed).derive("link")
-        self.forward = Link(path.forward, name="forward", draws=draws, sink=sink, reader=path.reader)
-        self.reverse = Link(path.reverse, name="reverse", draws=draws, sink=sink, reader=path.reader)
+        there, back = path.readers or (None, None)
+        self.forward = Link(path.forward, name="forward", draws=draws, sink=sink, reader=there)
+        self.reverse = Link(path.reverse, name="reverse", draws=draws, sink=sink, reader=back)
         self.stats = RelayStats()
         self._crossing = Crossing(self.forward, self.reverse, waiter)
         self.lateness = self._crossing.lateness

@@ -54,7 +54,7 @@ class NetnsRun(LiveRun):
             for name, config in (("forward", path.forward), ("reverse", path.reverse))
         )
         made = [(server, client, _sockets(server, client)), (client, server, _sockets(client, server))]
-        waiter = Waiter()  # the run's time begins when all is made
+        waiter = Waiter()
         self._namespaces = (client.host, server.host)
         self._box = Middlebox(self._namespaces, forward, reverse, waiter=waiter)
         self._udp: list[UdpHost] = []

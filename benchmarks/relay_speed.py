@@ -11,7 +11,8 @@ import time
 from multiprocessing.connection import Connection
 
 from rudp_smtp.drivers.clock import Waiter
-from rudp_smtp.drivers.proxy import Path, Relay, bound_socket
+from rudp_smtp.drivers.proxy import Path, Relay
+from rudp_smtp.drivers.sockets import bound_socket
 from rudp_smtp.link.config import DelayConfig, LinkConfig
 from rudp_smtp.units import MICROSECOND, MILLISECOND, SECOND
 

@@ -31,7 +31,6 @@ HERE = Path(__file__).parent
 RELATIVE, ABSOLUTE_MS = 0.05, 2.0
 LIVE = ("udp", "netns")
 LOSS, REORDER = "network.both.loss.p", "network.both.reorder"
-INVALID = "invalid: "
 QUICK = "5"  # replications
 
 
@@ -111,7 +110,7 @@ def gather(rows: Sequence[Row], metric: str) -> dict[str, Runs]:
         told = [f"{row[LOSS]} lost" if row[LOSS] != "0%" else "", "2 % late" if row[REORDER] != "none" else ""]
         condition = ", ".join(filter(None, told)) or "no losses"
         runs = found.get(condition, Runs({}, 0))
-        if row["notes"].startswith(INVALID):
+        if row["invalid"]:
             found[condition] = Runs(runs.values, runs.invalid + 1)
         else:
             values = {row["seed"]: float(row[metric])} if row["stop"] == "done" else {}
@@ -187,9 +186,10 @@ def draw_panel(axes: Axes, found: Sequence[Comparison]) -> None:
         allowed, differences = comparison.tolerance, comparison.differences
         axes.vlines(place, -allowed, allowed, color=COLOURS[driver], linewidth=12, alpha=0.15)
         axes.plot([place] * len(differences), differences, ".", color=COLOURS[driver], markersize=4, alpha=0.6)
-        middle = nearest_rank(differences, MEDIAN)
         label = comparison.driver if comparison.condition == conditions[0] else None
-        axes.plot(place, middle, "_", color=COLOURS[driver], markersize=16, markeredgewidth=2, label=label)
+        middle = nearest_rank(differences, MEDIAN)
+        if middle is not None:
+            axes.plot(place, middle, "_", color=COLOURS[driver], markersize=16, markeredgewidth=2, label=label)
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set_xticks(range(len(conditions)), [condition.replace(", ", ",\n") for condition in conditions])
     axes.set_ylabel("live less simulated (ms)")

@@ -68,10 +68,12 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 def _relay(options: argparse.Namespace) -> int:
     from rudp_smtp.drivers.clock import Waiter
     from rudp_smtp.drivers.proxy import Path as Impaired
-    from rudp_smtp.drivers.proxy import Relay, report, resolve
+    from rudp_smtp.drivers.proxy import Relay, report
+    from rudp_smtp.drivers.sockets import resolve
+    from rudp_smtp.experiment.events import arrange
     from rudp_smtp.experiment.inspection import read_contents
 
-    configuration, seed = path.load(options.config, options.settings)
+    configuration, seed = path.load_live(options.config, options.settings)
     impaired = Impaired(
         forward=configuration.forward,
         reverse=configuration.reverse,
@@ -89,6 +91,7 @@ def _relay(options: argparse.Namespace) -> int:
         stack.callback(waiter.close)
         relay = Relay(resolve(options.listen), resolve(options.to), impaired, waiter=waiter, sink=log)
         stack.callback(relay.close)
+        arrange(configuration.events, relay)
         signal.signal(signal.SIGUSR1, lambda *_: print(report(relay), flush=True))
         signal.signal(signal.SIGINT, lambda *_: relay.stop())
         signal.signal(signal.SIGTERM, lambda *_: relay.stop())

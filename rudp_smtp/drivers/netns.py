@@ -15,8 +15,9 @@ from rudp_smtp.draws import DrawKey
 from rudp_smtp.drivers.clock import Waiter
 from rudp_smtp.drivers.hosts import Host
 from rudp_smtp.drivers.middlebox import Middlebox
-from rudp_smtp.drivers.proxy import RECEIVE_BUFFER, Path
+from rudp_smtp.drivers.proxy import Path
 from rudp_smtp.drivers.pump import Node
+from rudp_smtp.drivers.sockets import RECEIVE_BUFFER, prepare
 from rudp_smtp.drivers.streams import StreamHost, Streams, StreamUser
 from rudp_smtp.drivers.udp import LiveHost, LiveRun, UdpHost
 from rudp_smtp.link.config import IPV4_UDP_HEADER_BYTES, LinkConfig
@@ -64,7 +65,7 @@ class NetnsRun(LiveRun):
         if isinstance(sockets, Streams):
             return StreamHost(own.node, sockets, waiter)
         udp = UdpHost(own.node, Label(other.name, own.name), waiter, sockets)
-        udp.peer = (own.host.peer, PORT)
+        udp.meet((own.host.peer, PORT))
         self._udp.append(udp)
         return udp
 
@@ -97,7 +98,7 @@ def _sockets(own: Party, other: Party) -> socket | Streams:
 
 def _udp_socket(address: str) -> socket:
     bound = socket(AF_INET, SOCK_DGRAM)
-    bound.setblocking(False)
+    prepare(bound)
     bound.setsockopt(SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
     bound.bind((address, PORT))
     return bound

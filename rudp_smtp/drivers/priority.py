@@ -1,4 +1,4 @@
-"""Before all others: what a live run asks of the scheduler and of the collector, so that it is late for its own doing."""
+"""Before all others: what a live run asks of scheduler and collector, so that it is late for its own doing only."""
 
 import gc
 import os

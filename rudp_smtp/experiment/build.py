@@ -13,7 +13,7 @@ from rudp_smtp.drivers.capture import Capture
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import SimulationResult, Simulator
 from rudp_smtp.errors import ConfigError, DriverError
-from rudp_smtp.experiment.events import Timetable
+from rudp_smtp.experiment.events import Timetable, arrange
 from rudp_smtp.experiment.inspection import read_contents
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
@@ -138,6 +138,7 @@ def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capt
     (pair,) = pairs
     path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, reader=read_contents)
     live = UdpRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, sink)
+    arrange(configuration.events, live.path)
     moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 
@@ -155,7 +156,9 @@ def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capt
     with two_hosts(MTU if any(users) else MTU_MAX) as hosts:
         client = Party(hosts[0], pair.client, pair.stage.client, users[0])
         server = Party(hosts[1], pair.server, pair.stage.server, users[1])
-        moved = NetnsRun(client, server, path, sink).run(configuration.limits.time, configuration.limits.events)
+        live = NetnsRun(client, server, path, sink)
+        arrange(configuration.events, live.path)
+        moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 
 

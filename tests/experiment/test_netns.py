@@ -95,11 +95,11 @@ def test_rules_look_into_our_packets_through_the_headers_around_them() -> None:
 @live
 def test_a_row_says_which_driver_moved_it_and_no_host_is_left(tmp_path: Path) -> None:
     settings = ["--set", "driver=netns", "--set", "workload.messages=2", "--set", "executor=serial"]
-    main([str(LOSS10), "--replications", "1", "--output", str(tmp_path), *settings])  # a busy machine makes it invalid
+    status = main([str(LOSS10), "--replications", "1", "--output", str(tmp_path), *settings])
     with (tmp_path / "runs.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["driver"], row["stop"], row["delivered_count"]) == ("netns", "done", "2")
-    assert row["notes"] == "" or row["notes"].startswith("invalid: lateness p99")
+    assert status == (1 if row["invalid"] else 0)  # a machine that is busy with others is late
     assert f"rudp-{os.getpid()}-" not in namespaces()
 
 

@@ -82,8 +82,7 @@ class Comparison:
 
     @property
     def tolerance(self) -> float:
-        assert self.simulated.median is not None, "a simulation is always valid"
-        return max(RELATIVE * self.simulated.median, ABSOLUTE_MS)
+        return max(RELATIVE * (self.simulated.median or 0.0), ABSOLUTE_MS)
 
     @property
     def verdict(self) -> str:
@@ -126,11 +125,16 @@ def compare(options: argparse.Namespace) -> list[Comparison]:
         simulated = gather(rows[task.name, "sim"], task.metric)
         live = {driver: gather(rows[task.name, driver], task.metric) for driver in drivers}
         found += [
-            Comparison(task, condition, driver, runs, live[driver][condition])
+            Comparison(task, condition, driver, like(runs, live[driver][condition]), live[driver][condition])
             for condition, runs in simulated.items()
             for driver in drivers
         ]
     return found
+
+
+def like(simulated: Runs, live: Runs) -> Runs:
+    """The simulations of the seeds whose live run has a value: an invalid one must not shift a median."""
+    return Runs({seed: value for seed, value in simulated.values.items() if seed in live.values}, 0)
 
 
 def table(found: Sequence[Comparison]) -> Table:

@@ -187,17 +187,20 @@ def draw_panel(axes: Axes, found: Sequence[Comparison]) -> None:
     for comparison in found:
         driver = drivers.index(comparison.driver)
         place = conditions.index(comparison.condition) + (driver - (len(drivers) - 1) / 2) * 0.3
-        allowed, differences = comparison.tolerance, comparison.differences
-        axes.vlines(place, -allowed, allowed, color=COLOURS[driver], linewidth=12, alpha=0.15)
-        axes.plot([place] * len(differences), differences, ".", color=COLOURS[driver], markersize=4, alpha=0.6)
         label = comparison.driver if comparison.condition == conditions[0] else None
-        middle = nearest_rank(differences, MEDIAN)
-        if middle is not None:
-            axes.plot(place, middle, "_", color=COLOURS[driver], markersize=16, markeredgewidth=2, label=label)
+        axes.plot([], [], "_", color=COLOURS[driver], markersize=16, markeredgewidth=2, label=label)
+        if comparison.simulated.median is None:
+            continue
+        share = 100 / comparison.simulated.median
+        allowed, shares = comparison.tolerance * share, [value * share for value in comparison.differences]
+        axes.vlines(place, -allowed, allowed, color=COLOURS[driver], linewidth=12, alpha=0.15)
+        axes.plot([place] * len(shares), shares, ".", color=COLOURS[driver], markersize=4, alpha=0.6)
+        middle = nearest_rank(shares, MEDIAN)
+        assert middle is not None, "a simulation is there only beside its live run"
+        axes.plot(place, middle, "_", color=COLOURS[driver], markersize=16, markeredgewidth=2)
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set_xticks(range(len(conditions)), [condition.replace(", ", ",\n") for condition in conditions])
-    axes.set_ylabel("live less simulated (ms)")
-    axes.set_yscale("symlog", linthresh=1.0)
+    axes.set_ylabel("live less simulated (% of its median)")
     axes.grid(axis="x", visible=False)
 
 

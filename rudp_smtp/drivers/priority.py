@@ -15,7 +15,7 @@ def undisturbed() -> Iterator[None]:
     The kernel keeps a twentieth of each second for the others (sched_rt_runtime_us), so that nothing can hang by it.
     """
     before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    with suppress(PermissionError):
+    with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     gc.collect()
     gc.freeze()
@@ -23,5 +23,5 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-        with suppress(PermissionError):
+        with suppress(OSError):
             os.sched_setscheduler(0, before, parameters)

@@ -136,7 +136,7 @@ class _Command:
 
         from rudp_smtp.experiment.build import require_machine
         from rudp_smtp.experiment.console import progress_reports
-        from rudp_smtp.experiment.executor import open_executor
+        from rudp_smtp.experiment.executor import cores_each, open_executor
         from rudp_smtp.experiment.files import prepare_folder
         from rudp_smtp.experiment.runner import Runner
         from rudp_smtp.experiment.store import Store
@@ -152,7 +152,8 @@ class _Command:
         with progress_reports(Console(stderr=True)) as report:
             self._runner = Runner(store, report=report)
             workers = self._options.workers
-            records = self._runner.run(runs, lambda: open_executor(scenario.executor, workers))
+            cores = cores_each(scenario.driver)
+            records = self._runner.run(runs, lambda: open_executor(scenario.executor, workers, cores_each=cores))
         return self._finish(Results(scenario, runs, records))
 
     def _plan(self) -> tuple["Scenario", list["Run"]]:

@@ -53,7 +53,7 @@ class NetnsRun(LiveRun):
             for name, config, reader in (("forward", path.forward, readers[0]), ("reverse", path.reverse, readers[1]))
         )
         made = [(server, client, _sockets(server, client)), (client, server, _sockets(client, server))]
-        waiter = Waiter()  # the run's time begins when all is made
+        waiter = Waiter()
         self._namespaces = (client.host, server.host)
         self._box = Middlebox(self._namespaces, forward, reverse, waiter=waiter)
         self._udp: list[UdpHost] = []

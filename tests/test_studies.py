@@ -109,8 +109,9 @@ def test_one_command_shows_ours_beside_other_peoples_transports(tmp_path: Path) 
         (["--set", "network.both.rat=1mbit"], "rat"),
         (["--set", "replications"], "expected KEY=VALUE"),
         (["--replications", "0"], "replications: 0 is out of range"),
+        (["--output", "/dev/null/results"], "expected a folder that can be written"),
     ],
-    ids=["unknown key", "no value", "no runs"],
+    ids=["unknown key", "no value", "no runs", "no folder"],
 )
 def test_a_study_names_what_is_wrong(script: Path, arguments: list[str], words: str, tmp_path: Path) -> None:
     command = [sys.executable, str(script), "--output", str(tmp_path), *arguments]

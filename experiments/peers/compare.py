@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from rudp_smtp.experiment.figures import COLOURS, MARKERS, name_panels, save, style
-from rudp_smtp.experiment.files import prepare_folder
 from rudp_smtp.experiment.statistics import MEDIAN, P95
 from rudp_smtp.experiment.study import (
     Row,
     is_complete,
+    make_folder,
     quantile,
     results_folder,
     run_file,
@@ -170,8 +170,7 @@ def main() -> None:
     found = {task.name: run(task, options) for task in TASKS}
     console = Console(width=150)
     console.print(table(found))
-    folder = results_folder(options, "peers-figure")
-    prepare_folder(folder)
+    folder = make_folder(results_folder(options, "peers-figure"))
     with style():
         for path in save(draw(found), folder / "compare"):
             console.print(path)

@@ -142,8 +142,9 @@ def test_one_command_says_whether_live_runs_agree_with_simulated_ones(tmp_path: 
         (["--set", "network.both.rat=1mbit"], "rat"),
         (["--set", "replications"], "expected KEY=VALUE"),
         (["--replications", "0"], "replications: 0 is out of range"),
+        (["--output", "/dev/null/results"], "expected a folder that can be written"),
     ],
-    ids=["unknown key", "no value", "no runs"],
+    ids=["unknown key", "no value", "no runs", "no folder"],
 )
 def test_a_study_names_what_is_wrong(script: Path, arguments: list[str], words: str, tmp_path: Path) -> None:
     command = [sys.executable, str(script), "--output", str(tmp_path), *arguments]

@@ -27,9 +27,16 @@ from rich.console import Console
 from rich.table import Table
 
 from rudp_smtp.experiment.figures import COLOURS, MARKERS, name_panels, save, style
-from rudp_smtp.experiment.files import prepare_folder
-from rudp_smtp.experiment.statistics import MEDIAN, P95, nearest_rank
-from rudp_smtp.experiment.study import Row, run_file, settings_of, study_arguments
+from rudp_smtp.experiment.statistics import MEDIAN, P95
+from rudp_smtp.experiment.study import (
+    Row,
+    is_complete,
+    make_folder,
+    quantile,
+    run_file,
+    settings_of,
+    study_arguments,
+)
 
 HERE = Path(__file__).parent
 LOSS = "network.both.loss.p"
@@ -76,23 +83,15 @@ def tell_goodput(values: Sequence[float]) -> str:
 
 
 def tell_mean(values: Sequence[float]) -> str:
-    return f"{fmean(values):.2f} / {rank(values):.2f}"
+    return f"{fmean(values):.2f} / {quantile(values, P95):.2f}"
 
 
 def tell_median(values: Sequence[float]) -> str:
-    return f"{centre(values):.3f} / {rank(values):.3f}"
-
-
-def rank(values: Sequence[float]) -> float:
-    found = nearest_rank(values, P95)
-    assert found is not None
-    return float(found)
+    return f"{centre(values):.3f} / {quantile(values, P95):.3f}"
 
 
 def centre(values: Sequence[float]) -> float:
-    found = nearest_rank(values, MEDIAN)
-    assert found is not None
-    return float(found)
+    return quantile(values, MEDIAN)
 
 
 TASKS = (
@@ -158,7 +157,7 @@ def label(row: Row) -> str:
 
 def value(row: Row, task: Task) -> float:
     """A run's value; one that did not deliver everything is worse than any other."""
-    if row["stop"] != "done" or row["delivered_count"] != row["messages_count"]:
+    if not is_complete(row):
         return 0.0 if task.metric == "goodput_bps" else NEVER
     return float(row[task.metric]) / task.scale
 
@@ -239,7 +238,7 @@ def draw_panel(axes: Axes, cells: Cells, task: Task) -> None:
         at = [group + offset for group in range(len(CONDITIONS))]
         runs = [sorted(value for value in cells[name, condition] if value != NEVER) for condition in CONDITIONS]
         low = [values[len(values) // 20] if values else float("nan") for values in runs]
-        high = [rank(values) if values else float("nan") for values in runs]
+        high = [quantile(values, P95) if values else float("nan") for values in runs]
         middle = [task.centre(values) if values else float("nan") for values in runs]
         axes.vlines(at, low, high, color=COLOURS[place], linewidth=2)
         axes.plot(at, middle, linestyle="none", marker=MARKERS[place], markersize=5, color=COLOURS[place], label=name)
@@ -270,8 +269,8 @@ def main() -> None:
         console.print(elsewhere(found))
         invalid = sum(len(runs) for cells in found.values() for (name, _), runs in cells.items() if name == INVALID)
         console.print(f"{invalid} runs were invalid and are left out", highlight=False)
-    folder = options.output / f"peers-figure{'-live' if options.live else ''}{'-quick' if options.quick else ''}"
-    prepare_folder(folder)
+    name = f"peers-figure{'-live' if options.live else ''}{'-quick' if options.quick else ''}"
+    folder = make_folder(options.output / name)
     with style():
         for path in save(draw(found, time), folder / "compare"):
             console.print(path)

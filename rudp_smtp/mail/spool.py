@@ -189,8 +189,8 @@ class Spool:
         return [next(places) if draft in packed else draft.seal() for draft in drafts]
 
     def publish(self, names: Sequence[str]) -> None:
-        """Rename sealed files to their place, and make that durable with one fsync."""
-        for name in names:
+        """Rename sealed files to their place, and make that durable with one fsync. Packed messages name one file."""
+        for name in dict.fromkeys(names):
             self.files.rename(self.temporary / name, self.final / name)
         if names:
             self.files.sync_directory(self.final)

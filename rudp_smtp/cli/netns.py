@@ -56,6 +56,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from rudp_smtp.drivers.clock import Waiter
     from rudp_smtp.drivers.hosts import two_hosts
     from rudp_smtp.drivers.middlebox import Middlebox
 
@@ -64,7 +65,8 @@ def _run(options: argparse.Namespace) -> int:
         if options.tcp_congestion is not None:
             for host in hosts:
                 host.set_tcp_congestion(options.tcp_congestion)
-        box = Middlebox(hosts, forward, reverse)
+        waiter = Waiter()
+        box = Middlebox(hosts, forward, reverse, waiter=waiter)
         previous = signal.signal(signal.SIGTERM, _interrupt)
         server = None
         try:
@@ -75,6 +77,8 @@ def _run(options: argparse.Namespace) -> int:
             signal.signal(signal.SIGTERM, previous)
             if server is not None:
                 _end(server)
+            box.close()
+            waiter.close()
         unasked = sum(host.dropped() for host in hosts)
     _report(forward, reverse, box, unasked)
     return status

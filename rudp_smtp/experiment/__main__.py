@@ -134,6 +134,7 @@ class _Command:
     def run(self) -> int:
         from rich.console import Console
 
+        from rudp_smtp.experiment.build import require_machine
         from rudp_smtp.experiment.console import progress_reports
         from rudp_smtp.experiment.executor import open_executor
         from rudp_smtp.experiment.files import prepare_folder
@@ -142,6 +143,7 @@ class _Command:
         from rudp_smtp.experiment.tables import Results
 
         scenario, runs = self._plan()
+        require_machine(runs)
         prepare_folder(self._folder)
         self._check_capture(scenario)
         store = Store(self._folder / "runs")
@@ -155,10 +157,10 @@ class _Command:
 
     def _plan(self) -> tuple["Scenario", list["Run"]]:
         from rudp_smtp.experiment.plan import plan
-        from rudp_smtp.experiment.scenario import load_scenario
+        from rudp_smtp.experiment.scenario import load_scenario, read_setting
 
         options = self._options
-        settings = [_setting(text) for text in options.settings]
+        settings = [read_setting(text) for text in options.settings]
         settings += [(key, value) for key in ("replications", "seed") if (value := getattr(options, key)) is not None]
         scenario = load_scenario(options.scenario, settings)
         self._folder = options.output if options.output is not None else Path("results") / scenario.name
@@ -228,13 +230,6 @@ class _Command:
         assert error.__cause__ is not None
         traceback.print_exception(error.__cause__)
         print(f"{error}; {self._runner.progress.done} finished runs are kept", file=sys.stderr)
-
-
-def _setting(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
-    return key, value
 
 
 if __name__ == "__main__":

@@ -389,7 +389,9 @@ class Link:
         if packet is None:
             return
         self._waiting -= 1
-        octets = max(0, packet.size + self._overhead)
+        octets = packet.size + self._overhead
+        if octets < 0:
+            octets = 0
         if self._cell_size:
             octets = -(-octets // self._cell_size) * self._cell_octets
         if self._opportunities is not None:

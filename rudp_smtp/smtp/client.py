@@ -13,13 +13,14 @@ from types import MappingProxyType
 from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
+from rudp_smtp.machine import Machine
 from rudp_smtp.smtp.address import check_own_domain, parse_mailbox, parse_recipient
 from rudp_smtp.smtp.commands import BodyType, Data, Hello, MailFrom, Quit, RcptTo, Rset
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import ClientEvent, DeliveryReport, Outcome, SessionEnded, SessionReady
 from rudp_smtp.smtp.lines import CRLF, LineBuffer, encode_text, first_defect
 from rudp_smtp.smtp.replies import LONG_LINE, READABLE_LINE_OCTETS, SERVICE_CLOSING, Reply, ReplyReader
-from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState, Machine
+from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState
 
 BROKEN_PROTOCOL = "the server broke the protocol"
 SESSION_LOST = "4.4.2 The session ended before the message was accepted"
@@ -96,7 +97,7 @@ class Client:
         check_own_domain(domain)
         self._domain = domain
         self._is_pipelining_wanted = pipelining
-        self._session = Machine(ClientState.GREETING, CLIENT_TRANSITIONS)
+        self._session = Machine(CLIENT_TRANSITIONS, ClientState.GREETING)
         self._input = LineBuffer()
         self._replies = ReplyReader()
         self._outgoing: list[bytes] = []
@@ -222,14 +223,14 @@ class Client:
             return True
         if self._awaited or transaction.has_recipient:
             return self._command(ClientInput.DATA, Data().encode(), _Awaited.DATA, transaction)
-        self._session.take(ClientInput.ABANDON)
+        self._session.advance(ClientInput.ABANDON)
         self._finish(transaction, transaction.recipient_replies[-1])
         return True
 
     def _command(
         self, step: ClientInput, octets: bytes, awaited: _Awaited, transaction: _Transaction | None = None
     ) -> bool:
-        self._session.take(step)
+        self._session.advance(step)
         self._outgoing.append(octets)
         self._awaited.append((awaited, transaction))
         return True
@@ -256,7 +257,7 @@ class Client:
                 if self._session.state is ClientState.GREETING:
                     self._say_hello(ClientInput.GREETED, is_extended=True)
                 else:
-                    self._session.take(ClientInput.GREETED)
+                    self._session.advance(ClientInput.GREETED)
             case _Awaited.HELLO if reply.is_positive:
                 self._on_hello_accepted(reply)
             case _Awaited.HELLO if reply.is_permanent and self._session.allows(ClientInput.HELLO_REFUSED):
@@ -278,7 +279,7 @@ class Client:
         if self._session.state is ClientState.EHLO:
             words = (line.upper().partition(" ") for line in reply.lines[1:])
             self._extensions = MappingProxyType({keyword: parameters.strip() for keyword, _, parameters in words})
-        self._session.take(ClientInput.HELLO_ACCEPTED)
+        self._session.advance(ClientInput.HELLO_ACCEPTED)
         self._events.append(SessionReady(reply.lines[0].partition(" ")[0], self._extensions))
 
     def _on_transaction_reply(self, awaited: _Awaited, transaction: _Transaction, reply: Reply) -> None:
@@ -286,7 +287,7 @@ class Client:
             case _Awaited.MAIL:
                 transaction.mail_reply = reply
                 if not reply.is_positive and self._session.state is ClientState.ENVELOPE:  # nothing was pipelined
-                    self._session.take(ClientInput.MAIL_REFUSED)
+                    self._session.advance(ClientInput.MAIL_REFUSED)
                     self._finish(transaction, reply)
             case _Awaited.RCPT:
                 transaction.recipient_replies.append(reply)
@@ -296,7 +297,7 @@ class Client:
                 self._command(ClientInput.TEXT, encode_text(text), _Awaited.TEXT, transaction)
             case _Awaited.DATA:
                 refused = transaction.is_mail_refused
-                self._session.take(ClientInput.MAIL_REFUSED if refused else ClientInput.ABANDON)
+                self._session.advance(ClientInput.MAIL_REFUSED if refused else ClientInput.ABANDON)
                 self._finish(transaction, reply)
             case _Awaited.TEXT:
                 self._finish(transaction, reply)
@@ -327,7 +328,7 @@ class Client:
 
     def _close(self, reason: str, *, is_clean: bool = False) -> None:
         self._give_up(Reply(451, (SESSION_LOST,)), is_local=True)
-        self._session.take(ClientInput.CLOSE)
+        self._session.advance(ClientInput.CLOSE)
         self._input.clear()
         self._outgoing.clear()  # what was reported as unsent must not be sent
         self._awaited.clear()

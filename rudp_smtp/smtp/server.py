@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError
+from rudp_smtp.machine import Machine
 from rudp_smtp.smtp.address import check_own_domain, parse_recipient
 from rudp_smtp.smtp.commands import (
     COMMAND_LINE_OCTETS,
@@ -32,7 +33,7 @@ from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import MailReceived, ServerEvent, SessionEnded
 from rudp_smtp.smtp.lines import TEXT_LINE_OCTETS, LineBuffer, first_defect
 from rudp_smtp.smtp.replies import SERVICE_CLOSING, Reply
-from rudp_smtp.smtp.state import SERVER_TRANSITIONS, Machine, ServerInput, ServerState
+from rudp_smtp.smtp.state import SERVER_TRANSITIONS, ServerInput, ServerState
 
 RecipientPolicy = Callable[[str], Reply | None]  # a forward-path -> the 4yz or 5yz refusal, or None to accept it
 
@@ -78,7 +79,7 @@ class Server:
         self._local_domains = frozenset(name.lower() for name in local_domains or (domain,))
         self._accepts = accepts or self._refuse_relaying
         self._stray_octets = stray_octets
-        self._session = Machine(ServerState.CONNECTED, SERVER_TRANSITIONS)
+        self._session = Machine(SERVER_TRANSITIONS, ServerState.CONNECTED)
         self._input = LineBuffer()
         self._outgoing: list[bytes] = []
         self._events: deque[ServerEvent] = deque()
@@ -154,7 +155,7 @@ class Server:
         if not self.is_waiting:
             raise LocalProtocolError("no message waits for an answer")
         self._send(reply)
-        self._session.take(ServerInput.ANSWER)
+        self._session.advance(ServerInput.ANSWER)
         self._forget_transaction()
         self._process()
 
@@ -187,7 +188,7 @@ class Server:
         match command:
             case Malformed():
                 if command.verb == "MAIL" and self._session.allows(ServerInput.REFUSE_MAIL):
-                    self._session.take(ServerInput.REFUSE_MAIL)
+                    self._session.advance(ServerInput.REFUSE_MAIL)
                 self._refuse(command.reply)
             case Hello():
                 self._on_hello(command)
@@ -198,7 +199,7 @@ class Server:
             case Data():
                 self._on_data()
             case Rset():
-                self._session.take(ServerInput.RSET)
+                self._session.advance(ServerInput.RSET)
                 self._forget_transaction()
                 self._say(250, "2.0.0 Reset")
             case Noop():
@@ -215,7 +216,7 @@ class Server:
                 assert_never(command)
 
     def _on_hello(self, hello: Hello) -> None:
-        self._session.take(ServerInput.HELLO)
+        self._session.advance(ServerInput.HELLO)
         self._forget_transaction()
         self._hello = hello
         if not hello.is_extended:
@@ -234,12 +235,12 @@ class Server:
             said = "MAIL was given" if self._hello.domain else "no HELO or EHLO was"
             return self._refuse(Reply(503, (f"5.5.1 Out of order: {said} before",)))
         if mail.parameters and not self._hello.is_extended:
-            self._session.take(ServerInput.REFUSE_MAIL)
+            self._session.advance(ServerInput.REFUSE_MAIL)
             return self._refuse(Reply(555, ("5.5.4 Parameters need EHLO",)))
         if mail.size is not None and mail.size > self._limits.message_octets:
-            self._session.take(ServerInput.REFUSE_MAIL)
+            self._session.advance(ServerInput.REFUSE_MAIL)
             return self._send(self._too_big())
-        self._session.take(ServerInput.MAIL)
+        self._session.advance(ServerInput.MAIL)
         self._mail = mail
         return self._say(250, "2.1.0 Sender OK")
 
@@ -255,7 +256,7 @@ class Server:
         if refusal is not None:
             _check_refusal(refusal)
             return self._send(refusal)
-        self._session.take(ServerInput.RCPT)
+        self._session.advance(ServerInput.RCPT)
         self._forward_paths.append(rcpt.forward_path)
         return self._say(250, "2.1.5 Recipient OK")
 
@@ -264,7 +265,7 @@ class Server:
             return self._say(554, "5.5.1 No valid recipients")
         if not self._session.allows(ServerInput.DATA):
             return self._refuse_order("5.5.1 Out of order: DATA needs MAIL and RCPT first")
-        self._session.take(ServerInput.DATA)
+        self._session.advance(ServerInput.DATA)
         self._input.begin_text()
         return self._say(354, "Send the mail data, end it with <CRLF>.<CRLF>")
 
@@ -281,7 +282,7 @@ class Server:
         if defect is not None:
             self._refuse_text(Reply(550, (f"5.6.0 Mail data with {defect}",)))
             return True
-        self._session.take(ServerInput.HAND_OVER)
+        self._session.advance(ServerInput.HAND_OVER)
         envelope = Envelope(
             self._mail.reverse_path,
             tuple(self._forward_paths),
@@ -294,7 +295,7 @@ class Server:
         return True
 
     def _refuse_text(self, reply: Reply) -> None:
-        self._session.take(ServerInput.REFUSE_DATA)
+        self._session.advance(ServerInput.REFUSE_DATA)
         self._forget_transaction()
         self._send(reply)
 
@@ -335,7 +336,7 @@ class Server:
         self._outgoing.append(reply.encode())
 
     def _close(self, reason: str, *, is_clean: bool = False) -> None:
-        self._session.take(ServerInput.CLOSE)
+        self._session.advance(ServerInput.CLOSE)
         self._input.clear()
         self._events.append(SessionEnded(reason, is_clean))
 

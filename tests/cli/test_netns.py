@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rudp_smtp.drivers.hosts import remove_leftovers, require_root
 from rudp_smtp.drivers.middlebox import with_ce
-from rudp_smtp.errors import DriverError
+from tests.live import live, namespaces
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "rudp_smtp.cli.__main__", "netns"]
@@ -25,23 +24,6 @@ CLIENT = (
     "print('connect', round((time.monotonic() - t) * 1000)); c.sendall(b'x' * 999 + b'\\n'); "
     "print('octets', sum(map(len, iter(lambda: c.recv(65536), b''))), round((time.monotonic() - t) * 1000))"
 )
-
-
-def reason_to_skip() -> str:
-    try:
-        require_root()
-        remove_leftovers()
-    except DriverError as error:
-        return str(error)
-    return ""
-
-
-SKIP = reason_to_skip()
-live = pytest.mark.skipif(bool(SKIP), reason=f"SKIPPED: no live network: {SKIP}")
-
-
-def namespaces() -> str:
-    return subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
 
 
 def netns(scenario: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -321,7 +321,11 @@ def test_a_varied_key_cannot_be_set(tmp_path: Path) -> None:
         ("name: base", "name: 5", "2: name: expected text, got 5"),
         ("schema: 1", "schema: 2", "1: schema: schema 2 does not exist; known: 1"),
         ("schema: 1\n", "", "1: needs the key 'schema'"),
-        ("seed: 7", "driver: ns3", "3: driver: driver 'ns3' does not exist; known: sim, udp"),
+        (
+            "seed: 7",
+            "driver: ns3",
+            "3: driver: driver 'ns3' does not exist; did you mean 'netns'? known: sim, udp, netns",
+        ),
         ("seed: 7", "executor: lokal", "3: executor: unknown executor 'lokal'; expected serial, local, or local:N"),
         ("seed: 7", "executor: local:0", "3: executor: unknown executor 'local:0'; expected serial, local, or local:N"),
         ("seed: 7", "limits: {time: 0s}", "3: limits.time: a run needs some virtual time; expected a duration"),

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.transport import TRANSPORTS
-from rudp_smtp.transport.arq.books import Books, Outgoing
+from rudp_smtp.transport.arq.books import ArqBooks, Outgoing
 from rudp_smtp.transport.arq.parameters import check_window
 from rudp_smtp.transport.arq.plugin import ArqTransport
 from rudp_smtp.transport.arq.protocol import (
@@ -35,10 +35,16 @@ from rudp_smtp.transport.arq.timer import RetransmissionTimer
 WINDOW, SEQUENCE_BITS = 128, 16
 
 
+def window_max(sequence_bits: int) -> int:
+    return 1 << (sequence_bits - 1)
+
+
 class SelectiveRepeatSender(Sender):
     """Owns the unacknowledged frames of the window, by index, and the order in which they were last sent."""
 
-    def __init__(self, segments: Segments, timer: RetransmissionTimer, books: Books, *, mask: int, window: int) -> None:
+    def __init__(
+        self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks, *, mask: int, window: int
+    ) -> None:
         super().__init__(segments, timer, books, mask=mask, window=window)
         self.in_flight_max = window
         self._frames: dict[int, Outgoing] = {}
@@ -135,7 +141,7 @@ class SelectiveRepeat(ArqTransport):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window(self.window, 1 << (self.sequence_bits - 1), self.sequence_bits)
+        check_window(self.window, self.sequence_bits, window_max)
         if self.in_flight is not None and not 1 <= self.in_flight <= self.window:
             raise ConfigError(f"{self.in_flight} frames are not from 1 to the window's {self.window}", key="in_flight")
 
@@ -143,7 +149,7 @@ class SelectiveRepeat(ArqTransport):
     def window_frames(self) -> int:
         return self.window
 
-    def sender(self, segments: Segments, timer: RetransmissionTimer, books: Books) -> Sender:
+    def sender(self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks) -> Sender:
         sender = SelectiveRepeatSender(segments, timer, books, mask=self.mask, window=self.window)
         if self.in_flight is not None:
             sender.in_flight_max = self.in_flight

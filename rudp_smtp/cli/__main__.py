@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from rudp_smtp import __version__
-from rudp_smtp.cli import decode, inbox, netns, proxy, queue, tc
+from rudp_smtp.cli import decode, inbox, netns, proxy, queue, tc, user
 from rudp_smtp.experiment import __main__ as experiment
 
 COMMANDS = (
@@ -16,6 +16,7 @@ COMMANDS = (
     ("inbox", "list and show the mail that arrived in a Maildir", inbox),
     ("queue", "list, show, retry, hold, release or remove the mail that waits", queue),
     ("tc", "print a path as netem commands", tc),
+    ("user", "add, remove or list those who may log in at a server", user),
 )
 """Name, what it does, and the module with DESCRIPTION, configure(parser) and run(options, arguments) -> exit status."""
 

@@ -1,4 +1,4 @@
-"""`rudp-smtp queue` and `rudp-smtp inbox` as a person uses them."""
+"""`rudp-smtp queue`, `rudp-smtp inbox` and `rudp-smtp user` as a person uses them."""
 
 import os
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from rudp_smtp.mail.maildir import Maildir
 from rudp_smtp.mail.queue import Queue
 from rudp_smtp.mail.queued import Recipient, Result, Settlement, Submission
 from rudp_smtp.mail.state import RecipientInput
+from rudp_smtp.mail.users import UserFile
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.units import SECOND
 
@@ -217,3 +218,29 @@ def test_visible_text_holds_no_control_character_and_changes_nothing_else(text: 
     assert visible(shown) == shown
     if text.isascii() and text.isprintable():
         assert shown == text
+
+
+def test_users_are_added_listed_and_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, password = ("--users", tmp_path / "users"), tmp_path / "password"
+    password.write_text("secret\n")
+    assert status("user", "add", "bob", *users, "--password-file", password) == 0
+    assert status("user", "add", "bob", *users, "--password-file", password) == 0
+    answers = iter(["other", "other", "one", "two"])
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))
+    assert status("user", "add", "ann", *users) == 0
+    assert status("user", "list", *users) == 0
+    assert capsys.readouterr().out == "bob was added\nbob has another password\nann was added\nann\nbob\n"
+    assert status("user", "add", "eve", *users) == 2
+    assert "not the same" in capsys.readouterr().err
+    ann = UserFile(tmp_path / "users").find("ann")
+    assert ann is not None
+    assert ann.matches("other")
+    assert status("user", "remove", "ann", *users) == 0
+    assert status("user", "remove", "ann", *users) == 1
+    assert UserFile(tmp_path / "users").names() == ["bob"]
+    for place in (tmp_path / "absent", tmp_path):
+        assert status("user", "add", "eve", *users, "--password-file", place) == 2
+    assert status("user", "add", "eve", "secret", *users) == 2
+    assert status("user", "list", "--users", tmp_path / "absent") == 2

@@ -71,7 +71,7 @@ def _open(stack: ExitStack, upstream: tuple[str, int], config: "Config", seed: i
     from rudp_smtp.drivers.background import BackgroundRelay
     from rudp_smtp.drivers.proxy import Path as Impaired
     from rudp_smtp.drivers.proxy import resolve
-    from rudp_smtp.experiment.inspection import read_contents
+    from rudp_smtp.experiment.inspection import readers_before
     from rudp_smtp.experiment.scenario import load_live
     from rudp_smtp.link.config import LinkConfig
     from rudp_smtp.trace import Fact, LinkFate
@@ -87,8 +87,9 @@ def _open(stack: ExitStack, upstream: tuple[str, int], config: "Config", seed: i
             if isinstance(fact, LinkFate):
                 path.log.append((fact.link, fact.index, fact.fate))
 
-    impaired = Impaired(forward=forward, reverse=reverse, seed=seed, reader=read_contents)
-    background = BackgroundRelay(resolve(upstream), impaired, sink=Log())
+    server = resolve(upstream)
+    impaired = Impaired(forward=forward, reverse=reverse, seed=seed, readers=readers_before(server))
+    background = BackgroundRelay(server, impaired, sink=Log())
     path = ImpairedPath(background)
     stack.enter_context(background)
     return path

@@ -84,13 +84,18 @@ def _links(options: argparse.Namespace) -> tuple["Link", "Link"]:
     from dataclasses import replace
 
     from rudp_smtp.draws import DrawKey
+    from rudp_smtp.experiment.inspection import Flows, read_packets
     from rudp_smtp.link.link import Link
 
     configuration, seed = path.load(options.scenario, options.settings)
     draws = DrawKey(seed if options.seed is None else options.seed).derive("link")
     # What passes are whole IP packets: their headers need not be added.
     forward, reverse = (replace(config, header_bytes=0) for config in (configuration.forward, configuration.reverse))
-    return Link(forward, name="forward", draws=draws), Link(reverse, name="reverse", draws=draws)
+    reader = read_packets(Flows())
+    return (
+        Link(forward, name="forward", draws=draws, reader=reader),
+        Link(reverse, name="reverse", draws=draws, reader=reader),
+    )
 
 
 def _start_server(host: "Host", options: argparse.Namespace, box: "Middlebox") -> "subprocess.Popen[bytes]":
@@ -150,7 +155,7 @@ def _report(forward: "Link", reverse: "Link", box: "Middlebox", unasked: int) ->
             f"{name}: {stats.packets_entered} packets, {stats.packets_lost} lost, "
             f"{stats.packets_queue_dropped} dropped by the queue, {stats.packets_duplicated} duplicated, "
             f"{stats.packets_corrupted} corrupted, {stats.packets_reordered} reordered, "
-            f"{stats.packets_delivered} delivered",
+            f"{stats.packets_matched} dropped by rules, {stats.packets_delivered} delivered",
             file=sys.stderr,
         )
     late = box.lateness

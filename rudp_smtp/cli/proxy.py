@@ -69,14 +69,15 @@ def _relay(options: argparse.Namespace) -> int:
     from rudp_smtp.drivers.clock import Waiter
     from rudp_smtp.drivers.proxy import Path as Impaired
     from rudp_smtp.drivers.proxy import Relay, report, resolve
-    from rudp_smtp.experiment.inspection import read_contents
+    from rudp_smtp.experiment.inspection import readers_before
 
     configuration, seed = path.load(options.config, options.settings)
+    upstream = resolve(options.to)
     impaired = Impaired(
         forward=configuration.forward,
         reverse=configuration.reverse,
         seed=seed if options.seed is None else options.seed,
-        reader=read_contents,
+        readers=readers_before(upstream),
     )
     with ExitStack() as stack:
         log = None
@@ -87,7 +88,7 @@ def _relay(options: argparse.Namespace) -> int:
                 raise ConfigError(f"--log {options.log}: cannot be written: {error.strerror}") from error
         waiter = Waiter()
         stack.callback(waiter.close)
-        relay = Relay(resolve(options.listen), resolve(options.to), impaired, waiter=waiter, sink=log)
+        relay = Relay(resolve(options.listen), upstream, impaired, waiter=waiter, sink=log)
         stack.callback(relay.close)
         signal.signal(signal.SIGUSR1, lambda *_: print(report(relay), flush=True))
         signal.signal(signal.SIGINT, lambda *_: relay.stop())

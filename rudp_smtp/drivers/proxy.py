@@ -39,7 +39,7 @@ class Path:
     forward: LinkConfig  # from the clients to the upstream
     reverse: LinkConfig
     seed: int = 1
-    reader: Reader | None = None  # who looks into packets for match rules
+    readers: tuple[Reader, Reader] | None = None  # who looks into packets of either direction for match rules
 
 
 @dataclass(slots=True)
@@ -115,8 +115,9 @@ class Relay:
         idle: int = IDLE,
     ) -> None:
         draws = DrawKey(path.seed).derive("link")
-        self.forward = Link(path.forward, name="forward", draws=draws, sink=sink, reader=path.reader)
-        self.reverse = Link(path.reverse, name="reverse", draws=draws, sink=sink, reader=path.reader)
+        there, back = path.readers or (None, None)
+        self.forward = Link(path.forward, name="forward", draws=draws, sink=sink, reader=there)
+        self.reverse = Link(path.reverse, name="reverse", draws=draws, sink=sink, reader=back)
         self.stats = RelayStats()
         self.lateness = Lateness()
         self._waiter = waiter

@@ -25,7 +25,9 @@ LAYERS: dict[str, set[str]] = {
     "drivers": BASE | {"link"},
     "experiment": BASE | {"wire", "recovery", "ack", "link", "smtp", "mail", "transport", "workload", "drivers"},
     "pytest_plugin": BASE | {"link", "drivers", "experiment"},  # one more composition root
-    "cli": BASE | {"wire", "recovery", "ack", "link", "smtp", "mail", "transport", "workload", "drivers", "experiment"},
+    "web": BASE | {"smtp", "mail"},
+    "cli": BASE
+    | {"web", "wire", "recovery", "ack", "link", "smtp", "mail", "transport", "workload", "drivers", "experiment"},
 }
 WAITS = {"asyncio", "socket", "subprocess", "scapy", "time", "select", "selectors", "threading", "signal", "ssl"}
 PEERS = {"aioquic", "kcp", "cryptography"}
@@ -99,10 +101,12 @@ def test_only_the_edges_touch_the_world(path: Path) -> None:
             waits -= {"threading"} if name.endswith("executor.py") else set()  # a worker watches for its parent's end
         if own == "transport" and name.startswith("rudp_smtp/transport/peers/"):
             waits -= {"ssl"}  # for the name of a constant: nothing there opens a socket
+        if own == "web":
+            waits -= {"asyncio"}  # its framework's language
         assert not waits
     certifies = {"cryptography"} if name.endswith("drivers/certificate.py") else set()
     assert not used & (PEERS - certifies) or name.startswith("rudp_smtp/transport/peers/")
-    if own not in ("mail", "experiment", "cli", "drivers", "pytest_plugin"):
+    if own not in ("mail", "experiment", "cli", "drivers", "pytest_plugin", "web"):
         assert not used & FILES
     assert "yaml" not in used or name.endswith("experiment/scenario.py")
     assert "matplotlib" not in used or name.endswith("experiment/figures.py")

@@ -17,6 +17,7 @@ from rudp_smtp.recovery.timer import TIMERS
 
 ROOT = Path(__file__).parent.parent
 STUDIES = sorted((ROOT / "experiments").glob("*/*.yaml"))
+SCRIPTS = sorted((ROOT / "experiments").glob("*/*.py"))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -101,14 +102,22 @@ def test_one_command_shows_ours_beside_other_peoples_transports(tmp_path: Path) 
     assert (tmp_path / "peers-figure" / "compare.png").stat().st_size > 10_000
 
 
-def test_a_study_names_the_key_that_is_wrong(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "experiments" / "fairness" / "pairs.py"), "--output", str(tmp_path)]
-    finished = subprocess.run(
-        [*command, "--set", "network.both.rat=1mbit"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "network.both.rat=1mbit"], "rat"),
+        (["--set", "replications"], "expected KEY=VALUE"),
+        (["--replications", "0"], "replications: 0 is out of range"),
+    ],
+    ids=["unknown key", "no value", "no runs"],
+)
+def test_a_study_names_what_is_wrong(script: Path, arguments: list[str], words: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(script), "--output", str(tmp_path), *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
     assert "Traceback" not in finished.stderr
-    assert "rat" in finished.stderr
+    assert words in finished.stderr
 
 
 def test_a_figure_of_theory_leaves_the_counts_it_shows(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Ours beside other people's transports: bulk, a dialogue and one mail on the reference path; a table and a figure.
 
-    python experiments/peers/compare.py [--replications N] [--bulk-size SIZE] [--quick] [--output DIR]
+    python experiments/peers/compare.py [--quick] [--bulk-size SIZE] [--replications N] [--set KEY=VALUE] [--output DIR]
 
 rudp (its default, and with CUBIC), aioquic's QUIC (Reno, CUBIC) and KCP (its two presets, and one that flushes at once)
 in the simulator: 20 Mbit/s, 20 ms each way, a drop-tail queue of 100 kB; 0, 1, 5 or 10 % of packets lost each way, or
@@ -21,18 +21,29 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from rudp_smtp.experiment.figures import COLOURS, save, style
+from rudp_smtp.experiment.figures import COLOURS, MARKERS, name_panels, save, style
 from rudp_smtp.experiment.files import prepare_folder
-from rudp_smtp.experiment.statistics import MEDIAN, P95, nearest_rank
-from rudp_smtp.experiment.study import Row, read_table, run_file, study_arguments
+from rudp_smtp.experiment.statistics import MEDIAN, P95
+from rudp_smtp.experiment.study import (
+    Row,
+    is_complete,
+    quantile,
+    results_folder,
+    run_file,
+    settings_of,
+    study_arguments,
+)
 
 HERE = Path(__file__).parent
 LOSS = "network.both.loss.p"
 REORDERED = "2 % late"
 REORDERING = {"network.both.reorder": "{probability: 2%, hold: 5ms}", f"vary.{LOSS}": "[0%]"}
 CONDITIONS = ("0%", "1%", "5%", "10%", REORDERED)
-QUICK = {"bulk": ("2", "1MB"), "dialogue": ("10", None), "mail": ("10", None)}  # replications, size
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+QUICK = {
+    "bulk": {"replications": "2", "workload.size": "1MB"},
+    "dialogue": {"replications": "10"},
+    "mail": {"replications": "10"},
+}
 NEVER = float("inf")  # later than any other: it was not delivered
 
 
@@ -54,23 +65,15 @@ def tell_goodput(values: Sequence[float]) -> str:
 
 
 def tell_mean(values: Sequence[float]) -> str:
-    return f"{fmean(values):.2f} / {rank(values):.2f}"
+    return f"{fmean(values):.2f} / {quantile(values, P95):.2f}"
 
 
 def tell_median(values: Sequence[float]) -> str:
-    return f"{centre(values):.3f} / {rank(values):.3f}"
-
-
-def rank(values: Sequence[float]) -> float:
-    found = nearest_rank(values, P95)
-    assert found is not None
-    return float(found)
+    return f"{centre(values):.3f} / {quantile(values, P95):.3f}"
 
 
 def centre(values: Sequence[float]) -> float:
-    found = nearest_rank(values, MEDIAN)
-    assert found is not None
-    return float(found)
+    return quantile(values, MEDIAN)
 
 
 TASKS = (
@@ -83,19 +86,13 @@ Cells = dict[tuple[str, str], list[float]]  # (transport, condition) -> a value 
 
 def run(task: Task, options: argparse.Namespace) -> Cells:
     """Run (or resume) a task over both kinds of path."""
-    settings: dict[str, str] = {}
-    replications, size = QUICK[task.name] if options.quick else (options.replications, None)
-    if replications is not None:
-        settings["replications"] = str(replications)
+    settings = QUICK[task.name] if options.quick else {}
     if task.name == "bulk" and options.bulk_size is not None:
-        size = options.bulk_size
-    if size is not None:
-        settings["workload.size"] = size
+        settings = settings | {"workload.size": options.bulk_size}
     cells: Cells = defaultdict(list)
     for suffix, more in (("", {}), ("-reordered", REORDERING)):
-        output = options.output / f"peers-{task.name}{suffix}{'-quick' if options.quick else ''}"
-        run_file(HERE / f"{task.name}.yaml", output, settings | more)
-        for row in read_table(output / "runs.csv"):
+        folder = results_folder(options, f"peers-{task.name}{suffix}")
+        for row in run_file(HERE / f"{task.name}.yaml", folder, settings | more | settings_of(options)):
             condition = REORDERED if suffix else row[LOSS]
             cells[label(row), condition].append(value(row, task))
     return cells
@@ -111,7 +108,7 @@ def label(row: Row) -> str:
 
 def value(row: Row, task: Task) -> float:
     """A run's value; one that did not deliver everything is worse than any other."""
-    if row["stop"] != "done" or row["delivered_count"] != row["messages_count"]:
+    if not is_complete(row):
         return 0.0 if task.metric == "goodput_bps" else NEVER
     return float(row[task.metric]) / task.scale
 
@@ -138,15 +135,8 @@ def draw(found: dict[str, Cells]) -> Figure:
     figure = Figure(figsize=(12.0, 5.0), layout="constrained")
     for axes, task in zip(figure.subplots(1, len(TASKS)), TASKS, strict=True):
         draw_panel(axes, found[task.name], task)
-    figure.suptitle(
-        "Ours and other people's transports: 20 Mbit/s, RTT 40 ms; lines span p5 to p95 of the runs",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-        fontweight="bold",
-    )
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    title = "Ours and other people's transports: 20 Mbit/s, RTT 40 ms; lines span p5 to p95 of the runs"
+    name_panels(figure, title, len(names(found[TASKS[0].name])))
     return figure
 
 
@@ -157,7 +147,7 @@ def draw_panel(axes: Axes, cells: Cells, task: Task) -> None:
         at = [group + offset for group in range(len(CONDITIONS))]
         runs = [sorted(value for value in cells[name, condition] if value != NEVER) for condition in CONDITIONS]
         low = [values[len(values) // 20] if values else float("nan") for values in runs]
-        high = [rank(values) if values else float("nan") for values in runs]
+        high = [quantile(values, P95) if values else float("nan") for values in runs]
         middle = [task.centre(values) if values else float("nan") for values in runs]
         axes.vlines(at, low, high, color=COLOURS[place], linewidth=2)
         axes.plot(at, middle, linestyle="none", marker=MARKERS[place], markersize=5, color=COLOURS[place], label=name)
@@ -174,15 +164,13 @@ def draw_panel(axes: Axes, cells: Cells, task: Task) -> None:
 
 
 def main() -> None:
-    parser = study_arguments(__doc__)
-    parser.add_argument("--replications", type=int, help="of each cell (the files' own numbers if not given)")
+    parser = study_arguments(__doc__, quick="few runs of smaller transfers")
     parser.add_argument("--bulk-size", help="instead of the file's own")
-    parser.add_argument("--quick", action="store_true", help="few runs of smaller transfers: for a first look")
     options = parser.parse_args()
     found = {task.name: run(task, options) for task in TASKS}
     console = Console(width=150)
     console.print(table(found))
-    folder = options.output / f"peers-figure{'-quick' if options.quick else ''}"
+    folder = results_folder(options, "peers-figure")
     prepare_folder(folder)
     with style():
         for path in save(draw(found), folder / "compare"):

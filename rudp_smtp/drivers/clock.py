@@ -114,16 +114,20 @@ class Lateness:
     """A histogram of delays in ns, in steps of a sixteenth: of any length in the same memory."""
 
     def __init__(self) -> None:
-        self.count = 0
         self.maximum = 0
         self._counts = [0] * (64 * 16)
 
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
     def add(self, late: int) -> None:
-        late = max(late, 0)
-        self.count += 1
         if late > self.maximum:
             self.maximum = late
-        shift = max(late.bit_length() - 5, 0)
+        if late < 32:  # too early, or so little that each has a step of its own
+            self._counts[late if late > 0 else 0] += 1
+            return
+        shift = late.bit_length() - 5
         self._counts[(shift << 4) + (late >> shift)] += 1
 
     def quantile(self, share: float) -> int:

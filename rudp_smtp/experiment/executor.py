@@ -49,8 +49,8 @@ def available_cores() -> int:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Put Ctrl-C off for a moment in which it would leave a lock taken."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Put Ctrl-C and SIGTERM off for a moment in which they would leave a lock taken."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
@@ -103,6 +103,7 @@ class Processes(ProcessPoolExecutor):
 
 
 def _start_worker(lifeline: Connection) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked when we were started: see `submit`
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to every process; the parent decides
     threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
 

@@ -70,7 +70,7 @@ class Header:
     description: str = ""
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 1
     replications: Annotated[int, Field(ge=1, le=MAX_REPLICATIONS)] = 30
-    driver: Literal["sim", "udp"] = "sim"
+    driver: Literal["sim", "udp", "netns"] = "sim"
     vary: dict[str, list[object]] | None = None
     compare: Comparison | None = None
     executor: str = "local"

@@ -7,7 +7,7 @@ from the application: verbs. Outputs, pulled until they return None: `next_datag
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.datagram import Address as Address
@@ -198,6 +198,8 @@ class Endpoint(Protocol):
 class TransportPlugin(ABC):
     """A transport's parameters, as a scenario gives them, and the way to an endpoint that obeys them."""
 
+    needs_kernel: ClassVar[bool] = False  # a host's own, which speaks it: there is no simulating it
+
     @abstractmethod
     def endpoint(self, *, host: str, accepts: bool, draws: DrawKey, sink: Sink | None) -> Endpoint:
         """`draws` is all the randomness the endpoint gets; `host` names it in facts."""
@@ -222,6 +224,7 @@ TRANSPORTS: Registry[TransportPlugin] = Registry(
         "round_robin",
         "segments",
         "state",
+        "tcp_adapter",
         "timer",
     ),
 )

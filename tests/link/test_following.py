@@ -62,19 +62,19 @@ def test_any_pieces_in_any_order_and_number_find_what_the_whole_stream_has(
 ) -> None:
     follower = Follower(TEXTS)
     ends = {text: [at + len(text) for at in range(30) if stream[at:].startswith(text)] for text in TEXTS}
-    counts = {text: dict.fromkeys(ends[text], 0) for text in TEXTS}
+    counts = dict.fromkeys(((text, end) for text in TEXTS for end in ends[text]), 0)
     seen: set[int] = set()
     for start, size in cuts:
         data = stream[start : start + size]
-        fresh = set(range(start, start + len(data))) - seen
+        stop = start + len(data)
+        fresh = set(range(start, stop)) - seen
         seen |= fresh
         expected: dict[bytes, list[int]] = {text: [] for text in TEXTS}
-        for text in TEXTS:
-            for end in ends[text]:
-                octets = set(range(end - len(text), end))
-                if octets <= seen and (start < end <= start + len(data) or octets & fresh):
-                    counts[text][end] += 1
-                    expected[text].append(counts[text][end])
+        for text, end in counts:
+            octets = set(range(end - len(text), end))
+            if octets <= seen and (start < end <= stop or octets & fresh):
+                counts[text, end] += 1
+                expected[text].append(counts[text, end])
         assert follower.carry([Piece(0, start, data)]) == expected
 
 

@@ -135,9 +135,10 @@ class ArqConnection(RoundRobinConnection):
     def stop_sending(self, stream_id: int, error_code: int) -> None:
         self._require_not_left()
         require_error_code(error_code)
-        self._outgoing.stop(stream_id, error_code)
-        self._incoming.stop(stream_id)
-        self.wake()
+        if not self._incoming.has_ended(stream_id):
+            self._outgoing.stop(stream_id, error_code)
+            self._incoming.stop(stream_id)
+            self.wake()
 
     def close(self, now: int) -> None:
         if not self._is_left and self.machine.state not in OVER:

@@ -11,6 +11,8 @@ from rudp_smtp.transport import (
     Closed,
     StreamData,
     StreamOpened,
+    StreamReset,
+    StreamStopped,
     StreamWritable,
     TransportStats,
     require_error_code,
@@ -23,15 +25,16 @@ STREAM_STEP = 4  # RFC 9000 section 2.1: the low two bits say who opened it; all
 
 
 class _Outlet:
-    """Our side of a stream: how much was written, and how much of it a packet has carried."""
+    """Our side of a stream: how much was written, how much of it a packet has carried, and who has ended it."""
 
-    __slots__ = ("is_ended", "is_stopped", "most_unsent", "sent", "written")
+    __slots__ = ("has_peer_ended", "is_ended", "is_stopped", "most_unsent", "sent", "written")
 
     def __init__(self) -> None:
         self.written = 0
         self.sent = 0
         self.most_unsent = 0
         self.is_ended = False
+        self.has_peer_ended = False
         self.is_stopped = False  # the peer does not want it: what is written goes nowhere
 
 
@@ -103,8 +106,8 @@ class PeerConnection(RoundRobinConnection):
     def stop_sending(self, stream_id: int, error_code: int) -> None:
         self._require_not_left()
         require_error_code(error_code)
-        self._known(stream_id)
-        if not self._is_over:
+        outlet = self._known(stream_id)
+        if not self._is_over and not outlet.has_peer_ended:
             self._stop_sending(stream_id, error_code)
             self.wake()
 
@@ -153,13 +156,20 @@ class PeerConnection(RoundRobinConnection):
         self.events.append(StreamOpened(stream_id))
 
     def on_stream_data(self, stream_id: int, data: bytes, fin: bool) -> None:
+        self._outlets[stream_id].has_peer_ended |= fin
         if data or fin:
             self.stats.stream_bytes_delivered += len(data)
             self.events.append(StreamData(stream_id, data, fin))
 
-    def on_stopped(self, stream_id: int) -> None:
+    def on_reset(self, stream_id: int, error_code: int) -> None:
+        """The peer gave the stream up."""
+        self._outlets[stream_id].has_peer_ended = True
+        self.events.append(StreamReset(stream_id, error_code))
+
+    def on_stopped(self, stream_id: int, error_code: int) -> None:
         """The peer does not want what is written to the stream."""
         self._outlets[stream_id].is_stopped = True
+        self.events.append(StreamStopped(stream_id, error_code))
 
     def on_range_sent(self, stream_id: int, start: int, stop: int) -> bool:
         """A packet carried these octets of the stream; whether some of them had left before."""
@@ -176,6 +186,10 @@ class PeerConnection(RoundRobinConnection):
 
     def is_known(self, stream_id: int) -> bool:
         return stream_id in self._outlets
+
+    def has_ended(self, stream_id: int) -> bool:
+        """The peer says no more on the stream."""
+        return self._outlets[stream_id].has_peer_ended
 
     def is_ours(self, stream_id: int) -> bool:
         """Whether a stream of this number is one that we open."""

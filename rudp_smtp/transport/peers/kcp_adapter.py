@@ -33,7 +33,7 @@ from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 from rudp_smtp.trace import Sink, VantagePoint
-from rudp_smtp.transport import Address, Closed, Established, StreamReset, StreamStopped
+from rudp_smtp.transport import Address, Closed, Established
 from rudp_smtp.transport.books import Range
 from rudp_smtp.transport.peers.connection import PeerConnection
 from rudp_smtp.transport.round_robin import CONNECTIONS_MAX, RoundRobinEndpoint
@@ -93,6 +93,7 @@ class KcpConnection(PeerConnection):
         self._is_owing = False  # KCP has something to answer
         self._is_eager_due = False
         self._queue: deque[bytes] = deque()  # records that KCP has not taken yet
+        self._ended: set[int] = set()  # streams whose last record KCP has taken
         self._next_number = 0  # of the first segment that has not left
         self._offsets: dict[int, int] = {}  # how many octets of a stream have left
         self._idle_since = now
@@ -119,6 +120,8 @@ class KcpConnection(PeerConnection):
             self._queue.append(_RECORD.pack(_LAST if fin else _DATA, stream_id) + pieces[-1])
 
     def _reset_stream(self, stream_id: int, error_code: int) -> None:
+        if stream_id in self._ended:
+            return
         given_up = {_RECORD.pack(_DATA, stream_id), _RECORD.pack(_LAST, stream_id)}
         self._queue = deque(record for record in self._queue if record[: _RECORD.size] not in given_up)
         self._queue.append(_RECORD.pack(_RESET, stream_id) + _CODE.pack(error_code))
@@ -219,7 +222,11 @@ class KcpConnection(PeerConnection):
     def _flush(self, now: int) -> None:
         kcp = self._kcp
         while self._queue and kcp.get_outbound_packets() < self._segments_max:
-            kcp.enqueue(self._queue.popleft())
+            record = self._queue.popleft()
+            kind, stream_id = _RECORD.unpack_from(record)
+            if kind == _LAST:
+                self._ended.add(stream_id)
+            kcp.enqueue(record)
         kcp.update(now // MILLISECOND & _MILLISECONDS)
         if self._is_eager:
             kcp.flush()
@@ -297,13 +304,14 @@ class KcpConnection(PeerConnection):
             self.on_opened(stream_id)
         elif not self.is_known(stream_id):
             raise RemoteProtocolError(f"there is no stream {stream_id}")
+        elif kind == _STOP and len(octets) == _CODE.size:
+            self.on_stopped(stream_id, *_CODE.unpack(octets))
+        elif self.has_ended(stream_id):
+            raise RemoteProtocolError(f"stream {stream_id} had ended")
         elif kind in (_DATA, _LAST):
             self.on_stream_data(stream_id, octets, kind == _LAST)
-        elif kind in (_RESET, _STOP) and len(octets) == _CODE.size:
-            (code,) = _CODE.unpack(octets)
-            if kind == _STOP:
-                self.on_stopped(stream_id)
-            self.events.append((StreamReset if kind == _RESET else StreamStopped)(stream_id, code))
+        elif kind == _RESET and len(octets) == _CODE.size:
+            self.on_reset(stream_id, *_CODE.unpack(octets))
         else:
             raise RemoteProtocolError(f"a record of kind {kind} and {len(octets)} octets")
 

@@ -35,7 +35,7 @@ from cryptography.x509.oid import NameOID
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.errors import ErrorCode
 from rudp_smtp.trace import Sink, VantagePoint
-from rudp_smtp.transport import Address, Closed, Established, StreamReset, StreamStopped
+from rudp_smtp.transport import Address, Closed, Established
 from rudp_smtp.transport.books import Range
 from rudp_smtp.transport.peers.connection import PeerConnection
 from rudp_smtp.transport.round_robin import CONNECTIONS_MAX, RoundRobinEndpoint
@@ -274,12 +274,11 @@ class QuicConnection(PeerConnection):
                 case quic_events.StreamReset(error_code, stream_id):
                     if not self.is_known(stream_id):
                         self.on_opened(stream_id)
-                    self.events.append(StreamReset(stream_id, error_code))
+                    self.on_reset(stream_id, error_code)
                 case quic_events.StopSendingReceived(error_code, stream_id):
                     if not self.is_known(stream_id):
                         self.on_opened(stream_id)
-                    self.on_stopped(stream_id)
-                    self.events.append(StreamStopped(stream_id, error_code))
+                    self.on_stopped(stream_id, error_code)
 
     def _on_terminated(self, error_code: int, reason: str) -> None:
         """It is over; why, if our side did not say it."""

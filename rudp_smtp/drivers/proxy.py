@@ -73,7 +73,7 @@ class _Way:
         self.is_current = True
         self.name = "{} {}".format(*client)
         # By ECN codepoint. We are the target, so that what has crossed a link needs no look-up.
-        self.labels = tuple(Label(self.name, self, ecn) for ecn in range(4))
+        self.labels = tuple(Label(client, self, ecn) for ecn in range(4))
 
     def __str__(self) -> str:
         return self.name  # the same for the same client: a queue's hash of flows is of it

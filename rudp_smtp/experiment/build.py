@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.drivers.capture import Capture
+from rudp_smtp.drivers.capture import Watcher
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import SimulationResult, Simulator
 from rudp_smtp.experiment.events import Timetable
@@ -81,14 +81,14 @@ class _Moved:
     invalid: str = ""
 
 
-def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) -> RunFacts:
+def execute(run: Run, sink: Sink | None = None, watcher: Watcher | None = None) -> RunFacts:
     """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught."""
     configuration = run.configuration
     draws = DrawKey(run.seed)
     pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
     if configuration.rival is not None:
         pairs += _rivals(configuration.rival, draws, sink)
-    moved = _DRIVERS[run.driver](run, pairs, sink, capture)
+    moved = _DRIVERS[run.driver](run, pairs, sink, watcher)
     report, *rivals = (pair.report() for pair in pairs)
     return RunFacts(
         run=run,
@@ -104,7 +104,7 @@ def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) 
     )
 
 
-def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
+def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
     configuration = run.configuration
     draws = DrawKey(run.seed).derive("link")
     forward = Link(configuration.forward, name="forward", draws=draws, sink=sink, reader=read_contents)
@@ -114,8 +114,8 @@ def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capt
     for pair in pairs:
         nodes |= {pair.client: pair.stage.client, pair.server: pair.stage.server}
         links |= {(pair.client, pair.server): forward, (pair.server, pair.client): reverse}
-    if capture is not None:
-        nodes = {address: capture.watch(address, node) for address, node in nodes.items()}
+    if watcher is not None:
+        nodes = {address: watcher.watch(address, node) for address, node in nodes.items()}
     simulator = Simulator(nodes, links, background=[host for host in nodes if host not in (CLIENT, SERVER)])
     if configuration.events:
         timetable = Timetable(
@@ -126,8 +126,8 @@ def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capt
     return _Moved(result, forward, reverse)
 
 
-def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
-    assert capture is None, "what is captured is run again, and a live run is never the same"
+def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
+    assert watcher is None, "what is watched is run again, and a live run is never the same"
     from rudp_smtp.drivers.proxy import Path  # a simulation does without sockets
     from rudp_smtp.drivers.udp import LiveRun
 

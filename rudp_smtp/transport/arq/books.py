@@ -152,5 +152,8 @@ class Books:
             stats.min_rtt,
             stats.congestion_window,
             self.bytes_out,
+            self._rtt.latest_rtt,
+            self._rtt.rttvar,
+            0,
         )
         vantage.sink.emit(fact)

@@ -53,6 +53,7 @@ class Body:
         self.is_over = following is None
         self._next = following or b""
         self._check.take(block, is_last=self.is_over)
+        self._check.forget()
         if self._check.defect is not None:
             self.defect = f"mail data with {self._check.defect}"
         elif self._is_seven_bit and not block.isascii():

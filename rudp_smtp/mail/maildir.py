@@ -71,9 +71,9 @@ class Maildir:
             self._keys.close()
             self._keys = None
 
-    def begin(self, envelope: Envelope, now: int, key: str = "") -> Draft[Delivery]:
+    def begin(self, envelope: Envelope, now: int, key: str = "", *, trace_id: str = "") -> Draft[Delivery]:
         """A draft to write the octets into, then to `commit` or to abandon."""
-        front = trace_fields(envelope, domain=self._domain, now=now)
+        front = trace_fields(envelope, domain=self._domain, now=now, trace_id=trace_id)
         return Draft(self._spool, Delivery(envelope, key), lambda: self._name(now), front)
 
     def commit(self, drafts: Sequence[Draft[Delivery]], now: int) -> list[Receipt | MailboxError]:

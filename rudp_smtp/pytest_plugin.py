@@ -77,7 +77,7 @@ def _open(stack: ExitStack, upstream: tuple[str, int], config: "Config", seed: i
     from rudp_smtp.drivers.proxy import Path as Impaired
     from rudp_smtp.drivers.sockets import resolve
     from rudp_smtp.experiment.events import Change, arrange
-    from rudp_smtp.experiment.inspection import read_contents
+    from rudp_smtp.experiment.inspection import readers_before
     from rudp_smtp.experiment.live import check_ceilings
     from rudp_smtp.experiment.scenario import load_single
     from rudp_smtp.link.config import LinkConfig
@@ -96,8 +96,9 @@ def _open(stack: ExitStack, upstream: tuple[str, int], config: "Config", seed: i
                 path.log.append((fact.link, fact.index, fact.fate))
 
     check_ceilings(forward, reverse, events)
-    impaired = Impaired(forward=forward, reverse=reverse, seed=seed, reader=read_contents)
-    background = BackgroundRelay(resolve(upstream), impaired, sink=Log())
+    server = resolve(upstream)
+    impaired = Impaired(forward=forward, reverse=reverse, seed=seed, readers=readers_before(server))
+    background = BackgroundRelay(server, impaired, sink=Log())
     arrange(events, background.relay)
     path = ImpairedPath(background)
     stack.enter_context(background)

@@ -94,12 +94,17 @@ def _links(configuration: "Configuration", seed: int) -> tuple["Link", "Link"]:
     from dataclasses import replace
 
     from rudp_smtp.draws import DrawKey
+    from rudp_smtp.experiment.inspection import Flows, read_packets
     from rudp_smtp.link.link import Link
 
     draws = DrawKey(seed).derive("link")
     # What passes are whole IP packets: their headers need not be added.
     forward, reverse = (replace(config, header_bytes=0) for config in (configuration.forward, configuration.reverse))
-    return Link(forward, name="forward", draws=draws), Link(reverse, name="reverse", draws=draws)
+    reader = read_packets(Flows())
+    return (
+        Link(forward, name="forward", draws=draws, reader=reader),
+        Link(reverse, name="reverse", draws=draws, reader=reader),
+    )
 
 
 def _start_server(host: "Host", options: argparse.Namespace, box: "Middlebox") -> "subprocess.Popen[bytes]":

@@ -68,14 +68,15 @@ def _relay(options: argparse.Namespace) -> int:
     from rudp_smtp.drivers.proxy import Relay, report
     from rudp_smtp.drivers.sockets import resolve
     from rudp_smtp.experiment.events import arrange
-    from rudp_smtp.experiment.inspection import read_contents
+    from rudp_smtp.experiment.inspection import readers_before
 
     configuration, seed = path.load_live(options.config, options.settings)
+    upstream = resolve(options.to)
     impaired = Impaired(
         forward=configuration.forward,
         reverse=configuration.reverse,
         seed=seed if options.seed is None else options.seed,
-        reader=read_contents,
+        readers=readers_before(upstream),
     )
     with ExitStack() as stack:
         log = None
@@ -86,7 +87,7 @@ def _relay(options: argparse.Namespace) -> int:
                 raise ConfigError(f"--log {options.log}: cannot be written: {error.strerror}") from error
         waiter = Waiter()
         stack.callback(waiter.close)
-        relay = Relay(resolve(options.listen), resolve(options.to), impaired, waiter=waiter, sink=log)
+        relay = Relay(resolve(options.listen), upstream, impaired, waiter=waiter, sink=log)
         stack.callback(relay.close)
         arrange(configuration.events, relay)
         signal.signal(signal.SIGUSR1, lambda *_: print(report(relay), flush=True))

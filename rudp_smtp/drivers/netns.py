@@ -22,14 +22,12 @@ from rudp_smtp.drivers.streams import StreamHost, Streams, StreamUser
 from rudp_smtp.drivers.udp import LiveHost, LiveRun, UdpHost
 from rudp_smtp.link.config import IPV4_UDP_HEADER_BYTES, LinkConfig
 from rudp_smtp.link.link import Link
-from rudp_smtp.link.match import Contents, Reader
 from rudp_smtp.trace import Sink
 
 PORT = 2525
 MTU_MAX = 65_535  # of a host of datagrams: what is too big is for the link to say, and nothing is ever fragmented
 
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: beyond net.core.rmem_max
-_UDP = 17
 _ROOMLESS = ("Udp RcvbufErrors", "Udp MemErrors", "TcpExt TCPRcvQDrop", "TcpExt TCPBacklogDrop", "TcpExt TCPOFODrop")
 _BAD_CHECKSUMS = ("Ip InHdrErrors", "Udp InCsumErrors", "Tcp InCsumErrors")
 
@@ -49,13 +47,13 @@ class NetnsRun(LiveRun):
 
     def __init__(self, client: Party, server: Party, path: Path, sink: Sink | None = None) -> None:
         draws = DrawKey(path.seed).derive("link")
-        reader = None if path.reader is None else _inside_udp(path.reader)
+        readers = path.readers or (None, None)
         forward, reverse = (
             Link(_of_packets(config), name=name, draws=draws, sink=sink, reader=reader)
-            for name, config in (("forward", path.forward), ("reverse", path.reverse))
+            for name, config, reader in (("forward", path.forward, readers[0]), ("reverse", path.reverse, readers[1]))
         )
         made = [(server, client, _sockets(server, client)), (client, server, _sockets(client, server))]
-        waiter = Waiter()  # the run's time begins when all is made
+        waiter = Waiter()
         self._namespaces = (client.host, server.host)
         self._box = Middlebox(self._namespaces, forward, reverse, waiter=waiter)
         self._udp: list[UdpHost] = []
@@ -107,15 +105,3 @@ def _udp_socket(address: str) -> socket:
 def _of_packets(config: LinkConfig) -> LinkConfig:
     """The same link for whole IP packets, which bring the headers that are added to datagrams elsewhere."""
     return replace(config, header_bytes=config.header_bytes - IPV4_UDP_HEADER_BYTES)
-
-
-def _inside_udp(read: Reader) -> Reader:
-    """A reader of IP packets by a reader of datagrams."""
-
-    def read_packet(packet: bytes) -> Contents | None:
-        start = (packet[0] & 15) * 4 if packet else 0
-        if len(packet) < start + 8 or packet[9] != _UDP:
-            return None
-        return read(packet[start + 8 :])
-
-    return read_packet

@@ -44,7 +44,7 @@ class Path:
     forward: LinkConfig  # from the clients to the upstream
     reverse: LinkConfig
     seed: int = 1
-    reader: Reader | None = None  # who looks into packets for match rules
+    readers: tuple[Reader, Reader] | None = None  # who looks into packets of either direction for match rules
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class RelayStats:
 class _Way:
     """A client's port towards the upstream. A rebinding gives the client another; this one's answers are then lost."""
 
-    __slots__ = ("active", "client", "is_current", "labels", "marking", "name", "socket")
+    __slots__ = ("active", "client", "is_current", "labels", "marking", "socket")
 
     def __init__(self, client: Endpoint, upstream: socket.socket, now: int) -> None:
         self.client = client
@@ -71,12 +71,11 @@ class _Way:
         self.marking = Marking(upstream)
         self.active = now
         self.is_current = True
-        self.name = "{} {}".format(*client)
         # By ECN codepoint. We are the target, so that what has crossed a link needs no look-up.
-        self.labels = tuple(Label(self.name, self, ecn) for ecn in range(4))
+        self.labels = tuple(Label(client, self, ecn) for ecn in range(4))
 
     def __str__(self) -> str:
-        return self.name  # the same for the same client: a queue's hash of flows is of it
+        return str(self.client)  # a queue's hash of flows is of it
 
 
 class Relay:
@@ -94,8 +93,9 @@ class Relay:
         idle: int = IDLE,
     ) -> None:
         draws = DrawKey(path.seed).derive("link")
-        self.forward = Link(path.forward, name="forward", draws=draws, sink=sink, reader=path.reader)
-        self.reverse = Link(path.reverse, name="reverse", draws=draws, sink=sink, reader=path.reader)
+        there, back = path.readers or (None, None)
+        self.forward = Link(path.forward, name="forward", draws=draws, sink=sink, reader=there)
+        self.reverse = Link(path.reverse, name="reverse", draws=draws, sink=sink, reader=back)
         self.stats = RelayStats()
         self._crossing = Crossing(self.forward, self.reverse, waiter)
         self.lateness = self._crossing.lateness

@@ -15,6 +15,7 @@ from typing import Protocol
 from rudp_smtp.datagram import Address, Label
 from rudp_smtp.drivers.clock import Lateness, Waiter
 from rudp_smtp.drivers.crossing import Action
+from rudp_smtp.drivers.priority import undisturbed
 from rudp_smtp.drivers.proxy import DROPPED, NOT_TAKEN, Path, Relay
 from rudp_smtp.drivers.pump import Node, deliver, expire
 from rudp_smtp.drivers.sim import SimulationResult, Stop
@@ -152,7 +153,9 @@ class LiveRun(ABC):
     def run(self, until: int, events: int) -> LiveResult:
         """Go on until both nodes are done, nothing is left to happen, `until` is past, or `events` are spent."""
         try:
-            stop = self._move(until, events)
+            with undisturbed():
+                self._waiter.restart()  # getting ready took its time, which is none of the run's
+                stop = self._move(until, events)
             now = self._waiter.now()
             invalid = reasons(self._unasked(), self._between.lateness)
         finally:

@@ -141,7 +141,7 @@ class _Command:
 
         from rudp_smtp.experiment.build import clear_machine, require_machine
         from rudp_smtp.experiment.console import progress_reports
-        from rudp_smtp.experiment.executor import interrupts_held, open_executor
+        from rudp_smtp.experiment.executor import cores_each, interrupts_held, open_executor
         from rudp_smtp.experiment.files import prepare_folder
         from rudp_smtp.experiment.runner import Runner
         from rudp_smtp.experiment.store import Store
@@ -157,8 +157,9 @@ class _Command:
         with progress_reports(Console(stderr=True)) as report:
             self._runner = Runner(store, report=report, perform=self._performance(runs, store))
             workers = self._options.workers
+            cores = cores_each(scenario.driver)
             try:
-                records = self._runner.run(runs, lambda: open_executor(scenario.executor, workers))
+                records = self._runner.run(runs, lambda: open_executor(scenario.executor, workers, cores_each=cores))
             except KeyboardInterrupt:
                 with interrupts_held():
                     clear_machine(runs)

@@ -161,6 +161,23 @@ def test_a_server_that_never_listens_is_named(scenario: Path) -> None:
 
 
 @live
+@pytest.mark.parametrize("congestion", ["reno", "cubic", "bbr"])
+def test_tcp_uses_the_congestion_control_that_was_asked_for_whatever_a_namespace_may_default_to(
+    scenario: Path, congestion: str
+) -> None:
+    if congestion not in Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split():
+        pytest.skip(f"SKIPPED: this kernel has no {congestion}")
+    client = (
+        "import os, socket; c = socket.create_connection((os.environ['RUDP_PEER'], 7000)); "
+        "print('uses', c.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(bytes(1)).decode())"
+    )
+    server = ["--serve", SERVER, "--serve-port", "7000"]
+    done = netns(scenario, "--tcp-congestion", congestion, *server, "--", sys.executable, "-c", client)
+    assert done.returncode == 0, done.stderr
+    assert f"uses {congestion}\n" in done.stdout
+
+
+@live
 def test_an_unknown_congestion_control_is_refused(scenario: Path) -> None:
     done = netns(scenario, "--tcp-congestion", "wishful", "--", "true")
     assert done.returncode == 2
@@ -175,12 +192,20 @@ def test_a_scenario_that_is_wrong_is_refused_before_any_host_is_made(tmp_path: P
     assert "delay" in done.stderr
 
 
-def test_rules_that_look_into_packets_are_refused_where_nobody_can(tmp_path: Path) -> None:
+@live
+def test_rules_look_into_the_kernels_tcp(tmp_path: Path) -> None:
+    """The first SYN+ACK is lost, and the end of the client's line the first time it is sent, wherever it was cut."""
     path = tmp_path / "rule.yaml"
+    rules = "[{field: TCP.flags, equals: SA, nth: 1, action: drop}]"
+    ends = '[{contains: "xx\\n", destination_port: 7000, transmission: 1, action: drop}]'
     path.write_text(
-        "schema: 1\nname: rule\nnetwork: {both: {match: [{frame: ack, nth: 3, action: drop}]}}\n"
+        f"schema: 1\nname: rule\nnetwork: {{forward: {{match: {ends}}}, reverse: {{match: {rules}}}}}\n"
         "transport: rudp\nworkload: {name: bulk, size: 1MB}\n"
     )
-    done = netns(path, "--", "true")
-    assert done.returncode == 2
-    assert "look into our own packets" in done.stderr
+    done = netns(path, "--serve", SERVER, "--serve-port", "7000", "--", sys.executable, "-c", CLIENT)
+    assert done.returncode == 0, done.stderr
+    assert "octets 1000000" in done.stdout
+    assert re.findall("([0-9]+) dropped by rules", done.stderr) == ["1", "1"]
+    connect = re.search("connect ([0-9]+)", done.stdout)
+    assert connect is not None
+    assert int(connect[1]) >= 900, "the kernel waits a second for the answer to a SYN (RFC 6298 section 2.1)"

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -126,9 +126,8 @@ def test_messages_are_written_while_others_are_committed_in_another_thread(queue
         for number in range(5):
             pending = thread.submit(queue.commit, batch, NOW)
             batch = [queue.begin(submission(key=f"{number}.{i}")) for i in range(4)]
-            for piece in range(8):
-                for draft in batch:
-                    draft.write(b"%d" % piece * (SPILL_OCTETS // 5))
+            for piece, draft in product(range(8), batch):
+                draft.write(b"%d" % piece * (SPILL_OCTETS // 5))
             assert all(isinstance(outcome, Receipt) for outcome in pending.result())
         thread.submit(queue.commit, batch, NOW).result()
     assert {mail.octets for mail in queue.index.listing()} == {8 * (SPILL_OCTETS // 5)}

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
-from rudp_smtp.errors import KeyConflict, MailboxError, MailLoop
+from rudp_smtp.errors import KeyConflict, LocalProtocolError, MailboxError, MailLoop
 from rudp_smtp.smtp.envelope import Envelope
-from rudp_smtp.smtp.events import MailReceived, SessionEnded
+from rudp_smtp.smtp.events import MailAborted, MailData, MailReceived, MailStarted, SessionEnded
 from rudp_smtp.smtp.replies import Reply
 from rudp_smtp.smtp.server import Server
 
@@ -39,6 +39,8 @@ def deliver_received(server: Server, mailbox: Mailbox, now: int) -> SessionEnded
         match event:
             case MailReceived():
                 _deliver_one(server, mailbox, event.envelope, now)
+            case MailStarted() | MailData() | MailAborted():
+                raise LocalProtocolError("this mailbox takes whole messages: Limits.held_octets has to be None")
             case SessionEnded():
                 return event
             case _:

@@ -239,7 +239,7 @@ class _Command:
         for planned in runs:
             if planned.replication == 0:
                 capture = Capture()
-                execute(planned, capture=capture)
+                execute(planned, watcher=capture)
                 write_atomic(folder / f"run{planned.index:05}.pcapng", capture.octets())
 
     def tell_interruption(self) -> None:

@@ -11,7 +11,7 @@ from rudp_smtp.experiment.metrics import milliseconds
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.records import Record, Value, record
 from rudp_smtp.experiment.tables import encode_csv
-from rudp_smtp.trace import Fact, Sink
+from rudp_smtp.trace import Fact, Sink, TimerExpired
 
 NAME = "trace.csv"
 FACTS_MAX = 100_000  # a trace is for looking at: of a long run its beginning is kept
@@ -36,6 +36,7 @@ COLUMNS = {  # a fact's field -> its column
     "index": "index",
     "fate": "fate",
 }
+UNTABLED = (TimerExpired,)  # for qlog: a figure has no use for these, nor for fields that are no column
 _HEADER = ["run", "seed", "event", *COLUMNS.values()]
 
 
@@ -47,7 +48,7 @@ class FirstFacts:
         self._limit = limit
 
     def emit(self, fact: Fact) -> None:
-        if len(self.facts) < self._limit:
+        if len(self.facts) < self._limit and not isinstance(fact, UNTABLED):
             self.facts.append(fact)
 
 
@@ -89,7 +90,9 @@ def trace_csv(run: Run, facts: Sequence[Fact]) -> bytes:
 
 
 def _cells(fact: Fact) -> list[Value]:
-    values: dict[str, Value] = {field.name: _value(field.name, getattr(fact, field.name)) for field in fields(fact)}
+    values: dict[str, Value] = {
+        field.name: _value(field.name, getattr(fact, field.name)) for field in fields(fact) if field.name in COLUMNS
+    }
     event = re.sub(r"(?<!^)(?=[A-Z])", "_", type(fact).__name__).lower()
     return [event, *(values.get(name) for name in COLUMNS)]
 

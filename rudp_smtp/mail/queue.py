@@ -22,8 +22,10 @@ from rudp_smtp.mail.index import index_errors, transaction
 from rudp_smtp.mail.queue_index import BODIES, QueueIndex
 from rudp_smtp.mail.queued import Recipient, Settlement, Submission
 from rudp_smtp.mail.spool import KEYS_KEPT_FOR, Draft, Place, Receipt, Spool, rounds
+from rudp_smtp.smtp.parameters import check_key
 
 TEMPORARY = "tmp"
+NUMBERS_MAX = (1 << 63) - 1  # of messages, SQLite's
 LOCK_NAME = "lock"
 
 
@@ -48,12 +50,14 @@ class _Entry:
 class Queue:
     """Owns the folder: one process at a time. Operators go by a QueueIndex of their own, as `index` is one.
 
-    `identity`: a text that no other queue has, kept from the first opening on; see `relay_key`.
+    `identity`: a text that no other queue has, kept from the first opening on. The keys for the next hops begin with it
+    (`relay_key`), and who can guess a key can use it up: draw it.
     """
 
     def __init__(
         self, path: Path, *, identity: str, files: Files | None = None, keys_kept_for: int = KEYS_KEPT_FOR
     ) -> None:
+        check_key(f"{identity}.{NUMBERS_MAX}")
         self._keys_kept_for = keys_kept_for
         self._numbers = count(1)
         with ExitStack() as undo:

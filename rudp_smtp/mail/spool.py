@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 from zlib import crc32
 
-from rudp_smtp.errors import MailboxError, MailLoop
+from rudp_smtp.errors import MailboxError
 from rudp_smtp.mail.files import Files, discard, storage_error, write_all
-from rudp_smtp.mail.received import HOPS_MAX, HopCount
 from rudp_smtp.units import SECOND
 
 SPILL_OCTETS = 64 << 10  # what a draft keeps in memory at most; a larger message gets a file of its own
@@ -53,7 +52,7 @@ class Draft(Generic[K]):
     case, and hears of the failure when it commits. `front` goes before the message and is not part of `fingerprint`.
     """
 
-    __slots__ = ("_buffered", "_checksum", "_file", "_front", "_handle", "_hops", "_name", "_pieces", "_spool",
+    __slots__ = ("_buffered", "_checksum", "_file", "_front", "_handle", "_name", "_pieces", "_spool",
                  "about", "failure", "octets")  # fmt: skip
 
     def __init__(self, spool: "Spool", about: K, name: Callable[[], str], front: bytes) -> None:
@@ -68,7 +67,6 @@ class Draft(Generic[K]):
         self._buffered = len(front)
         self._handle: int | None = None
         self._checksum = 0
-        self._hops = HopCount()
 
     @property
     def is_small(self) -> bool:
@@ -86,10 +84,6 @@ class Draft(Generic[K]):
             return
         if self.about.key:
             self._checksum = crc32(octets, self._checksum)
-        self._hops.feed(octets)
-        if self._hops.hops > HOPS_MAX:
-            self._fail(MailLoop(f"the message has more than {HOPS_MAX} Received fields"))
-            return
         self.octets += len(octets)
         self._pieces.append(octets)
         self._buffered += len(octets)
@@ -101,17 +95,23 @@ class Draft(Generic[K]):
         if self.failure is None:
             self._fail(MailboxError("the message was abandoned"))
 
-    def seal(self) -> Place | MailboxError:
-        """Make the octets safe in a file of tmp/; who calls gives the file its place."""
+    def flush(self) -> int | None:
+        """Give the octets to the file system as a whole; the handle to sync, None if it failed."""
         if self.failure is None:
             self._spill()
+        return self._handle
+
+    def seal(self, failure: OSError | None) -> Place | MailboxError:
+        """The end of it: what became of the sync. Who calls gives the file its place."""
         if self.failure is None:
             handle, self._handle = self._handle, None
             assert handle is not None
             try:
-                self._spool.finish(handle)
+                self._spool.files.close(handle)
             except OSError as error:
-                self._fail(storage_error(f"{self._file} could not be written", error))
+                failure = failure or error
+        if self.failure is None and failure is not None:
+            self._fail(storage_error(f"{self._file} could not be written", failure))
         return self.failure or Place(self._file, 0, self.octets)
 
     def take(self) -> bytes:
@@ -182,11 +182,15 @@ class Spool:
 
     def seal(self, drafts: Sequence[Draft[K]], pack_name: Callable[[], str] | None) -> list[Place | MailboxError]:
         """Make the octets of all safe in tmp/. With `pack_name` those in memory share one file, and so one fsync."""
-        packed = [draft for draft in drafts if draft.is_small and draft.failure is None] if pack_name else []
-        if pack_name is None or len(packed) < 2:  # one needs a file of its own in any case
-            return [draft.seal() for draft in drafts]
-        places = iter(self._pack([draft.take() for draft in packed], pack_name))
-        return [next(places) if draft in packed else draft.seal() for draft in drafts]
+        places: dict[Draft[K], Place | MailboxError] = {}
+        small = [draft for draft in drafts if draft.is_small and draft.failure is None]
+        if pack_name is not None and len(small) > 1:  # one needs a file of its own in any case
+            places.update(zip(small, self._pack([draft.take() for draft in small], pack_name), strict=True))
+        handles = {draft: draft.flush() for draft in drafts if draft not in places}
+        live = {draft: handle for draft, handle in handles.items() if handle is not None}
+        failures = dict(zip(live, self.files.sync_all(list(live.values())), strict=True))
+        places.update({draft: draft.seal(failures.get(draft)) for draft in handles})
+        return [places[draft] for draft in drafts]
 
     def publish(self, names: Sequence[str]) -> None:
         """Rename sealed files to their place, and make that durable with one fsync. Packed messages name one file."""
@@ -200,13 +204,6 @@ class Spool:
         for name in names:
             discard(self.files, self.temporary / name)
             discard(self.files, self.final / name)
-
-    def finish(self, handle: int) -> None:
-        """Sync and close."""
-        try:
-            self.files.sync(handle)
-        finally:
-            self.files.close(handle)
 
     def close(self, handle: int) -> None:
         """Close what will not be kept: an error of it changes nothing."""
@@ -226,10 +223,11 @@ class Spool:
                 offset += len(octets)
             try:
                 write_all(self.files, handle, b"".join(messages))
+                self.files.sync(handle)
             except OSError:
                 self.close(handle)
                 raise
-            self.finish(handle)
+            self.files.close(handle)
         except OSError as error:
             if chosen:
                 discard(self.files, self.temporary / chosen)

@@ -1,16 +1,19 @@
 """Desk: one session's events, answered. 250 is said when every part of the message is where it is safe."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
-from rudp_smtp.errors import KeyConflict, MailboxError, MailLoop
+from rudp_smtp.errors import MailboxError
+from rudp_smtp.mail.mailbox import refusal
 from rudp_smtp.mail.maildir import Delivery
-from rudp_smtp.mail.queued import Recipient, Submission
+from rudp_smtp.mail.queued import Submission
 from rudp_smtp.mail.received import received_field
 from rudp_smtp.mail.spool import Draft, Receipt
 from rudp_smtp.mail.stories import Story, write_story
+from rudp_smtp.mail.transit import submission_of
 from rudp_smtp.service.office import Office
-from rudp_smtp.smtp import Envelope, MailAborted, MailData, MailReceived, MailStarted, Reply, Server, SessionEnded
+from rudp_smtp.smtp import Envelope, MailAborted, MailData, MailReceived, MailStarted, Server, SessionEnded
 from rudp_smtp.transport import TransportStats
 from rudp_smtp.units import MILLISECOND
 
@@ -66,15 +69,15 @@ class Desk:
         now = office.clock()
         self._count += 1
         self._trace_id = f"{now:x}.{id(self) & 0xFFFFF:x}.{self._count}"
-        key = self._key(envelope)
-        local = [index for index, path in enumerate(envelope.forward_paths) if office.policy.is_local(path)]
-        remote = [index for index in range(len(envelope.forward_paths)) if index not in set(local)]
+        paths = range(len(envelope.forward_paths))
+        local = [index for index in paths if office.policy.is_local(envelope.forward_paths[index])]
+        remote = [index for index in paths if index not in set(local)]
         if local:
-            self._delivery = office.maildir.begin(envelope, now, key, trace_id=self._trace_id)
+            self._delivery = office.maildir.begin(_part(envelope, local), now, trace_id=self._trace_id)
         if remote:
             assert office.queue is not None, "without a queue no such recipient is accepted"
             front = received_field(envelope, domain=office.policy.domain, now=now, trace_id=self._trace_id)
-            self._submission = office.queue.begin(_submission(envelope, remote, key), front)
+            self._submission = office.queue.begin(submission_of(_part(envelope, remote)), front)
 
     def _write(self, octets: bytes) -> None:
         for draft in (self._delivery, self._submission):
@@ -115,13 +118,6 @@ class Desk:
         self._mark()
         self._server.reject_mail(refusal(error))
 
-    def _key(self, envelope: Envelope) -> str:
-        """The idempotency key, in the name of the client that gave it."""
-        if not envelope.idempotency_key:
-            return ""
-        client = envelope.authenticated_as or envelope.client_domain
-        return f"{client}/{envelope.idempotency_key}"
-
     # The story
 
     def _mark(self) -> None:
@@ -151,28 +147,7 @@ class Desk:
         office.notice(f"delivered: <{envelope.reverse_path}> to {paths}, {draft.octets} octets{lost}")
 
 
-def _submission(envelope: Envelope, indexes: list[int], key: str) -> Submission:
-    recipients = []
-    for index in indexes:
-        dsn = envelope.dsn_of(index)
-        notify = tuple(sorted(condition.value for condition in dsn.notify)) if dsn.notify is not None else ()
-        recipients.append(Recipient(envelope.forward_paths[index], notify, dsn.orcpt or ""))
-    return Submission(
-        reverse_path=envelope.reverse_path,
-        recipients=tuple(recipients),
-        envelope_id=envelope.envid,
-        returns=envelope.ret.value if envelope.ret else "",
-        parameters=tuple((name, value) for name, value in envelope.parameters if name in ("BODY", "SMTPUTF8")),
-        key=key,
-    )
-
-
-def refusal(error: MailboxError) -> Reply:
-    """What a client is told of a message that could not be kept: to come again, unless that would be the same."""
-    if isinstance(error, MailLoop):
-        return Reply(554, ("5.4.6 Routing loop: too many Received fields",))
-    if isinstance(error, KeyConflict):
-        return Reply(554, ("5.5.0 Another message came under this idempotency key",))
-    if error.is_full:
-        return Reply(452, ("4.3.1 Insufficient storage",))
-    return Reply(451, ("4.3.0 The mailbox is out of order",))
+def _part(envelope: Envelope, indexes: list[int]) -> Envelope:
+    """The envelope for some of its recipients."""
+    dsn = tuple(envelope.dsn[index] for index in indexes) if envelope.dsn else ()
+    return replace(envelope, forward_paths=tuple(envelope.forward_paths[index] for index in indexes), dsn=dsn)

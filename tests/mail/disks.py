@@ -26,6 +26,7 @@ class WeakDisk(Disk):
     """Counts the steps that change something; one of them can be told to fail, or to be the last one."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.steps: list[str] = []
         self.fails_at: int | None = None
         self.error = errno.EIO

@@ -20,6 +20,7 @@ from rudp_smtp.smtp.envelope import Envelope
 from tests.mail.busy_store import BATCH, NOW, octets
 
 ROOT = Path(__file__).parents[2]
+NAMES = count()  # one for all checks: a name is never given twice
 LIFE_MAX = 60  # ms after it is ready
 
 
@@ -48,7 +49,7 @@ def live_and_die(kind: str, path: Path, told: Told, life: int) -> None:
         what, number = line.split()
         (told.accepted if what == "accepted" else told.settled).add(int(number))
     begun = max(told.accepted, default=-1) + 1
-    told.next_first = max(told.next_first, begun + BATCH)  # one batch may be half done: the repeat tells
+    told.next_first = max(told.next_first, begun) + BATCH  # one batch may be half done: the repeat tells
 
 
 def lives(count_of_lives: int) -> list[int]:
@@ -93,11 +94,10 @@ def repeat_queue(queue: Queue, told: Told) -> None:
 
 
 def check_maildir(path: Path, told: Told) -> None:
-    names = count()
-    maildir = Maildir(path, domain="mx.example", unique=lambda: f"C{os.getpid()}Q{next(names)}")
+    maildir = Maildir(path, domain="mx.example", unique=lambda: f"C{os.getpid()}Q{next(NAMES)}")
     numbers = range(told.next_first)
     for number in numbers:
-        draft = maildir.begin(Envelope("", ("u@mx.example",), b""), NOW, key=str(number))
+        draft = maildir.begin(Envelope("", ("u@mx.example",), b"", idempotency_key=str(number)), NOW)
         draft.write(octets(number))
         (outcome,) = maildir.commit([draft], NOW)
         assert not isinstance(outcome, MailboxError)

@@ -208,7 +208,8 @@ class Client:
 
     def _begin_next(self) -> bool:
         if not self._queue:
-            return self._is_quit_wanted and self._command(ClientInput.QUIT, Quit().encode(), _Awaited.QUIT)
+            may_quit = self._is_quit_wanted and not any(transaction.has_rest for transaction in self._started)
+            return may_quit and self._command(ClientInput.QUIT, Quit().encode(), _Awaited.QUIT)
         if self._mails >= self._limits.get("MAILMAX", self._mails + 1):
             return self._leave_at_limit()
         if self._is_ahead:
@@ -239,7 +240,7 @@ class Client:
         return self._command(ClientInput.QUIT, Quit().encode(), _Awaited.QUIT)
 
     def _continue_envelope(self, transaction: Transaction) -> bool:
-        if transaction.recipients_written < len(transaction.forward_paths):
+        if transaction.recipients_written < len(transaction.indices):
             self._outgoing.append(transaction.next_rcpt().encode())
             self._awaited.append((_Awaited.RCPT, transaction))
             return True
@@ -254,7 +255,7 @@ class Client:
             text = message.envelope.mail_data
             chunk = Bdat(len(text), is_last=True).encode() + text
             return self._command(ClientInput.LAST_CHUNK, chunk, _Awaited.TEXT, transaction)
-        if transaction is self._started[0] and len(transaction.recipient_replies) == len(transaction.forward_paths):
+        if transaction is self._started[0] and len(transaction.recipient_replies) == len(transaction.indices):
             self._begin_body(transaction)
         return False  # a long message waits until somebody is known to get it
 
@@ -481,8 +482,11 @@ class Client:
 
     def _settle(self, transaction: Transaction, decision: Reply) -> None:
         self._started.remove(transaction)
-        transaction.message.settle(transaction, decision)
-        self._report(transaction.message)
+        message = transaction.message
+        message.settle(transaction, decision)
+        if not message.is_assigned and message not in self._queue:
+            self._queue.appendleft(message)
+        self._report(message)
 
     def _report(self, message: Message) -> None:
         """Tell of a message if its fate is known."""

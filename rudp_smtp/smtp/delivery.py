@@ -13,6 +13,8 @@ from rudp_smtp.smtp.lines import CRLF, first_defect
 from rudp_smtp.smtp.parameters import KEY_OCTETS, NO_DSN, BodyType, check_envid, check_key
 from rudp_smtp.smtp.replies import Reply
 
+TOO_MANY_RECIPIENTS = 452  # RFC 5321 section 4.5.3.1.10; other reasons have other enhanced status codes
+
 # The fate of the recipient that fared best decides; what may still arrive goes before what certainly did not.
 _BEST_FIRST = (Outcome.ACCEPTED, Outcome.UNCONFIRMED, Outcome.UNSENT, Outcome.DEFERRED, Outcome.REFUSED)
 
@@ -22,8 +24,7 @@ class Transaction:
     """One MAIL with some of the message's recipients, and what was said about it so far."""
 
     message: "Message"
-    forward_paths: tuple[str, ...]
-    first: int  # of the message's recipients
+    indices: tuple[int, ...]  # of the message's recipients
     is_chunked: bool
     recipients_written: int = 0
     mail_reply: Reply | None = None
@@ -42,19 +43,27 @@ class Transaction:
     @property
     def may_have_recipient(self) -> bool:
         """As far as the replies have come."""
-        is_open = len(self.recipient_replies) < len(self.forward_paths)
+        is_open = len(self.recipient_replies) < len(self.indices)
         return self.has_recipient or (is_open and not self.is_mail_refused)
 
+    @property
+    def forward_paths(self) -> list[str]:
+        return [self.message.envelope.forward_paths[index] for index in self.indices]
+
+    @property
+    def has_rest(self) -> bool:
+        """Some of its recipients are for another transaction."""
+        return self.has_recipient and any(map(_is_one_too_many, self.recipient_replies))
+
     def next_rcpt(self) -> RcptTo:
-        index = self.recipients_written
+        envelope, index = self.message.envelope, self.indices[self.recipients_written]
         self.recipients_written += 1
-        dsn = self.message.envelope.dsn_of(self.first + index) if self.message.is_dsn_offered else NO_DSN
-        return RcptTo(self.forward_paths[index], dsn)
+        return RcptTo(envelope.forward_paths[index], envelope.dsn_of(index) if self.message.is_dsn_offered else NO_DSN)
 
     def verdicts(self, decision: Reply) -> tuple[Reply, list[Reply]]:
         """What decided, and the reply of each recipient; `decision` answers the last command that mattered."""
         if self.mail_reply is not None and self.is_mail_refused:
-            return self.mail_reply, [self.mail_reply] * len(self.forward_paths)
+            return self.mail_reply, [self.mail_reply] * len(self.indices)
         if self.has_recipient:
             decision = self.chunk_refusal or decision
             return decision, [decision if reply.is_positive else reply for reply in self.recipient_replies]
@@ -71,7 +80,7 @@ class Message:
         self.source = source
         self.is_dsn_offered = False
         self.open: list[Transaction] = []
-        self._assigned = 0  # so many recipients are in a transaction
+        self._left = list(range(len(envelope.forward_paths)))  # the recipients that no transaction has yet
         self._accepted: list[str] = []
         self._refused: list[tuple[str, Reply]] = []
         self._decision: tuple[Outcome, Reply, bool] | None = None
@@ -83,7 +92,7 @@ class Message:
     @property
     def is_assigned(self) -> bool:
         """Every recipient is in a transaction, or past one."""
-        return self._assigned == len(self.envelope.forward_paths)
+        return not self._left
 
     @property
     def is_over(self) -> bool:
@@ -91,17 +100,16 @@ class Message:
 
     def begin(self, limits: Mapping[str, int], *, is_chunked: bool) -> Transaction:
         """A transaction for as many of the recipients that are left as the server takes at once."""
-        first = self._assigned
-        last = first
-        domains: set[str] = set()
         paths = self.envelope.forward_paths
-        while last < len(paths) and last - first < limits.get("RCPTMAX", len(paths)):
-            domains.add(paths[last].rpartition("@")[2].lower())
+        indices: list[int] = []
+        domains: set[str] = set()
+        for index in self._left[: limits.get("RCPTMAX")]:
+            domains.add(paths[index].rpartition("@")[2].lower())
             if len(domains) > limits.get("RCPTDOMAINMAX", len(paths)):
                 break
-            last += 1
-        transaction = Transaction(self, paths[first:last], first, is_chunked)
-        self._assigned = last
+            indices.append(index)
+        del self._left[: len(indices)]
+        transaction = Transaction(self, tuple(indices), is_chunked)
         self.open.append(transaction)
         return transaction
 
@@ -109,11 +117,15 @@ class Message:
         """A transaction came to its end."""
         self.open.remove(transaction)
         decision, replies = transaction.verdicts(decision)
-        for path, reply in zip(transaction.forward_paths, replies, strict=True):
+        for index, reply in zip(transaction.indices, replies, strict=True):
             if reply.is_positive:
-                self._accepted.append(path)
+                self._accepted.append(self.envelope.forward_paths[index])
+            elif _is_one_too_many(reply) and transaction.has_recipient:
+                # RFC 5321 section 4.5.3.1.10: those go in another transaction, which one accepted recipient at least
+                # makes shorter than this one.
+                self._left.append(index)
             else:
-                self._refused.append((path, reply))
+                self._refused.append((self.envelope.forward_paths[index], reply))
         self._note(_outcome(decision), decision, is_local=False)
 
     def give_up(self, reply: Reply, *, is_local: bool, outcome: Outcome = Outcome.UNSENT, is_read: bool = True) -> None:
@@ -123,8 +135,9 @@ class Message:
             fate = Outcome.UNCONFIRMED if is_unsure else outcome
             self._drop(transaction.forward_paths, fate, reply, is_local=is_local)
         self.open.clear()
-        self._drop(self.envelope.forward_paths[self._assigned :], outcome, reply, is_local=is_local)
-        self._assigned = len(self.envelope.forward_paths)
+        paths = self.envelope.forward_paths
+        self._drop([paths[index] for index in self._left], outcome, reply, is_local=is_local)
+        self._left.clear()
 
     def report(self) -> DeliveryReport:
         assert self._decision is not None
@@ -186,6 +199,10 @@ def _body(message: Message, extensions: Mapping[str, str]) -> BodyType | Reply |
         # RFC 6152 section 3: convert to 7 bits or give up. We never change a message.
         return Reply(554, ("5.6.3 Mail data has 8-bit octets and the server does not offer 8BITMIME",))
     return None
+
+
+def _is_one_too_many(reply: Reply) -> bool:
+    return reply.code == TOO_MANY_RECIPIENTS and reply.status in ("", "4.5.3")
 
 
 def _outcome(reply: Reply) -> Outcome:

@@ -258,6 +258,27 @@ def test_recipients_are_split_as_the_server_likes_them() -> None:
         assert (told.outcome, told.accepted, told.refused) == (Outcome.ACCEPTED, paths, ())
 
 
+def test_recipients_that_the_server_has_no_room_for_keep_their_notices_in_the_next_transaction() -> None:
+    client = greeted("250-mx\r\n250 DSN")
+    client.submit(NOTICES, token=1)
+    client.quit()
+    hear(client, "250 ok", "452 4.5.3 too many", "250 ok", "354 go")
+    again = hear(client, "250 kept")
+    assert again.startswith(b"MAIL FROM:<a@b.example> RET=HDRS ENVID=a+20b+2Bc\r\n")
+    assert hear(client, "250 ok") == b"RCPT TO:<u@mx.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;u+3D1@x\r\n"
+    hear(client, "250 ok", "354 go", "250 kept", "221 bye")
+    assert report(client).accepted == ("v@mx.example", "u@mx.example")
+    assert client.done
+
+
+@pytest.mark.parametrize("replies", [("452 4.3.1 disk full",) * 2, ("452 4.5.3 too many",) * 2])
+def test_where_there_is_room_for_nobody_the_message_is_put_off(replies: tuple[str, ...]) -> None:
+    client = greeted("250 mx")
+    client.submit(NOTICES, token=1)
+    hear(client, "250 ok", *replies)
+    assert report(client).outcome is Outcome.DEFERRED
+
+
 def test_recipients_are_split_by_their_domains_too() -> None:
     client = greeted("250-mx\r\n250-PIPELINING\r\n250 LIMITS RCPTDOMAINMAX=1 RCPTMAX=0 MAILMAX=x")
     client.submit(Envelope("", ("a@x", "b@X", "c@y"), b""), token=1)

@@ -29,6 +29,7 @@ from rudp_smtp.experiment.plan import plan
 from rudp_smtp.experiment.statistics import Interval, mean_interval, proportion_interval
 from rudp_smtp.experiment.study import (
     Row,
+    make_folder,
     read_scenario,
     read_table,
     results_folder,
@@ -160,6 +161,7 @@ def count(
 ) -> dict[float, Counter[int]]:
     """Do the runs of a scenario, listening, and leave counts.csv; by `key`, how many there were of each length."""
     scenario = read_scenario(HERE / f"{study}.yaml", list(settings(options, study).items()))
+    path = make_folder(results_folder(options, f"theory-{study}")) / "counts.csv"
     rows = []
     for planned in plan(scenario):
         sink = listener()
@@ -168,8 +170,6 @@ def count(
         parameters = planned.parameters()
         cell = [planned.key, planned.seed, *parameters.values()]
         rows += [[*cell, length, times] for length, times in sorted(Counter(sink.lengths()).items())]
-    path = results_folder(options, f"theory-{study}") / "counts.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, encode_csv(["run", "seed", *parameters, "length_count", "times_count"], rows))
     counts: dict[float, Counter[int]] = defaultdict(Counter)
     for row in read_table(path):
@@ -460,8 +460,7 @@ def main() -> None:
     parser = study_arguments(__doc__, quick="few and short runs, wider intervals")
     parser.add_argument("--only", choices=[figure.__name__ for figure in FIGURES], help="one of the figures")
     options = parser.parse_args()
-    folder = results_folder(options, "theory-figures")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(results_folder(options, "theory-figures"))
     for make in FIGURES:
         if options.only in (None, make.__name__):
             with style():

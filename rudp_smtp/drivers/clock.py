@@ -58,6 +58,10 @@ class Waiter:
     def now(self) -> int:
         return time.monotonic_ns() - self._origin
 
+    def restart(self) -> None:
+        """Begin time anew; for when nothing has been given a time yet."""
+        self._origin = time.monotonic_ns()
+
     def add(self, source: Readable, ready: Callable[[], None]) -> None:
         """Call `ready` from `wait` whenever there is something to read."""
         self._ready[source.fileno()] = ready

@@ -51,7 +51,7 @@ class NetnsRun(LiveRun):
         forward = Link(_of_packets(path.forward), name="forward", draws=draws, sink=sink, reader=there)
         reverse = Link(_of_packets(path.reverse), name="reverse", draws=draws, sink=sink, reader=back)
         made = [(server, client, _sockets(server, client)), (client, server, _sockets(client, server))]
-        waiter = Waiter()  # the run's time begins when all is made
+        waiter = Waiter()
         self._namespaces = (client.host, server.host)
         self._box = Middlebox(self._namespaces, forward, reverse, waiter=waiter)
         self._udp: list[UdpHost] = []

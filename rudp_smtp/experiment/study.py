@@ -15,7 +15,7 @@ from rich.console import Console
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.build import require_machine
 from rudp_smtp.experiment.console import progress_reports
-from rudp_smtp.experiment.executor import open_executor
+from rudp_smtp.experiment.executor import cores_each, open_executor
 from rudp_smtp.experiment.files import prepare_folder
 from rudp_smtp.experiment.plan import plan
 from rudp_smtp.experiment.runner import Runner
@@ -55,6 +55,15 @@ def results_folder(options: argparse.Namespace, name: str) -> Path:
     return output / (f"{name}-quick" if getattr(options, "quick", False) else name)
 
 
+def make_folder(folder: Path) -> Path:
+    """For what comes of no scenario alone, or of its facts."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"cannot make the folder {folder}: {error.strerror}; expected a folder that can be written")
+    return folder
+
+
 def read_scenario(path: Path, settings: Sequence[tuple[str, str]]) -> Scenario:
     """A scenario file with these keys set; end the program if one is wrong."""
     try:
@@ -74,14 +83,16 @@ def run_scenario(scenario: Scenario, folder: Path) -> Results:
     runs = plan(scenario)
     try:
         require_machine(runs)
+        prepare_folder(folder)
     except ConfigError as error:
         sys.exit(f"{scenario.name}: {error.message}")
-    prepare_folder(folder)
     console = Console(stderr=True)
     console.print(f"{scenario.name}: {len(runs)} runs, kept in {folder}", highlight=False, markup=False)
     with progress_reports(console) as report:
         runner = Runner(Store(folder / "runs"), report=report)
-        results = Results(scenario, runs, runner.run(runs, lambda: open_executor(scenario.executor, None)))
+        cores = cores_each(scenario.driver)
+        records = runner.run(runs, lambda: open_executor(scenario.executor, cores_each=cores))
+        results = Results(scenario, runs, records)
     write_tables(folder, results, Invocation(sys.argv[1:], runner.progress.reused, runner.progress.seconds))
     return results
 

@@ -161,6 +161,23 @@ def test_a_server_that_never_listens_is_named(scenario: Path) -> None:
 
 
 @live
+@pytest.mark.parametrize("congestion", ["reno", "cubic", "bbr"])
+def test_tcp_uses_the_congestion_control_that_was_asked_for_whatever_a_namespace_may_default_to(
+    scenario: Path, congestion: str
+) -> None:
+    if congestion not in Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split():
+        pytest.skip(f"SKIPPED: this kernel has no {congestion}")
+    client = (
+        "import os, socket; c = socket.create_connection((os.environ['RUDP_PEER'], 7000)); "
+        "print('uses', c.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(bytes(1)).decode())"
+    )
+    server = ["--serve", SERVER, "--serve-port", "7000"]
+    done = netns(scenario, "--tcp-congestion", congestion, *server, "--", sys.executable, "-c", client)
+    assert done.returncode == 0, done.stderr
+    assert f"uses {congestion}\n" in done.stdout
+
+
+@live
 def test_an_unknown_congestion_control_is_refused(scenario: Path) -> None:
     done = netns(scenario, "--tcp-congestion", "wishful", "--", "true")
     assert done.returncode == 2

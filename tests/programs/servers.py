@@ -7,7 +7,8 @@ import time
 from itertools import count
 from pathlib import Path
 
-from rudp_smtp.drivers.tcp import React, Session, start_server
+from rudp_smtp.drivers.sessions import React, Session
+from rudp_smtp.drivers.tcp import start_server
 from rudp_smtp.mail.mailbox import deliver_received
 from rudp_smtp.mail.maildir import Maildir
 from rudp_smtp.smtp import Server

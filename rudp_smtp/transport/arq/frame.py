@@ -11,8 +11,9 @@
     0x63  ACK      an acknowledgement alone
     0x64  RESET    the connection is over; payload: error code 8, reason
 
-What `ack` acknowledges is the protocol's affair. Before a host has received anything it says the number before the
-first, 2**bits - 1, which names no frame that can be outstanding. Integers are big-endian; the CRC is zlib's (ISO 3309).
+Numbers of DATA and ACK have as many bits as SYN said; a wider one ends the connection. What `ack` acknowledges is the
+protocol's affair. Before a host has received anything it says the number before the first, 2**bits - 1, which names no
+frame that can be outstanding. Integers are big-endian; the CRC is zlib's (ISO 3309).
 """
 
 from struct import Struct

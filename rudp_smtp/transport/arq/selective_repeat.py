@@ -43,10 +43,17 @@ class SelectiveRepeatSender(Sender):
     """Owns the unacknowledged frames of the window, by index, and the order in which they were last sent."""
 
     def __init__(
-        self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks, *, mask: int, window: int
+        self,
+        segments: Segments,
+        timer: RetransmissionTimer,
+        books: ArqBooks,
+        *,
+        mask: int,
+        window: int,
+        in_flight_max: int,
     ) -> None:
         super().__init__(segments, timer, books, mask=mask, window=window)
-        self.in_flight_max = window
+        self._in_flight_max = in_flight_max
         self._frames: dict[int, Outgoing] = {}
         self._line: deque[tuple[int, Outgoing]] = deque()  # transmission, frame; of a frame its last one counts
         self._due: deque[Outgoing] = deque()  # to be sent again
@@ -59,7 +66,7 @@ class SelectiveRepeatSender(Sender):
             frame = due.popleft()
             if frame.index in self._frames:
                 return self._put_on_line(frame)
-        if len(self._frames) == self.in_flight_max or self._next - self._base == self.window:
+        if len(self._frames) == self._in_flight_max or self._next - self._base == self.window:
             return None
         segment = self.segments.next_segment()
         if segment is None:
@@ -150,10 +157,10 @@ class SelectiveRepeat(ArqTransport):
         return self.window
 
     def sender(self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks) -> Sender:
-        sender = SelectiveRepeatSender(segments, timer, books, mask=self.mask, window=self.window)
-        if self.in_flight is not None:
-            sender.in_flight_max = self.in_flight
-        return sender
+        in_flight_max = self.window if self.in_flight is None else self.in_flight
+        return SelectiveRepeatSender(
+            segments, timer, books, mask=self.mask, window=self.window, in_flight_max=in_flight_max
+        )
 
     def receiver(self) -> Receiver:
         return SelectiveRepeatReceiver(self.mask, self.window)

@@ -30,8 +30,8 @@ from rudp_smtp.experiment.events import LINK_KEYS, Change, Event, looked_up
 from rudp_smtp.experiment.executor import read_executor
 from rudp_smtp.experiment.inspection import FRAME_NAMES
 from rudp_smtp.experiment.scenario import Configuration, Limits, Rival
-from rudp_smtp.link.config import UNSAID, LinkConfig, MatchRule, RateConfig
-from rudp_smtp.registry import Registry, Spec, describe_value, nearest, tell
+from rudp_smtp.link.config import LinkConfig, MatchRule, RateConfig
+from rudp_smtp.registry import UNSAID, Registry, Spec, describe_value, nearest, tell
 from rudp_smtp.transport import TRANSPORTS
 from rudp_smtp.units import PARSERS
 from rudp_smtp.workload import WORKLOADS

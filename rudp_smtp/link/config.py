@@ -6,24 +6,21 @@ That is not netem's, on purpose: there a duplicate may be lost instead of its or
 the rate. A queue's marks (ECN) are set where the packet joins it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 from rudp_smtp.errors import ConfigError
+from rudp_smtp.link.bursts import check_cap
 from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
 from rudp_smtp.link.loss import LOSS_MODELS
 from rudp_smtp.link.queue import QUEUE_DISCIPLINES
-from rudp_smtp.registry import Spec
+from rudp_smtp.registry import UNSAID, Spec
 from rudp_smtp.units import Duration, Probability, Rate, Size
 
 IPV4_UDP_HEADER_BYTES = 20 + 8  # RFC 791 section 3.1 without options, RFC 768
 UNIFORM = Spec("uniform")
 DROPTAIL = Spec("droptail")
-# A field that came after runs had been stored: while it has its default nothing is said of it, and their keys hold.
-UNSAID: Mapping[str, bool] = MappingProxyType({"unsaid": True})
 CONTAINS_OCTETS_MAX = 1000  # a stream's followers keep this much at every edge of what they have seen
 OPPORTUNITY_OCTETS = 1504  # Mahimahi's packets: an Ethernet frame's 1500 and its own header
 
@@ -110,14 +107,16 @@ class SlotConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorruptConfig:
-    """Flip `bits` distinct bits anywhere in the datagram."""
+    """Flip `bits` distinct bits anywhere in the datagram; of at most `max_burst` packets in a row (`bursts`)."""
 
     probability: Probability
     bits: int = 1
+    max_burst: int | None = field(default=None, metadata=UNSAID)
 
     def __post_init__(self) -> None:
         if self.bits < 1:
             raise ConfigError(f"{self.bits} flipped bits corrupt nothing; expected at least 1", key="bits")
+        check_cap(self.max_burst)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

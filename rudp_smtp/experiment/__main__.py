@@ -45,6 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="DIR", type=_folder, help="where to write (default: results/NAME)")
     add("--workers", metavar="N", type=_positive, help="processes (default: the scenario's executor)")
     add("--capture", metavar="DIR", type=_folder, help="write each cell's first run as a pcapng file there")
+    add("--qlog", metavar="DIR", type=_folder, help="write every run as each host saw it there, as qlog (.sqlog)")
+    add("--qvis", metavar="DIR", type=_folder, help="write every run there as the older qlog that qvis opens (.qlog)")
     add("--list", action="store_true", dest="only_list", help="print what would run, and stop")
     add("--schema", action=_PrintSchema, nargs=0, help="print the JSON Schema of a scenario file, and stop")
     add("--version", action="version", version=f"rudp_smtp {__version__}")
@@ -150,7 +152,7 @@ class _Command:
         scenario, runs = self._plan()
         require_machine(runs)
         prepare_folder(self._folder)
-        self._check_capture(scenario)
+        self._prepare_recordings(scenario)
         store = Store(self._folder / "runs")
         if self._options.fresh:
             store.discard(planned.key for planned in runs)
@@ -164,6 +166,7 @@ class _Command:
                 with interrupts_held():
                     clear_machine(runs)
                 raise
+        self._record_every_run(scenario, runs)
         return self._finish(Results(scenario, runs, records))
 
     def _plan(self) -> tuple["Scenario", list["Run"]]:
@@ -215,18 +218,36 @@ class _Command:
             print("not everything was delivered:", *incomplete, sep="\n  ", file=sys.stderr)
         return INCOMPLETE if incomplete else OK
 
-    def _check_capture(self, scenario: "Scenario") -> None:
+    def _prepare_recordings(self, scenario: "Scenario") -> None:
         """Before any run starts, as the results folder is."""
-        if (folder := self._options.capture) is None:
+        from rudp_smtp.experiment.files import prepare_folder
+
+        for option, verb in (("capture", "captured"), ("qlog", "logged"), ("qvis", "logged")):
+            folder: Path | None = getattr(self._options, option)
+            if folder is None:
+                continue
+            key = f"--{option}"
+            if scenario.driver != "sim":
+                raise ConfigError(f"driver {scenario.driver} cannot be {verb} here; expected driver: sim", key=key)
+            prepare_folder(folder, key=key, inner="")
+
+    def _record_every_run(self, scenario: "Scenario", runs: Sequence["Run"]) -> None:
+        """Do every run once more, listening, as widely spread as the first time: what is stored has no events."""
+        from functools import partial
+
+        from rich.console import Console
+
+        from rudp_smtp.experiment.console import progress_reports
+        from rudp_smtp.experiment.executor import open_executor
+        from rudp_smtp.experiment.qlog.recorder import record_run
+        from rudp_smtp.experiment.runner import Runner
+
+        options = self._options
+        if options.qlog is None and options.qvis is None:
             return
-        if scenario.driver != "sim":
-            raise ConfigError(
-                f"driver {scenario.driver} cannot be captured here; expected driver: sim", key="--capture"
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cannot make the folder {folder}: {error.strerror}", key="--capture") from error
+        with progress_reports(Console(stderr=True)) as report:
+            recorder = Runner(None, report=report, perform=partial(record_run, qlog=options.qlog, qvis=options.qvis))
+            recorder.run(runs, lambda: open_executor(scenario.executor, options.workers))
 
     def _capture(self, runs: Sequence["Run"]) -> None:
         """Do the first run of each cell once more, with every host watched: stored runs have no packets."""

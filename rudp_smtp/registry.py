@@ -206,8 +206,9 @@ def describe_value(value: object, hint: object) -> object:
         return None
     origin = get_origin(hint)
     if origin in (Union, UnionType):
-        (hint,) = (option for option in get_args(hint) if option is not type(None))
-        return describe_value(value, hint)
+        options = [option for option in get_args(hint) if option is not type(None)]
+        if len(options) == 1:
+            return describe_value(value, options[0])
     if origin is Annotated:
         unit = get_args(hint)[1]
         if isinstance(unit, Registry):

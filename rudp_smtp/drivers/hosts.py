@@ -151,6 +151,16 @@ def remove_leftovers() -> list[str]:
     return removed
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Put off what would end us, until there is nothing left to remove."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def remove_namespace(namespace: str) -> None:
     """End what runs inside, and forget the namespace."""
     try:
@@ -166,8 +176,8 @@ def remove_namespace(namespace: str) -> None:
 @contextmanager
 def _host(name: str, address: str, peer: str, mtu: int) -> Iterator[Host]:
     namespace = f"{PREFIX}-{os.getpid()}-{name}"
-    _run(["ip", "netns", "add", namespace])
     try:
+        _run(["ip", "netns", "add", namespace])
         device = os.open(_TUN_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             host = Host(namespace, address, peer, device)
@@ -176,7 +186,8 @@ def _host(name: str, address: str, peer: str, mtu: int) -> Iterator[Host]:
         finally:
             os.close(device)
     finally:
-        remove_namespace(namespace)
+        with _signals_held():  # here and in the commands that remove it, whoever else they are sent to
+            remove_namespace(namespace)
 
 
 def _configure(host: Host, name: str, mtu: int) -> None:

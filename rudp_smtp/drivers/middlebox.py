@@ -5,66 +5,87 @@ lateness, which is measured: how long after the time that the link named a packe
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rudp_smtp.datagram import CE, Label
-from rudp_smtp.drivers.clock import Lateness, Waiter
+from rudp_smtp.drivers.clock import Waiter
+from rudp_smtp.drivers.crossing import Action, Crossing
 from rudp_smtp.drivers.hosts import Host
+from rudp_smtp.drivers.ipv4 import HEADER_SIZE, TCP, UDP, with_ce
+from rudp_smtp.drivers.nat import Nat
 from rudp_smtp.link.link import Link
 from rudp_smtp.units import MILLISECOND
 
 READ_OCTETS = 65_535  # an IPv4 packet is no larger
 BATCH_PACKETS = 64  # read from one host before what is due goes out
+FLOWS_MAX = 10_000  # told apart; after that many they are learnt anew
 CHECK_INTERVAL = 20 * MILLISECOND  # how often we look whether all is over
-IPV4_HEADER_OCTETS = 20
+
+
+class _Labels:
+    """What packets from one host to the other wear, flow by flow, because a queue may serve flows in turn."""
+
+    def __init__(self, source: Host, target: Host) -> None:
+        self._ends = source.address, target.address
+        self._flows: dict[bytes, tuple[Label, ...]] = {}
+
+    def of(self, packet: bytes) -> Label:
+        if len(packet) < HEADER_SIZE:
+            return self._learn(b"")[0]
+        # A plain header before the ports of TCP or UDP: all but a few packets. The rest is one flow.
+        is_plain = packet[0] == 0x45 and packet[9] in (UDP, TCP) and not packet[7] and not packet[6] & 0x1F
+        flow = packet[20:24] if is_plain else b""
+        return (self._flows.get(flow) or self._learn(flow))[packet[1] & 3]
+
+    def _learn(self, flow: bytes) -> tuple[Label, ...]:
+        if len(self._flows) >= FLOWS_MAX:
+            self._flows.clear()
+        source, target = (f"{end} {flow.hex()}" for end in self._ends)
+        labels = self._flows[flow] = tuple(Label(source, target, ecn) for ecn in range(4))
+        return labels
 
 
 class _Direction:
-    """From one host to the other."""
+    """From one host to the other. `enter` and `leave` change a packet at the link's ends, or take it away."""
 
-    __slots__ = ("_waiter", "labels", "lateness", "link", "refused", "source", "target")
+    __slots__ = ("_clock", "_labels", "enter", "leave", "link", "refused", "source", "strays", "target")
 
-    def __init__(self, link: Link, ends: tuple[Host, Host], lateness: Lateness, waiter: Waiter) -> None:
+    def __init__(self, link: Link, ends: tuple[Host, Host], waiter: Waiter) -> None:
         source, target = ends
         self.link = link
         self.source = source.device
         self.target = target.device
-        self.labels = tuple(Label(source.address, target.address, ecn) for ecn in range(4))
-        self.lateness = lateness
+        self.enter: Callable[[bytes], bytes] | None = None
+        self.leave: Callable[[bytes], bytes | None] | None = None
         self.refused = 0  # by the kernel: no IP packet any more, once it was corrupted
-        self._waiter = waiter
+        self.strays = 0  # to a port that a rebinding took away
+        self._labels = _Labels(source, target)
+        self._clock = waiter.now
 
     def fileno(self) -> int:
         return self.source
 
     def receive(self) -> None:
         """Take in what the host sent, up to a batch."""
-        link, labels, now = self.link, self.labels, self._waiter.now
+        push, clock, label_of, source = self.link.push, self._clock, self._labels.of, self.source
         for _ in range(BATCH_PACKETS):
             try:
-                data = os.read(self.source, READ_OCTETS)
+                data = os.read(source, READ_OCTETS)
             except BlockingIOError:
                 return
-            link.push(data, now(), labels[data[1] & 3] if len(data) >= IPV4_HEADER_OCTETS else labels[0])
+            if self.enter is not None:
+                data = self.enter(data)
+            push(data, clock(), label_of(data))
 
-    def send_due(self) -> None:
-        """Hand over what has arrived."""
-        link, clock = self.link, self._waiter.now
-        now = clock()
-        due = link.next_timeout()
-        while due is not None and due <= now:
-            arrived = link.next_datagram(now)
-            if arrived is None:
-                return
-            assert link.stats.delivered_last is not None
-            self._hand_over(*arrived)
-            now = clock()
-            self.lateness.add(now - link.stats.delivered_last)
-            due = link.next_timeout()
-
-    def _hand_over(self, data: bytes, label: Label) -> None:
+    def send(self, data: bytes, label: Label) -> None:
         if label.ecn == CE and data[1] & 3 != CE:
             data = with_ce(data)
+        if self.leave is not None:
+            left = self.leave(data)
+            if left is None:
+                self.strays += 1
+                return
+            data = left
         try:
             os.write(self.target, data)
         except BlockingIOError:
@@ -74,34 +95,47 @@ class _Direction:
 
 
 class Middlebox:
-    """Owns both directions. `lateness` is of both. Whoever moves the waiter moves it: `run`, or a driver."""
+    """Owns both directions. Whoever moves the waiter moves it: `run`, or a driver."""
 
     def __init__(self, hosts: tuple[Host, Host], forward: Link, reverse: Link, *, waiter: Waiter) -> None:
         one, other = hosts
         self.forward, self.reverse = forward, reverse
-        self.lateness = Lateness()
         self._waiter = waiter
-        self._directions = (
-            _Direction(forward, (one, other), self.lateness, waiter),
-            _Direction(reverse, (other, one), self.lateness, waiter),
-        )
-        for direction in self._directions:
+        self._crossing = Crossing(forward, reverse, waiter)
+        self.lateness = self._crossing.lateness  # of both directions
+        self._nat = Nat()
+        self._there = _Direction(forward, (one, other), waiter)
+        self._back = _Direction(reverse, (other, one), waiter)
+        for direction in (self._there, self._back):
             waiter.add(direction, direction.receive)
 
     @property
     def refused(self) -> int:
         """Packets that the kernel took for no IP packet, as corruption leaves some."""
-        return sum(direction.refused for direction in self._directions)
+        return self._there.refused + self._back.refused
+
+    @property
+    def strays(self) -> int:
+        """Packets to the first host that a rebinding left without a way to it."""
+        return self._back.strays
+
+    def schedule(self, moments: Iterable[tuple[int, Action]]) -> None:
+        """Have these done at these times after the first packet."""
+        self._crossing.schedule(moments)
+
+    def rebind(self, now: int) -> None:
+        """Let the first host's flows come from other ports from now on, as a NAT that forgot does."""
+        self._nat.rebind()
+        self._there.enter = self._nat.outward
+        self._back.leave = self._nat.inward
 
     def next_timeout(self) -> int | None:
         """When something is due."""
-        due, other = self.forward.next_timeout(), self.reverse.next_timeout()
-        return other if due is None or (other is not None and other < due) else due
+        return self._crossing.next_timeout()
 
     def handle_timeout(self) -> None:
         """Hand over what is due."""
-        for direction in self._directions:
-            direction.send_due()
+        self._crossing.carry(self._there.send, self._back.send)
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Carry packets until `is_over`, which is asked a few dozen times a second."""
@@ -118,18 +152,5 @@ class Middlebox:
 
     def close(self) -> None:
         """Look at the hosts no more; their devices are the hosts' own."""
-        for direction in self._directions:
+        for direction in (self._there, self._back):
             self._waiter.remove(direction)
-
-
-def with_ce(packet: bytes) -> bytes:
-    """The IPv4 packet with CE in its header, whose checksum is put right (RFC 3168 section 5, RFC 1624)."""
-    changed = bytearray(packet)
-    before = int.from_bytes(packet[:2], "big")
-    changed[1] |= CE
-    after = int.from_bytes(changed[:2], "big")
-    total = (~int.from_bytes(packet[10:12], "big") & 0xFFFF) + (~before & 0xFFFF) + after
-    total = (total & 0xFFFF) + (total >> 16)
-    total = (total & 0xFFFF) + (total >> 16)
-    changed[10:12] = (~total & 0xFFFF).to_bytes(2, "big")
-    return bytes(changed)

@@ -15,20 +15,19 @@ from rudp_smtp.draws import DrawKey
 from rudp_smtp.drivers.clock import Waiter
 from rudp_smtp.drivers.hosts import Host
 from rudp_smtp.drivers.middlebox import Middlebox
-from rudp_smtp.drivers.proxy import RECEIVE_BUFFER, Path
+from rudp_smtp.drivers.proxy import Path
 from rudp_smtp.drivers.pump import Node
+from rudp_smtp.drivers.sockets import RECEIVE_BUFFER, prepare
 from rudp_smtp.drivers.streams import StreamHost, Streams, StreamUser
 from rudp_smtp.drivers.udp import LiveHost, LiveRun, UdpHost
 from rudp_smtp.link.config import IPV4_UDP_HEADER_BYTES, LinkConfig
 from rudp_smtp.link.link import Link
-from rudp_smtp.link.match import Contents, Reader
 from rudp_smtp.trace import Sink
 
 PORT = 2525
 MTU_MAX = 65_535  # of a host of datagrams: what is too big is for the link to say, and nothing is ever fragmented
 
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: beyond net.core.rmem_max
-_UDP = 17
 _ROOMLESS = ("Udp RcvbufErrors", "Udp MemErrors", "TcpExt TCPRcvQDrop", "TcpExt TCPBacklogDrop", "TcpExt TCPOFODrop")
 _BAD_CHECKSUMS = ("Ip InHdrErrors", "Udp InCsumErrors", "Tcp InCsumErrors")
 
@@ -48,13 +47,13 @@ class NetnsRun(LiveRun):
 
     def __init__(self, client: Party, server: Party, path: Path, sink: Sink | None = None) -> None:
         draws = DrawKey(path.seed).derive("link")
-        reader = None if path.reader is None else _inside_udp(path.reader)
+        readers = path.readers or (None, None)
         forward, reverse = (
             Link(_of_packets(config), name=name, draws=draws, sink=sink, reader=reader)
-            for name, config in (("forward", path.forward), ("reverse", path.reverse))
+            for name, config, reader in (("forward", path.forward, readers[0]), ("reverse", path.reverse, readers[1]))
         )
         made = [(server, client, _sockets(server, client)), (client, server, _sockets(client, server))]
-        waiter = Waiter()  # the run's time begins when all is made
+        waiter = Waiter()
         self._namespaces = (client.host, server.host)
         self._box = Middlebox(self._namespaces, forward, reverse, waiter=waiter)
         self._udp: list[UdpHost] = []
@@ -64,7 +63,7 @@ class NetnsRun(LiveRun):
         if isinstance(sockets, Streams):
             return StreamHost(own.node, sockets, waiter)
         udp = UdpHost(own.node, Label(other.name, own.name), waiter, sockets)
-        udp.peer = (own.host.peer, PORT)
+        udp.meet((own.host.peer, PORT))
         self._udp.append(udp)
         return udp
 
@@ -97,7 +96,7 @@ def _sockets(own: Party, other: Party) -> socket | Streams:
 
 def _udp_socket(address: str) -> socket:
     bound = socket(AF_INET, SOCK_DGRAM)
-    bound.setblocking(False)
+    prepare(bound)
     bound.setsockopt(SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
     bound.bind((address, PORT))
     return bound
@@ -106,15 +105,3 @@ def _udp_socket(address: str) -> socket:
 def _of_packets(config: LinkConfig) -> LinkConfig:
     """The same link for whole IP packets, which bring the headers that are added to datagrams elsewhere."""
     return replace(config, header_bytes=config.header_bytes - IPV4_UDP_HEADER_BYTES)
-
-
-def _inside_udp(read: Reader) -> Reader:
-    """A reader of IP packets by a reader of datagrams."""
-
-    def read_packet(packet: bytes) -> Contents | None:
-        start = (packet[0] & 15) * 4 if packet else 0
-        if len(packet) < start + 8 or packet[9] != _UDP:
-            return None
-        return read(packet[start + 8 :])
-
-    return read_packet

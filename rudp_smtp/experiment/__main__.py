@@ -6,6 +6,7 @@ reads the output. Only argparse is imported at once: `--help` must not wait for 
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,7 @@ def _positive(text: str) -> int:
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Do what the arguments say, parsed and as they were given; the exit status."""
     command = _Command(options, arguments)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is made has to be removed then too
     try:
         status = command.list_runs() if options.only_list else command.run()
         sys.stdout.flush()
@@ -106,6 +108,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         command.tell_interruption()
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Command:
@@ -134,9 +138,9 @@ class _Command:
     def run(self) -> int:
         from rich.console import Console
 
-        from rudp_smtp.experiment.build import require_machine
+        from rudp_smtp.experiment.build import clear_machine, require_machine
         from rudp_smtp.experiment.console import progress_reports
-        from rudp_smtp.experiment.executor import open_executor
+        from rudp_smtp.experiment.executor import cores_each, interrupts_held, open_executor
         from rudp_smtp.experiment.files import prepare_folder
         from rudp_smtp.experiment.runner import Runner
         from rudp_smtp.experiment.store import Store
@@ -152,7 +156,13 @@ class _Command:
         with progress_reports(Console(stderr=True)) as report:
             self._runner = Runner(store, report=report)
             workers = self._options.workers
-            records = self._runner.run(runs, lambda: open_executor(scenario.executor, workers))
+            cores = cores_each(scenario.driver)
+            try:
+                records = self._runner.run(runs, lambda: open_executor(scenario.executor, workers, cores_each=cores))
+            except KeyboardInterrupt:
+                with interrupts_held():
+                    clear_machine(runs)
+                raise
         return self._finish(Results(scenario, runs, records))
 
     def _plan(self) -> tuple["Scenario", list["Run"]]:

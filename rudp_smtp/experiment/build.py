@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from rudp_smtp.datagram import Label
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.drivers.capture import Capture
+from rudp_smtp.drivers.headers import SimulatedHosts
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import SimulationResult, Simulator
 from rudp_smtp.errors import ConfigError, DriverError
-from rudp_smtp.experiment.events import Timetable
-from rudp_smtp.experiment.inspection import read_contents
+from rudp_smtp.experiment.events import Timetable, arrange
+from rudp_smtp.experiment.inspection import Flows, read_datagrams, read_packets, readers_between
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
 from rudp_smtp.link.link import Link, LinkStats
@@ -110,8 +112,10 @@ def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) 
 def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
     configuration = run.configuration
     draws = DrawKey(run.seed).derive("link")
-    forward = Link(configuration.forward, name="forward", draws=draws, sink=sink, reader=read_contents)
-    reverse = Link(configuration.reverse, name="reverse", draws=draws, sink=sink, reader=read_contents)
+    hosts = SimulatedHosts(name for pair in pairs for name in (pair.client, pair.server))
+    reader = read_datagrams(hosts, Flows())
+    forward = Link(configuration.forward, name="forward", draws=draws, sink=sink, reader=reader)
+    reverse = Link(configuration.reverse, name="reverse", draws=draws, sink=sink, reader=reader)
     nodes: dict[Address, Node] = {}
     links: dict[tuple[Address, Address], Link] = {}
     for pair in pairs:
@@ -136,8 +140,10 @@ def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capt
 
     configuration = run.configuration
     (pair,) = pairs
-    path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, reader=read_contents)
+    readers = readers_between(*SimulatedHosts([pair.client, pair.server])(Label(pair.client, pair.server)))
+    path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, readers=readers)
     live = UdpRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, sink)
+    arrange(configuration.events, live.path)
     moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 
@@ -150,16 +156,27 @@ def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capt
 
     configuration = run.configuration
     (pair,) = pairs
-    path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, reader=read_contents)
+    reader = read_packets(Flows())
+    path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, readers=(reader, reader))
     users = [endpoint if isinstance(endpoint, TcpEndpoint) else None for endpoint in pair.endpoints]
     with two_hosts(MTU if any(users) else MTU_MAX) as hosts:
         client = Party(hosts[0], pair.client, pair.stage.client, users[0])
         server = Party(hosts[1], pair.server, pair.stage.server, users[1])
-        moved = NetnsRun(client, server, path, sink).run(configuration.limits.time, configuration.limits.events)
+        live = NetnsRun(client, server, path, sink)
+        arrange(configuration.events, live.path)
+        moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 
 
 _DRIVERS = {"sim": _simulate, "udp": _run_live, "netns": _run_in_namespaces}
+
+
+def clear_machine(runs: Sequence[Run]) -> None:
+    """Remove what runs that were abandoned have left on this machine; nothing of those that still go on."""
+    if any(run.driver == "netns" for run in runs):
+        from rudp_smtp.drivers.hosts import remove_leftovers
+
+        remove_leftovers()
 
 
 def require_machine(runs: Sequence[Run]) -> None:

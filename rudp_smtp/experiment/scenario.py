@@ -173,9 +173,8 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
         problems.add(tree.locate(("replications",)), message)
     if header and header.driver != "sim" and any(cell.configuration.rival for cell in cells):
         problems.add(tree.locate(("rival",)), f"driver {header.driver} moves one pair of hosts; expected driver: sim")
-    if header and header.driver != "sim" and any(cell.configuration.events for cell in cells):
-        text = f"driver {header.driver} changes no path during a run; expected driver: sim"
-        problems.add(tree.locate(("network", "events")), text)
+    if header and header.driver != "sim":
+        _check_ceilings(header.driver, cells, tree, problems)
     if header:
         _check_kernel(header.driver, cells, tree, problems)
     comparison = header.compare if header and not problems else None  # an unread axis has no values to compare
@@ -194,6 +193,17 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
         compare=compare,
         source=path,
     )
+
+
+def _check_ceilings(driver: str, cells: Sequence[Cell], tree: Tree, problems: Problems) -> None:
+    from rudp_smtp.experiment.live import ceilings
+
+    found: dict[str, str] = {}
+    for cell in cells:
+        configuration = cell.configuration
+        found |= dict(ceilings(configuration.forward, configuration.reverse, configuration.events))
+    for direction, text in found.items():
+        problems.add(tree.locate(("network", direction, "rate")), f"driver {driver}: {text}")
 
 
 def _check_kernel(driver: str, cells: Sequence[Cell], tree: Tree, problems: Problems) -> None:
@@ -222,15 +232,6 @@ def load_single(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> tuple[
         text = f"varies {varied}, so it names {len(scenario.cells)} paths; expected one: with vary=null, say"
         raise ConfigError(f"{path}: {text}")
     return scenario.cells[0].configuration, scenario.seed
-
-
-def load_live(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> tuple[Configuration, int]:
-    """The same for real packets, whose path stays as it is. Raises ConfigError where it is to change."""
-    configuration, seed = load_single(path, overrides)
-    if configuration.events:
-        text = "network.events: only a simulation changes its path meanwhile; expected none: with network.events=[]"
-        raise ConfigError(f"{path}: {text}")
-    return configuration, seed
 
 
 def _read_file(path: Path, problems: Problems) -> Tree:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.experiment.build import require_machine
 from rudp_smtp.experiment.console import progress_reports
-from rudp_smtp.experiment.executor import open_executor
+from rudp_smtp.experiment.executor import cores_each, open_executor
 from rudp_smtp.experiment.files import prepare_folder
 from rudp_smtp.experiment.plan import plan
 from rudp_smtp.experiment.runner import Runner
@@ -90,7 +90,9 @@ def run_scenario(scenario: Scenario, folder: Path) -> Results:
     console.print(f"{scenario.name}: {len(runs)} runs, kept in {folder}", highlight=False, markup=False)
     with progress_reports(console) as report:
         runner = Runner(Store(folder / "runs"), report=report)
-        results = Results(scenario, runs, runner.run(runs, lambda: open_executor(scenario.executor, None)))
+        cores = cores_each(scenario.driver)
+        records = runner.run(runs, lambda: open_executor(scenario.executor, cores_each=cores))
+        results = Results(scenario, runs, records)
     write_tables(folder, results, Invocation(sys.argv[1:], runner.progress.reused, runner.progress.seconds))
     return results
 

@@ -296,7 +296,7 @@ class Link:
 
     def _obey_rules(self, rules: MatchRules, packet: QueuedPacket, now: int) -> bool:
         """Do what the rules say; whether the packet goes on."""
-        rule = rules.judge(packet.data, packet.size)
+        rule = rules.judge(packet.data, packet.size, packet.label)
         if rule is None:
             return True
         if rule.action == "drop":

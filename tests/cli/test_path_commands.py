@@ -75,7 +75,7 @@ def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> Non
         taken.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         config = str(CONFIGS / "loss10.yaml")
-        assert status("proxy", "--listen", place, "--to", "127.0.0.1:9", "--config", config) == 1
+        assert status("proxy", "--listen", place, "--to", "127.0.0.1:9", "--config", config) == 2
     assert "cannot listen on 127.0.0.1" in capsys.readouterr().err
 
 

@@ -454,14 +454,3 @@ def test_cells_and_slots_are_keys_of_a_link(tmp_path: Path) -> None:
 def test_what_is_not_used_is_not_said_so_that_stored_runs_keep_their_keys(tmp_path: Path) -> None:
     (cell,) = load(tmp_path, BASE).cells
     assert not {"slot", "cell_size", "trace"} & set(cell.document.replace('"', " ").split())
-
-
-def test_a_live_driver_changes_no_path_during_a_run(tmp_path: Path) -> None:
-    """An event that is not carried out would be an option that does nothing."""
-    path = tmp_path / "live.yaml"
-    path.write_text(
-        "schema: 1\nname: live\ndriver: udp\ntransport: rudp\nworkload: {name: bulk, size: 1MB}\n"
-        "network:\n  both: {delay: {time: 1ms}}\n  events: [{at: 1s, for: 1s, blackhole: true}]\n"
-    )
-    with pytest.raises(ConfigError, match=r"changes no path during a run; expected driver: sim"):
-        load_scenario(path)

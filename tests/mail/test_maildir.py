@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from rudp_smtp.errors import MailboxError
-from rudp_smtp.mail.maildir import Disk, Maildir, trace_fields
+from rudp_smtp.mail.files import Disk
+from rudp_smtp.mail.maildir import Maildir
+from rudp_smtp.mail.received import trace_fields
 from rudp_smtp.smtp import Envelope
 from rudp_smtp.units import SECOND
 

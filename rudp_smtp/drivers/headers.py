@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from struct import Struct
 
 from rudp_smtp.datagram import DEFAULT_PORT, Address, Label
-from rudp_smtp.drivers.ipv4 import checksum
+from rudp_smtp.drivers.ipv4 import UDP, checksum
 
 Endpoint = tuple[str, int]
 Ends = tuple[Endpoint, Endpoint]  # the source and the target
@@ -14,7 +14,6 @@ TTL = 64
 _IPV4 = Struct(">BBHHHBBH4s4s")
 _IPV6 = Struct(">IHBB16s16s")
 _UDP = Struct(">HHHH")
-_UDP_PROTOCOL = 17
 _DO_NOT_FRAGMENT = 0x4000
 
 
@@ -43,11 +42,11 @@ def ip_packet(data: bytes, ends: Ends, ecn: int) -> bytes:
     (source, source_port), (target, target_port) = ends
     origin, goal = ip_address(source).packed, ip_address(target).packed
     size = _UDP.size + len(data)
-    pseudo = origin + goal + size.to_bytes(4, "big") + _UDP_PROTOCOL.to_bytes(4, "big")  # RFC 8200 s8.1; the same sum
+    pseudo = origin + goal + size.to_bytes(4, "big") + UDP.to_bytes(4, "big")  # RFC 8200 s8.1; the same sum
     bare = _UDP.pack(source_port, target_port, size & 0xFFFF, 0)
     udp = bare[:6] + (checksum(pseudo + bare + data) or 0xFFFF).to_bytes(2, "big")  # RFC 768: 0 means there is none
     if len(origin) == 16:
-        return _IPV6.pack(6 << 28 | ecn << 20, size & 0xFFFF, _UDP_PROTOCOL, TTL, origin, goal) + udp + data
+        return _IPV6.pack(6 << 28 | ecn << 20, size & 0xFFFF, UDP, TTL, origin, goal) + udp + data
     whole = (_IPV4.size + size) & 0xFFFF
-    ip = _IPV4.pack(0x45, ecn, whole, 0, _DO_NOT_FRAGMENT, TTL, _UDP_PROTOCOL, 0, origin, goal)
+    ip = _IPV4.pack(0x45, ecn, whole, 0, _DO_NOT_FRAGMENT, TTL, UDP, 0, origin, goal)
     return ip[:10] + checksum(ip).to_bytes(2, "big") + ip[12:] + udp + data

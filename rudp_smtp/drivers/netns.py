@@ -47,11 +47,9 @@ class NetnsRun(LiveRun):
 
     def __init__(self, client: Party, server: Party, path: Path, sink: Sink | None = None) -> None:
         draws = DrawKey(path.seed).derive("link")
-        readers = path.readers or (None, None)
-        forward, reverse = (
-            Link(_of_packets(config), name=name, draws=draws, sink=sink, reader=reader)
-            for name, config, reader in (("forward", path.forward, readers[0]), ("reverse", path.reverse, readers[1]))
-        )
+        there, back = path.readers or (None, None)
+        forward = Link(_of_packets(path.forward), name="forward", draws=draws, sink=sink, reader=there)
+        reverse = Link(_of_packets(path.reverse), name="reverse", draws=draws, sink=sink, reader=back)
         made = [(server, client, _sockets(server, client)), (client, server, _sockets(client, server))]
         waiter = Waiter()
         self._namespaces = (client.host, server.host)

@@ -33,6 +33,7 @@ from rudp_smtp.units import MICROSECOND, SECOND
 BATCH = 64  # datagrams read from one socket before what is due goes out
 IDLE = 60 * SECOND
 CLIENTS_MAX = 500
+DROPPED, NOT_TAKEN = "datagrams dropped by the kernel", "datagrams not taken by the kernel"
 FORMER_MAX = 100  # ports that rebindings took away and that still send what was under way
 
 
@@ -72,7 +73,7 @@ class _Way:
         self.is_current = True
         self.name = "{} {}".format(*client)
         # By ECN codepoint. We are the target, so that what has crossed a link needs no look-up.
-        self.labels = tuple(Label(self.name, self, ecn) for ecn in range(4))
+        self.labels = tuple(Label(client, self, ecn) for ecn in range(4))
 
     def __str__(self) -> str:
         return self.name  # the same for the same client: a queue's hash of flows is of it
@@ -126,7 +127,16 @@ class Relay:
     @property
     def invalid(self) -> str:
         """Why what crossed so far must not be believed; empty where it may be."""
-        return reasons({"datagrams dropped by the kernel": self.kernel_drops}, self.lateness)
+        return reasons(self.unasked, self.lateness)
+
+    @property
+    def unasked(self) -> dict[str, int]:
+        """What no link decided, and how often, so far."""
+        return {
+            DROPPED: self.kernel_drops,
+            NOT_TAKEN: self.stats.packets_unsent,
+            "rebindings for which there was no socket": self.stats.rebinds_failed,
+        }
 
     def schedule(self, moments: Iterable[tuple[int, Action]]) -> None:
         """Have these done at these times after the first packet."""
@@ -281,6 +291,7 @@ def report(relay: Relay) -> str:
         lines.append(
             f"{link.name}: received {stats.packets_entered}, forwarded {stats.packets_delivered}, "
             f"lost {stats.packets_lost}, queue full {stats.packets_queue_dropped}, too big {stats.packets_too_big}, "
+            f"dropped by rules {stats.packets_matched}, in a black hole {stats.packets_blackholed}, "
             f"duplicated {stats.packets_duplicated}, corrupted {stats.packets_corrupted}, "
             f"reordered {stats.packets_reordered}, under way {link.in_transit}"
         )

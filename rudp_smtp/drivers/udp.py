@@ -16,7 +16,7 @@ from rudp_smtp.datagram import Address, Label
 from rudp_smtp.drivers.clock import Lateness, Waiter
 from rudp_smtp.drivers.crossing import Action
 from rudp_smtp.drivers.priority import undisturbed
-from rudp_smtp.drivers.proxy import Path, Relay
+from rudp_smtp.drivers.proxy import DROPPED, NOT_TAKEN, Path, Relay
 from rudp_smtp.drivers.pump import Node, deliver, expire
 from rudp_smtp.drivers.sim import SimulationResult, Stop
 from rudp_smtp.drivers.sockets import ANCILLARY_MAX, DATAGRAM_MAX, Endpoint, Marking, bound_socket, ecn_of, kernel_drops
@@ -220,10 +220,11 @@ class UdpRun(LiveRun):
         super().__init__(waiter, self._relay, (self._client, self._server))
 
     def _unasked(self) -> Mapping[str, int]:
-        hosts = (self._client, self._server)
-        dropped = self._relay.kernel_drops + sum(kernel_drops(host.socket) for host in hosts)
-        unsent = self._relay.stats.packets_unsent + sum(host.unsent for host in hosts)
-        return {"datagrams dropped by the kernel": dropped, "datagrams not taken by the kernel": unsent}
+        unasked = self._relay.unasked
+        for host in (self._client, self._server):
+            unasked[DROPPED] += kernel_drops(host.socket)
+            unasked[NOT_TAKEN] += host.unsent
+        return unasked
 
     def _can_stall(self) -> bool:
         return True

@@ -17,8 +17,9 @@ from rudp_smtp.errors import ConfigError, DriverError, RunFailed
 
 if TYPE_CHECKING:
     from rudp_smtp.experiment.plan import Run
-    from rudp_smtp.experiment.runner import Runner
+    from rudp_smtp.experiment.runner import Perform, Runner
     from rudp_smtp.experiment.scenario import Scenario
+    from rudp_smtp.experiment.store import Store
     from rudp_smtp.experiment.tables import Results
 
 OK, INCOMPLETE, BAD_INPUT, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
@@ -154,7 +155,7 @@ class _Command:
         if self._options.fresh:
             store.discard(planned.key for planned in runs)
         with progress_reports(Console(stderr=True)) as report:
-            self._runner = Runner(store, report=report)
+            self._runner = Runner(store, report=report, perform=self._performance(runs, store))
             workers = self._options.workers
             cores = cores_each(scenario.driver)
             try:
@@ -175,6 +176,23 @@ class _Command:
         scenario = load_scenario(options.scenario, settings)
         self._folder = options.output if options.output is not None else Path("results") / scenario.name
         return scenario, plan(scenario)
+
+    def _performance(self, runs: Sequence["Run"], store: "Store") -> "Perform":
+        """How to do a run. It is the first whose trace is drawn, and a live one can only be traced while it runs.
+
+        So a live one that is stored without its trace is done anew.
+        """
+        from functools import partial
+
+        from rudp_smtp.experiment.runner import perform
+        from rudp_smtp.experiment.trace_table import is_traced, perform_traced
+
+        first = runs[0]
+        if first.driver == "sim":
+            return perform
+        if not is_traced(self._folder, first):
+            store.discard([first.key])
+        return partial(perform_traced, self._folder, first.key)
 
     def _finish(self, results: "Results") -> int:
         from rudp_smtp.experiment.console import Output, print_whole, problems, summary_table
@@ -221,7 +239,7 @@ class _Command:
         for planned in runs:
             if planned.replication == 0:
                 capture = Capture()
-                execute(planned, capture=capture)
+                execute(planned, watcher=capture)
                 write_atomic(folder / f"run{planned.index:05}.pcapng", capture.octets())
 
     def tell_interruption(self) -> None:

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from rudp_smtp.datagram import Label
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.drivers.capture import Capture
+from rudp_smtp.drivers.capture import Watcher
 from rudp_smtp.drivers.headers import SimulatedHosts
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import SimulationResult, Simulator
@@ -86,14 +86,14 @@ class _Moved:
     invalid: str = ""
 
 
-def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) -> RunFacts:
+def execute(run: Run, sink: Sink | None = None, watcher: Watcher | None = None) -> RunFacts:
     """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught."""
     configuration = run.configuration
     draws = DrawKey(run.seed)
     pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
     if configuration.rival is not None:
         pairs += _rivals(configuration.rival, draws, sink)
-    moved = _DRIVERS[run.driver](run, pairs, sink, capture)
+    moved = _DRIVERS[run.driver](run, pairs, sink, watcher)
     report, *rivals = (pair.report() for pair in pairs)
     return RunFacts(
         run=run,
@@ -109,7 +109,7 @@ def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) 
     )
 
 
-def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
+def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
     configuration = run.configuration
     draws = DrawKey(run.seed).derive("link")
     hosts = SimulatedHosts(name for pair in pairs for name in (pair.client, pair.server))
@@ -121,8 +121,8 @@ def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capt
     for pair in pairs:
         nodes |= {pair.client: pair.stage.client, pair.server: pair.stage.server}
         links |= {(pair.client, pair.server): forward, (pair.server, pair.client): reverse}
-    if capture is not None:
-        nodes = {address: capture.watch(address, node) for address, node in nodes.items()}
+    if watcher is not None:
+        nodes = {address: watcher.watch(address, node) for address, node in nodes.items()}
     simulator = Simulator(nodes, links, background=[host for host in nodes if host not in (CLIENT, SERVER)])
     if configuration.events:
         timetable = Timetable(
@@ -133,8 +133,8 @@ def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capt
     return _Moved(result, forward, reverse)
 
 
-def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
-    assert capture is None, "what is captured is run again, and a live run is never the same"
+def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
+    assert watcher is None, "what is watched is run again, and a live run is never the same"
     from rudp_smtp.drivers.proxy import Path  # a simulation does without sockets
     from rudp_smtp.drivers.udp import UdpRun
 
@@ -148,8 +148,8 @@ def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capt
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 
 
-def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
-    assert capture is None, "what is captured is run again, and a live run is never the same"
+def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
+    assert watcher is None, "what is watched is run again, and a live run is never the same"
     from rudp_smtp.drivers.hosts import MTU, two_hosts
     from rudp_smtp.drivers.netns import MTU_MAX, NetnsRun, Party
     from rudp_smtp.drivers.proxy import Path

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from rudp_smtp.datagram import Label
 from rudp_smtp.drivers.headers import Endpoint, Ends, ip_packet
+from rudp_smtp.drivers.ipv4 import HEADER_SIZE, ICMP, TCP, UDP, payload_place
 from rudp_smtp.errors import PacketDecodeError
 from rudp_smtp.link.config import FieldTest
 from rudp_smtp.link.following import Piece
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 
 CONNECTIONS_MAX = 4096  # IDs, or pairs of ends, that are remembered: the oldest is forgotten
 
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
-_IPV4_HEADER_SIZE, _UDP_HEADER_SIZE, _TCP_HEADER_SIZE = 20, 8, 20
-_FRAGMENT = 0x1FFF  # its offset
+_PROTOCOLS = {ICMP: "icmp", TCP: "tcp", UDP: "udp"}
+_UDP_HEADER_SIZE, _TCP_HEADER_SIZE = 8, 20
 _SYN = 0x02
 
 
@@ -140,13 +140,13 @@ class _WholePacket:
     def __init__(self, data: bytes, flows: Flows) -> None:
         self._data = data
         self._flows = flows
-        self._place = _payload_place(data)
+        self._place = payload_place(data)
         self._contents = _UNREAD
         self._packet: Dissected | None = None
 
     def headers(self) -> Headers:
         data, place = self._data, self._place
-        protocol = _PROTOCOLS.get(data[9], "") if len(data) >= _IPV4_HEADER_SIZE else ""
+        protocol = _PROTOCOLS.get(data[9], "") if len(data) >= HEADER_SIZE else ""
         if place is None or protocol not in ("tcp", "udp") or len(data) < place + 4:
             return Headers(protocol, None, None)
         return Headers(
@@ -209,12 +209,3 @@ def _read_segment(packet: bytes, place: int, flows: Flows) -> Contents | None:
     start, ends = place + (packet[place + 12] >> 4) * 4, packet[12:20] + packet[place : place + 4]
     number, offset = flows.tcp(ends, (sequence + is_first) & 0xFFFF_FFFF, is_first)
     return Contents(frozenset(), (Piece((ends, number), offset, packet[start:size]),))
-
-
-def _payload_place(packet: bytes) -> int | None:
-    """Where what an IPv4 packet carries begins; None if that is not there, or not its beginning."""
-    if len(packet) < _IPV4_HEADER_SIZE or packet[0] >> 4 != 4:
-        return None
-    place = (packet[0] & 15) * 4
-    is_later = int.from_bytes(packet[6:8], "big") & _FRAGMENT
-    return None if is_later or not _IPV4_HEADER_SIZE <= place <= len(packet) else place

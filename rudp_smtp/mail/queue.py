@@ -156,7 +156,7 @@ class Queue:
                 entry.outcome = place
             else:
                 places.append((entry, place))
-        names = list(dict.fromkeys(place.name for _, place in places))
+        names = [place.name for _, place in places]
         receipts = []
         try:
             self._publish(names)

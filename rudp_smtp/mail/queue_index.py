@@ -69,13 +69,25 @@ class QueueIndex:
 
     def due(self, now: int, limit: int = DUE_MAX) -> list[DueRecipient]:
         """Who may be tried now, those who have waited longest first."""
-        wanted = "message_id, recipient_id, forward_path, attempts, next_attempt, arrived_at"
+        wanted = "message_id, recipient_id, forward_path, attempts, next_attempt, arrived_at, is_delay_told"
         query = (
             f"SELECT {wanted} FROM recipients JOIN messages USING (message_id) "
             "WHERE state = 'pending' AND next_attempt <= ? ORDER BY next_attempt, recipient_id LIMIT ?"
         )
-        names = wanted.split(", ")
-        return [DueRecipient(**dict(zip(names, row, strict=True))) for row in self._ask(query, now, limit)]
+        return [
+            DueRecipient(
+                message_id=message_id,
+                recipient_id=recipient_id,
+                forward_path=forward_path,
+                attempts=attempts,
+                next_attempt=next_attempt,
+                arrived_at=arrived_at,
+                is_delay_told=bool(is_delay_told),
+            )
+            for message_id, recipient_id, forward_path, attempts, next_attempt, arrived_at, is_delay_told in self._ask(
+                query, now, limit
+            )
+        ]
 
     def next_due(self) -> int | None:
         """When the first of those who are pending may be tried."""

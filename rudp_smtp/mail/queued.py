@@ -12,7 +12,7 @@ class Recipient:
 
     forward_path: str
     notify: tuple[str, ...] = ()  # NEVER, or any of SUCCESS, FAILURE, DELAY; empty: nothing was said
-    original: str = ""  # ORCPT as received: an address type, a semicolon and xtext
+    original: str = ""  # ORCPT: an address type, a semicolon and the address, its xtext decoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Submission:
 
     reverse_path: str
     recipients: tuple[Recipient, ...]
-    envelope_id: str = ""  # ENVID as received, xtext
+    envelope_id: str = ""  # ENVID, its xtext decoded
     returns: str = ""  # RET: FULL, HDRS or nothing
     parameters: tuple[tuple[str, str], ...] = ()  # of MAIL, to be said to the next hop too: BODY, SMTPUTF8, ...
     key: str = ""
@@ -61,6 +61,7 @@ class DueRecipient:
     attempts: int
     next_attempt: int
     arrived_at: int
+    is_delay_told: bool
 
 
 @dataclass(frozen=True, slots=True)

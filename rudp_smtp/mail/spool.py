@@ -19,8 +19,6 @@ SPILL_OCTETS = 64 << 10  # what a draft keeps in memory at most; a larger messag
 NAME_ATTEMPTS = 16
 KEYS_KEPT_FOR = 7 * 24 * 3600 * SECOND  # more than the 4-5 days that a client tries (RFC 5321 section 4.5.4.1)
 
-A = TypeVar("A")
-
 
 class Keyed(Protocol):
     @property
@@ -48,7 +46,7 @@ class Place:
     octets: int
 
 
-class Draft(Generic[A]):
+class Draft(Generic[K]):
     """A message being written. Owns its part of memory, or its file in tmp/, until it is sealed or abandoned.
 
     What goes wrong is kept in `failure`, after which octets are passed over: a server reads on to the end mark in any
@@ -58,7 +56,7 @@ class Draft(Generic[A]):
     __slots__ = ("_buffered", "_checksum", "_file", "_front", "_handle", "_hops", "_name", "_pieces", "_spool",
                  "about", "failure", "octets")  # fmt: skip
 
-    def __init__(self, spool: "Spool", about: A, name: Callable[[], str], front: bytes) -> None:
+    def __init__(self, spool: "Spool", about: K, name: Callable[[], str], front: bytes) -> None:
         self.about = about
         self.octets = len(front)
         self.failure: MailboxError | None = None
@@ -79,13 +77,15 @@ class Draft(Generic[A]):
 
     @property
     def fingerprint(self) -> str:
-        """Tells a message from another one that came under the same key by mistake; no defence against malice."""
+        """Tells a message from another one that came under its key by mistake; no defence against malice."""
+        assert self.about.key
         return f"{self.octets - self._front}:{self._checksum:08x}"
 
     def write(self, octets: bytes) -> None:
         if self.failure is not None:
             return
-        self._checksum = crc32(octets, self._checksum)
+        if self.about.key:
+            self._checksum = crc32(octets, self._checksum)
         self._hops.feed(octets)
         if self._hops.hops > HOPS_MAX:
             self._fail(MailLoop(f"the message has more than {HOPS_MAX} Received fields"))
@@ -180,7 +180,7 @@ class Spool:
             self.files.remove(self.temporary / chosen)
         raise MailboxError(f"no unused name in {self.temporary} after {NAME_ATTEMPTS} attempts")
 
-    def seal(self, drafts: Sequence[Draft[A]], pack_name: Callable[[], str] | None) -> list[Place | MailboxError]:
+    def seal(self, drafts: Sequence[Draft[K]], pack_name: Callable[[], str] | None) -> list[Place | MailboxError]:
         """Make the octets of all safe in tmp/. With `pack_name` those in memory share one file, and so one fsync."""
         packed = [draft for draft in drafts if draft.is_small and draft.failure is None] if pack_name else []
         if pack_name is None or len(packed) < 2:  # one needs a file of its own in any case
@@ -189,8 +189,8 @@ class Spool:
         return [next(places) if draft in packed else draft.seal() for draft in drafts]
 
     def publish(self, names: Sequence[str]) -> None:
-        """Rename sealed files to their place, and make that durable with one fsync."""
-        for name in names:
+        """Rename sealed files to their place, and make that durable with one fsync. Packed messages name one file."""
+        for name in dict.fromkeys(names):
             self.files.rename(self.temporary / name, self.final / name)
         if names:
             self.files.sync_directory(self.final)

@@ -14,7 +14,7 @@ from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.recovery.sent import Ranges, SentPacket, SentPackets
 from rudp_smtp.recovery.timer import RtoEstimator
 from rudp_smtp.recovery.undo import NEVER, LossEpisode
-from rudp_smtp.trace import MetricsUpdated, PacketAcked, PacketLost, Sink, SpuriousLoss, VantagePoint
+from rudp_smtp.trace import MetricsUpdated, PacketAcked, PacketLost, Sink, SpuriousLoss, TimerExpired, VantagePoint
 
 PERSISTENT_CONGESTION_THRESHOLD = 3  # kPersistentCongestionThreshold, RFC 9002 section 7.6.1
 LOSS_MEMORY_RTTS = 3  # ours, of round trips with their variation: what is later proves nothing about reordering
@@ -178,6 +178,9 @@ class Recovery:
         deadline = self.next_timeout()
         if deadline is None or deadline > now:
             return TimeoutOutcome((), 0)
+        if self._sink is not None:
+            timer = "pto" if self._loss_time is None else "ack"
+            self._sink.emit(TimerExpired(now, self._host, self._connection, timer))
         if self._loss_time is not None:
             lost = self._detect_losses(now)
             if self._sink is not None and lost:
@@ -459,10 +462,22 @@ class Recovery:
         self._emit_metrics(sink, now)
 
     def _emit_metrics(self, sink: Sink, now: int) -> None:
-        rtt = self.rtt
-        window, bytes_in_flight = self.congestion.congestion_window, self.sent.bytes_in_flight
+        rtt, congestion = self.rtt, self.congestion
         sink.emit(
-            MetricsUpdated(now, self._host, self._connection, rtt.smoothed_rtt, rtt.min_rtt, window, bytes_in_flight)
+            MetricsUpdated(
+                time=now,
+                host=self._host,
+                connection=self._connection,
+                smoothed_rtt=rtt.smoothed_rtt,
+                min_rtt=rtt.min_rtt,
+                congestion_window=congestion.congestion_window,
+                bytes_in_flight=self.sent.bytes_in_flight,
+                latest_rtt=rtt.latest_rtt,
+                rttvar=rtt.rttvar,
+                pto_count=self.pto_count,
+                ssthresh=congestion.ssthresh,
+                phase=congestion.phase,
+            )
         )
 
 

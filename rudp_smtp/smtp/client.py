@@ -15,10 +15,11 @@ from typing import assert_never
 from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
 from rudp_smtp.machine import Machine
 from rudp_smtp.smtp.address import check_own_domain, parse_mailbox, parse_recipient
-from rudp_smtp.smtp.commands import BodyType, Data, Hello, MailFrom, Quit, RcptTo, Rset
+from rudp_smtp.smtp.commands import Data, Hello, MailFrom, Quit, RcptTo, Rset
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import ClientEvent, DeliveryReport, Outcome, SessionEnded, SessionReady
 from rudp_smtp.smtp.lines import CRLF, LineBuffer, encode_text, first_defect
+from rudp_smtp.smtp.parameters import BodyType
 from rudp_smtp.smtp.replies import LONG_LINE, READABLE_LINE_OCTETS, SERVICE_CLOSING, Reply, ReplyReader
 from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState
 

@@ -8,39 +8,57 @@ from enum import Enum, auto
 
 
 class ServerState(Enum):
+    HANDSHAKE = auto()  # of TLS: no SMTP is spoken
     CONNECTED = auto()  # the greeting is on its way; who the client is, is not known yet
     READY = auto()
+    AUTHENTICATING = auto()  # what comes answers a challenge
     MAIL_REFUSED = auto()  # what was pipelined behind the refused MAIL is out of order, and not the client's fault
     MAIL = auto()  # reverse-path given
     RCPT = auto()  # and at least one forward-path
-    DATA = auto()  # what comes is mail data
+    DATA = auto()  # what comes is mail data, up to its end mark
+    CHUNK = auto()  # what comes is mail data, so many octets
+    CHUNKED = auto()  # and the next command is another chunk, or gives the message up
     DELIVERING = auto()  # the application decides; nothing is read
     CLOSED = auto()
 
 
 class ServerInput(Enum):
+    STARTTLS = auto()
+    ENCRYPTED = auto()  # and nothing that was said before counts
     HELLO = auto()
+    AUTH = auto()
+    AUTH_OVER = auto()  # whether it was granted or not
     MAIL = auto()
     REFUSE_MAIL = auto()
     RCPT = auto()
     DATA = auto()
+    BDAT = auto()
     RSET = auto()
-    HAND_OVER = auto()  # end mark of an acceptable message
-    REFUSE_DATA = auto()  # end mark of one that is not
+    CHUNK_OVER = auto()  # it was not the last
+    HAND_OVER = auto()  # end mark, or last chunk, of an acceptable message
+    REFUSE_DATA = auto()  # of one that is not
     ANSWER = auto()
     CLOSE = auto()  # QUIT, 421, or the end of the stream
 
 
 SERVER_TRANSITIONS: dict[tuple[ServerState, ServerInput], ServerState] = {
+    (ServerState.HANDSHAKE, ServerInput.ENCRYPTED): ServerState.CONNECTED,
+    (ServerState.HANDSHAKE, ServerInput.CLOSE): ServerState.CLOSED,
     (ServerState.CONNECTED, ServerInput.HELLO): ServerState.READY,
     (ServerState.CONNECTED, ServerInput.RSET): ServerState.CONNECTED,
     (ServerState.CONNECTED, ServerInput.CLOSE): ServerState.CLOSED,
     (ServerState.READY, ServerInput.HELLO): ServerState.READY,
+    (ServerState.READY, ServerInput.STARTTLS): ServerState.HANDSHAKE,
+    (ServerState.READY, ServerInput.AUTH): ServerState.AUTHENTICATING,
     (ServerState.READY, ServerInput.MAIL): ServerState.MAIL,
     (ServerState.READY, ServerInput.REFUSE_MAIL): ServerState.MAIL_REFUSED,
     (ServerState.READY, ServerInput.RSET): ServerState.READY,
     (ServerState.READY, ServerInput.CLOSE): ServerState.CLOSED,
+    (ServerState.AUTHENTICATING, ServerInput.AUTH_OVER): ServerState.READY,
+    (ServerState.AUTHENTICATING, ServerInput.CLOSE): ServerState.CLOSED,
     (ServerState.MAIL_REFUSED, ServerInput.HELLO): ServerState.READY,
+    (ServerState.MAIL_REFUSED, ServerInput.STARTTLS): ServerState.HANDSHAKE,
+    (ServerState.MAIL_REFUSED, ServerInput.AUTH): ServerState.AUTHENTICATING,
     (ServerState.MAIL_REFUSED, ServerInput.MAIL): ServerState.MAIL,
     (ServerState.MAIL_REFUSED, ServerInput.REFUSE_MAIL): ServerState.MAIL_REFUSED,
     (ServerState.MAIL_REFUSED, ServerInput.RSET): ServerState.READY,
@@ -52,11 +70,21 @@ SERVER_TRANSITIONS: dict[tuple[ServerState, ServerInput], ServerState] = {
     (ServerState.RCPT, ServerInput.HELLO): ServerState.READY,
     (ServerState.RCPT, ServerInput.RCPT): ServerState.RCPT,
     (ServerState.RCPT, ServerInput.DATA): ServerState.DATA,
+    (ServerState.RCPT, ServerInput.BDAT): ServerState.CHUNK,
     (ServerState.RCPT, ServerInput.RSET): ServerState.READY,
     (ServerState.RCPT, ServerInput.CLOSE): ServerState.CLOSED,
     (ServerState.DATA, ServerInput.HAND_OVER): ServerState.DELIVERING,
     (ServerState.DATA, ServerInput.REFUSE_DATA): ServerState.READY,
     (ServerState.DATA, ServerInput.CLOSE): ServerState.CLOSED,
+    (ServerState.CHUNK, ServerInput.CHUNK_OVER): ServerState.CHUNKED,
+    (ServerState.CHUNK, ServerInput.HAND_OVER): ServerState.DELIVERING,
+    # What was pipelined behind a refused chunk are more chunks, mostly: none of them is the client's fault.
+    (ServerState.CHUNK, ServerInput.REFUSE_DATA): ServerState.MAIL_REFUSED,
+    (ServerState.CHUNK, ServerInput.CLOSE): ServerState.CLOSED,
+    (ServerState.CHUNKED, ServerInput.BDAT): ServerState.CHUNK,
+    (ServerState.CHUNKED, ServerInput.HELLO): ServerState.READY,
+    (ServerState.CHUNKED, ServerInput.RSET): ServerState.READY,
+    (ServerState.CHUNKED, ServerInput.CLOSE): ServerState.CLOSED,
     (ServerState.DELIVERING, ServerInput.ANSWER): ServerState.READY,
 }
 

@@ -104,6 +104,28 @@ def test_rows_say_which_driver_moved_them(tmp_path: Path) -> None:
     assert status == (1 if row["invalid"] else 0)  # a machine that is busy with others is late
 
 
+@pytest.mark.parametrize("executor", ["serial", "local:2"])
+def test_the_trace_is_of_the_very_run_that_the_row_is_of(tmp_path: Path, executor: str) -> None:
+    command = [str(LOSS10), "--replications", "2", "--output", str(tmp_path)]
+    command += ["--set", "driver=udp", "--set", "workload.messages=1", "--set", f"executor={executor}"]
+
+    def traced() -> tuple[bytes, bool]:
+        main(command)
+        with (tmp_path / "runs.csv").open(newline="") as file:
+            row = next(csv.DictReader(file))
+        with (tmp_path / "trace.csv").open(newline="") as file:
+            sent = sum(fact["event"] == "packet_sent" for fact in csv.DictReader(file))
+        return (tmp_path / "trace.csv").read_bytes(), int(row["packets_sent_count"]) == sent
+
+    first, is_of_the_row = traced()
+    assert is_of_the_row
+    assert traced() == (first, True)
+    (tmp_path / "trace.csv").unlink()
+    another, is_of_the_row = traced()
+    assert is_of_the_row
+    assert another != first  # a live run is never the same
+
+
 def test_a_rate_beyond_what_real_packets_are_moved_at_is_refused_and_not_distorted() -> None:
     for rate in (("network.both.rate", "1gbit"), ("network.events", "[{at: 1s, set: {rate: 10gbit}}]")):
         with pytest.raises(ConfigError, match=r"driver udp: 83\d+ full packets a second.* expected at most 600mbit"):

@@ -13,6 +13,7 @@ from rudp_smtp.units import MILLISECOND
 from tests.experiment.test_events import entered
 from tests.experiment.test_scenario import BASE, load, the_refusal
 from tests.link.traffic import carried
+from tests.live import live
 
 CLEAN = BASE.replace("    loss: {model: random, p: 10%}\n", "")
 
@@ -101,13 +102,27 @@ LIVE = [
 ]
 
 
+DRIVERS = ["sim", "udp", pytest.param("netns", marks=live)]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("given", LIVE)
-def test_the_same_text_means_the_same_where_packets_are_real(tmp_path: Path, given: str) -> None:
+def test_the_same_text_means_the_same_where_packets_are_real(tmp_path: Path, given: str, driver: str) -> None:
     settings = ("workload", "{name: smtp, messages: 1, size: 1KiB, pipelining: false}")
-    for driver in ("sim", "udp"):
-        facts, sink = ran(tmp_path, with_rule(given), settings, ("driver", driver))
-        assert facts.stop == "done"
-        assert len(lost_by_rule(sink)) == 1
+    facts, sink = ran(tmp_path, with_rule(given), settings, ("driver", driver))
+    assert facts.stop == "done"
+    assert len(lost_by_rule(sink)) == 1
+
+
+@live
+def test_the_end_of_a_message_is_found_in_the_kernels_tcp(tmp_path: Path) -> None:
+    """Lost the first two times it is sent, it arrives the third time."""
+    text = with_rule(f"{{{END}, transmission: 1, action: drop}}", f"{{{END}, transmission: 2, action: drop}}")
+    workload = ("workload", "{name: smtp, messages: 1, size: 64KiB, pipelining: false}")
+    facts, sink = ran(tmp_path, text, workload, ("driver", "netns"), ("transport", "{name: tcp}"))
+    assert facts.stop == "done"
+    assert len(lost_by_rule(sink)) == 2
+    assert [delivery.is_intact for delivery in facts.report.deliveries] == [True]
 
 
 def test_damage_by_a_rule_is_seen_by_the_integrity_check(tmp_path: Path) -> None:

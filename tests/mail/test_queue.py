@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,7 @@ from rudp_smtp.errors import KeyConflict, LocalProtocolError, MailboxError, Mail
 from rudp_smtp.mail.queue import Queue, Recovered
 from rudp_smtp.mail.queue_index import QueueIndex
 from rudp_smtp.mail.queued import QueuedMail, Recipient, Result, Settlement, Submission
-from rudp_smtp.mail.spool import SPILL_OCTETS, Receipt
+from rudp_smtp.mail.spool import SPILL_OCTETS, Draft, Receipt
 from rudp_smtp.mail.state import TRANSITIONS, RecipientInput, RecipientState, is_final
 from rudp_smtp.units import SECOND
 from tests.mail.disks import WeakDisk
@@ -116,6 +117,21 @@ def test_messages_that_share_a_file_are_read_and_leave_each_for_itself(queue: Qu
         body(queue, 2)
     assert queue.index.remove([1, 3, 3]) == 2
     assert list((path / "bodies").iterdir()) == []
+
+
+def test_messages_are_written_while_others_are_committed_in_another_thread(queue: Queue) -> None:
+    """As a server does it: one commit at a time, and whoever came meanwhile goes with the next."""
+    with ThreadPoolExecutor(1) as thread:
+        batch: list[Draft[Submission]] = []
+        for number in range(5):
+            pending = thread.submit(queue.commit, batch, NOW)
+            batch = [queue.begin(submission(key=f"{number}.{i}")) for i in range(4)]
+            for piece, draft in product(range(8), batch):
+                draft.write(b"%d" % piece * (SPILL_OCTETS // 5))
+            assert all(isinstance(outcome, Receipt) for outcome in pending.result())
+        thread.submit(queue.commit, batch, NOW).result()
+    assert {mail.octets for mail in queue.index.listing()} == {8 * (SPILL_OCTETS // 5)}
+    assert len(list(queue.index.listing())) == 20
 
 
 def test_memory_is_bounded_whatever_the_size(queue: Queue, path: Path) -> None:

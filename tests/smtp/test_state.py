@@ -69,7 +69,16 @@ def test_nothing_follows_the_end() -> None:
 
 
 def test_only_a_transaction_with_a_recipient_leads_to_mail_data() -> None:
-    assert [state for (state, happening) in SERVER_TRANSITIONS if happening is ServerInput.DATA] == [ServerState.RCPT]
+    begins = {ServerInput.DATA: [ServerState.RCPT], ServerInput.BDAT: [ServerState.RCPT, ServerState.CHUNKED]}
+    for happening, states in begins.items():
+        assert [state for (state, other) in SERVER_TRANSITIONS if other is happening] == states
     assert [state for (state, happening) in SERVER_TRANSITIONS if happening is ServerInput.HAND_OVER] == [
-        ServerState.DATA
+        ServerState.DATA,
+        ServerState.CHUNK,
     ]
+
+
+def test_tls_and_authentication_begin_between_transactions_only() -> None:
+    for happening in (ServerInput.STARTTLS, ServerInput.AUTH):
+        states = [state for (state, other) in SERVER_TRANSITIONS if other is happening]
+        assert states == [ServerState.READY, ServerState.MAIL_REFUSED]

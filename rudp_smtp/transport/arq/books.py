@@ -112,5 +112,8 @@ class ArqBooks(Books):
             stats.min_rtt,
             stats.congestion_window,
             self.bytes_out,
+            self._rtt.latest_rtt,
+            self._rtt.rttvar,
+            0,
         )
         vantage.sink.emit(fact)

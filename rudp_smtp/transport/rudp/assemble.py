@@ -429,5 +429,6 @@ class Assembler:
                 streams=tuple((r.stream.stream_id, r.start, r.stop - r.is_fin) for r in ranges),
                 is_retransmission=any(r.is_retransmission for r in ranges),
                 is_probe=packet.is_probe,
+                is_path_probe=packet.is_path_probe,
             )
         )

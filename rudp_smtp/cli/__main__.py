@@ -5,11 +5,14 @@ import sys
 from collections.abc import Sequence
 
 from rudp_smtp import __version__
-from rudp_smtp.cli import decode, inbox, netns, proxy, queue, tc, user
+from rudp_smtp.cli import decode, gateway, inbox, netns, proxy, queue, send, serve, tc, user
 from rudp_smtp.experiment import __main__ as experiment
 
 COMMANDS = (
     ("experiment", "run a scenario and measure it", experiment),
+    ("serve", "receive mail over RUDP and TCP, into a Maildir", serve),
+    ("send", "send a message over RUDP or TCP", send),
+    ("gateway", "carry mail from TCP to RUDP and back", gateway),
     ("decode", "print a pcapng capture as a readable trace", decode),
     ("netns", "run any program over a scenario's network, on hosts of its own", netns),
     ("proxy", "relay any UDP through an impaired path", proxy),

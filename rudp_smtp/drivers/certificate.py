@@ -54,8 +54,14 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 def self_signed_context(names: list[str]) -> ssl.SSLContext:
     """The same with a certificate that lasts as long as the process."""
+    return self_signed(names)[0]
+
+
+def self_signed(names: list[str]) -> tuple[ssl.SSLContext, bytes]:
+    """That context, and its certificate in DER."""
     with tempfile.TemporaryDirectory(prefix="rudp-smtp-") as folder:
-        return server_context(*write_self_signed(Path(folder), names))
+        certificate, key = write_self_signed(Path(folder), names)
+        return server_context(certificate, key), ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
 
 
 def _general_name(name: str):  # type: ignore[no-untyped-def]

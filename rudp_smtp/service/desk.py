@@ -73,6 +73,7 @@ class Desk:
         local = [index for index in paths if office.policy.is_local(envelope.forward_paths[index])]
         remote = [index for index in paths if index not in set(local)]
         if local:
+            assert office.maildir is not None
             self._delivery = office.maildir.begin(_part(envelope, local), now, trace_id=self._trace_id)
         if remote:
             assert office.queue is not None, "without a queue no such recipient is accepted"
@@ -105,6 +106,7 @@ class Desk:
             answer = queued.answer
             office.on_queued()
         if delivery is not None:
+            assert office.deliveries is not None
             delivered = await office.deliveries.commit(delivery)
             if isinstance(delivered, MailboxError):
                 return self._refuse(delivered)
@@ -127,7 +129,7 @@ class Desk:
         self._counted = {name: getattr(stats, name) if stats else 0 for name in _COUNTED.values()}
 
     def _tell(self, envelope: Envelope, draft: Draft[Delivery], receipt: Receipt) -> None:
-        if receipt.is_repeat:
+        if receipt.is_repeat or self._office.root is None:
             return
         office, stats = self._office, self._stats()
         counted = {name: getattr(stats, of) - self._counted[of] for name, of in _COUNTED.items()} if stats else {}
@@ -141,7 +143,7 @@ class Desk:
             min_rtt_ms=stats.min_rtt / MILLISECOND if stats else 0.0,
             **counted,
         )
-        write_story(office.root, self._trace_id, story)
+        write_story(self._office.root, self._trace_id, story)
         lost = f", {story.packets_missing} packets lost on the way" if story.packets_missing else ""
         paths = ", ".join(envelope.forward_paths)
         office.notice(f"delivered: <{envelope.reverse_path}> to {paths}, {draft.octets} octets{lost}")

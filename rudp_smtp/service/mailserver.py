@@ -13,11 +13,13 @@ from rudp_smtp.service.addresses import Address
 from rudp_smtp.service.commits import GroupCommit
 from rudp_smtp.service.desk import Desk
 from rudp_smtp.service.office import Office, Policy
+from rudp_smtp.service.passing import PassingDesk
 from rudp_smtp.service.relaying import Relaying, Smarthost
 from rudp_smtp.service.streams import Listener, listen
 from rudp_smtp.smtp import Authentication, Extensions, Limits, Reply, Server, ServerTls
 from rudp_smtp.transport import TransportPlugin, TransportStats
 
+RECIPIENTS_MAX = 100
 HELD_OCTETS = 256 * 1024  # of a message in memory; what is larger goes to the disk as it comes
 SESSIONS_MAX = 1000
 SHUTDOWN_SECONDS = 5.0  # for sessions to finish the message they are at
@@ -31,7 +33,7 @@ class Settings:
     """What an operator says."""
 
     policy: Policy
-    maildir: Path
+    maildir: Path | None = None
     tls: ServerTls | None = None
     authentication: Authentication | None = None
     size_limit: int = 32 << 20
@@ -61,19 +63,9 @@ class MailServer:
         """Open the store: raises MailboxError where that cannot be."""
         settings = self._settings
         async with AsyncExitStack() as stack:
-            maildir = Maildir(settings.maildir, domain=settings.policy.domain, unique=self._unique)
-            stack.callback(maildir.close)
-            maildir.clean(self._clock())
-            deliveries = GroupCommit(maildir.commit, self._clock, "deliveries")
-            stack.push_async_callback(deliveries.close)
-            office = Office(
-                policy=settings.policy,
-                clock=self._clock,
-                maildir=maildir,
-                root=settings.maildir,
-                deliveries=deliveries,
-                notice=settings.notice,
-            )
+            office = Office(policy=settings.policy, clock=self._clock, notice=settings.notice)
+            if settings.maildir is not None:
+                office = self._with_maildir(office, settings.maildir, stack)
             if settings.queue is not None and settings.smarthost is not None:
                 office = await self._with_queue(office, settings.queue, settings.smarthost, stack)
             self._office = office
@@ -90,6 +82,14 @@ class MailServer:
         self._listeners.append(listener)
         return bound
 
+    def _with_maildir(self, office: Office, path: Path, stack: AsyncExitStack) -> Office:
+        maildir = Maildir(path, domain=office.policy.domain, unique=self._unique)
+        stack.callback(maildir.close)
+        maildir.clean(self._clock())
+        deliveries = GroupCommit(maildir.commit, self._clock, "deliveries")
+        stack.push_async_callback(deliveries.close)
+        return replace(office, maildir=maildir, root=path, deliveries=deliveries)
+
     async def _with_queue(self, office: Office, path: Path, smarthost: Smarthost, stack: AsyncExitStack) -> Office:
         queue = Queue(path, identity=self._identity)
         stack.callback(queue.close)
@@ -99,6 +99,12 @@ class MailServer:
         stack.push_async_callback(relaying.close)
         relaying.start()
         return replace(office, queue=queue, submissions=submissions, on_queued=relaying.wake)
+
+    @property
+    def _is_passing(self) -> bool:
+        """Each message is answered when the next host has answered, so it can have one recipient only: SMTP has one
+        answer. The client sends the others in further transactions (RFC 5321 section 4.5.3.1.10, RFC 9422)."""
+        return self._settings.smarthost is not None and self._settings.queue is None
 
     # Sessions
 
@@ -113,7 +119,12 @@ class MailServer:
                 return told if isinstance(told, TransportStats) else None
 
             assert self._office is not None
-            desk = Desk(self._office, server, peer=peer, stats=stats)
+            desk: Desk | PassingDesk
+            if self._is_passing:
+                assert self._settings.smarthost is not None
+                desk = PassingDesk(server, self._settings.smarthost, self._office)
+            else:
+                desk = Desk(self._office, server, peer=peer, stats=stats)
             task = asyncio.current_task()
             assert task is not None
             self._sessions[task] = server
@@ -130,7 +141,11 @@ class MailServer:
             tls = replace(tls, is_implicit=address.is_encrypted)
         server = Server(
             domain=settings.policy.domain,
-            limits=Limits(message_octets=settings.size_limit, held_octets=HELD_OCTETS),
+            limits=Limits(
+                message_octets=settings.size_limit,
+                held_octets=HELD_OCTETS,
+                recipients=1 if self._is_passing else RECIPIENTS_MAX,
+            ),
             accepts=lambda path: self._refusal(server, path),
             extensions=EXTENSIONS,
             tls=tls,

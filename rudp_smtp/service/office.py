@@ -31,11 +31,14 @@ class Policy:
 
     domain: str
     mailboxes: frozenset[str] = frozenset()  # local parts in lower case; empty: every name is a mailbox
+    has_mailboxes: bool = True  # not a gateway, which hands everything on
     relays: bool = False  # there is somewhere to send other people's mail
     relays_for_all: bool = False  # whoever asks: for a gateway between two hosts that trust each other
 
     def is_local(self, forward_path: str) -> bool:
         """Whether the mail stays here, be there such a mailbox or not."""
+        if not self.has_mailboxes:
+            return False
         address = parse_recipient(forward_path, is_utf8=True)
         return not address.domain or address.domain.lower() == self.domain.lower()
 
@@ -51,13 +54,13 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
-    """What the desks share. Without a queue no mail for others is taken."""
+    """What the desks share. Without a Maildir nothing is local; without a queue no mail for others is taken."""
 
     policy: Policy
     clock: Callable[[], int]  # ns since the Unix epoch
-    maildir: Maildir
-    root: Path  # of the Maildir
-    deliveries: GroupCommit[Delivery]
+    maildir: Maildir | None = None
+    root: Path | None = None  # of the Maildir
+    deliveries: GroupCommit[Delivery] | None = None
     queue: Queue | None = None
     submissions: GroupCommit[Submission] | None = None
     on_queued: Callable[[], None] = _nothing

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from rudp_smtp.draws import DrawKey
@@ -87,7 +88,7 @@ class Relaying:
         while True:
             self._wanted.clear()
             now = self._clock()
-            due = await self._on_disk(lambda: self._queue.index.due(now))
+            due = await self._on_disk(partial(self._queue.index.due, now))
             plan = self._relay.plan(due, now)
             if plan.fates:
                 await self._settle(plan.fates)

@@ -23,6 +23,7 @@ class PacketSent:
     streams: tuple[tuple[int, int, int], ...]
     is_retransmission: bool  # carries stream octets that were sent before
     is_probe: bool
+    is_path_probe: bool = False  # looks whether a larger datagram arrives
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,21 @@ class MetricsUpdated:
     min_rtt: int
     congestion_window: int
     bytes_in_flight: int
+    latest_rtt: int
+    rttvar: int
+    pto_count: int  # expiries in a row that nothing has answered yet
+    ssthresh: int | None = None  # None: there is none, or none yet
+    phase: str = ""  # the congestion controller's, in its own words
+
+
+@dataclass(frozen=True, slots=True)
+class TimerExpired:
+    """The loss detection timer went off (RFC 9002 appendix A.9): ack, to declare losses, or pto, for silence."""
+
+    time: int
+    host: str
+    connection: int
+    timer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +160,7 @@ Fact = (
     | PacketLost
     | SpuriousLoss
     | MetricsUpdated
+    | TimerExpired
     | ConnectionStateUpdated
     | MtuUpdated
     | EcnStateUpdated

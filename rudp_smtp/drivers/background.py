@@ -4,7 +4,8 @@ import threading
 from types import TracebackType
 
 from rudp_smtp.drivers.clock import Waiter
-from rudp_smtp.drivers.proxy import Endpoint, Path, Relay
+from rudp_smtp.drivers.proxy import Path, Relay
+from rudp_smtp.drivers.sockets import Endpoint
 from rudp_smtp.trace import Sink
 
 LOOPBACK = ("127.0.0.1", 0)

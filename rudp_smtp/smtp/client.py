@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
+from rudp_smtp.machine import Machine
 from rudp_smtp.smtp.address import check_own_domain
 from rudp_smtp.smtp.auth import Login
 from rudp_smtp.smtp.body import Body, MailSource
@@ -24,7 +25,7 @@ from rudp_smtp.smtp.lines import PIECE_OCTETS, LineBuffer, encode_text
 from rudp_smtp.smtp.parameters import BodyType
 from rudp_smtp.smtp.replies import LONG_LINE, READABLE_LINE_OCTETS, SERVICE_CLOSING, Reply, ReplyReader
 from rudp_smtp.smtp.sasl import ClientMechanism, Refused, decode_octets, encode_initial, encode_octets
-from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState, Machine
+from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState
 from rudp_smtp.smtp.tls import ClientTls, TlsUse, Wire
 
 BROKEN_PROTOCOL = "the server broke the protocol"
@@ -79,7 +80,7 @@ class Client:
         self._is_pipelining_wanted = pipelining
         self._tls = tls
         self._login = login
-        self._session = Machine(ClientState.GREETING, CLIENT_TRANSITIONS)
+        self._session = Machine(CLIENT_TRANSITIONS, ClientState.GREETING)
         self._wire = Wire()
         self._input = LineBuffer()
         self._replies = ReplyReader()
@@ -244,7 +245,7 @@ class Client:
             self._awaited.append((_Awaited.RCPT, transaction))
             return True
         if not self._awaited and not transaction.has_recipient:
-            self._session.take(ClientInput.ABANDON)
+            self._session.advance(ClientInput.ABANDON)
             self._settle(transaction, transaction.recipient_replies[-1])
             return True
         if not transaction.is_chunked:
@@ -259,7 +260,7 @@ class Client:
         return False  # a long message waits until somebody is known to get it
 
     def _begin_body(self, transaction: Transaction) -> None:
-        self._session.take(ClientInput.BODY)
+        self._session.advance(ClientInput.BODY)
         message = transaction.message
         text = message.envelope.mail_data
         self._body = Body(
@@ -299,7 +300,7 @@ class Client:
         self._drop_body()
         if not transaction.is_chunked:
             return self._close(f"a message could not be sent to its end: {body.defect}")
-        self._session.take(ClientInput.ABANDON)
+        self._session.advance(ClientInput.ABANDON)
         return self._write()
 
     def _drop_body(self) -> None:
@@ -310,7 +311,7 @@ class Client:
     def _command(
         self, step: ClientInput, octets: bytes, awaited: _Awaited, transaction: Transaction | None = None
     ) -> bool:
-        self._session.take(step)
+        self._session.advance(step)
         self._outgoing.append(octets)
         self._awaited.append((awaited, transaction))
         return True
@@ -338,7 +339,7 @@ class Client:
                 if self._session.state is ClientState.GREETING:
                     self._say_hello(ClientInput.GREETED, is_extended=True)
                 else:
-                    self._session.take(ClientInput.GREETED)
+                    self._session.advance(ClientInput.GREETED)
             case _Awaited.HELLO if reply.is_positive:
                 self._on_hello_accepted(reply)
             case _Awaited.HELLO if reply.is_permanent and self._session.allows(ClientInput.HELLO_REFUSED):
@@ -415,7 +416,7 @@ class Client:
             if not self._mechanism.is_satisfied:
                 raise SmtpSyntaxError("the server did not prove that it knows the password")
             self._mechanism = None
-            self._session.take(ClientInput.AUTH_GRANTED)
+            self._session.advance(ClientInput.AUTH_GRANTED)
             self._tell_ready()
         elif not reply.is_intermediate:
             self._leave(f"authentication failed: {reply}", reply)
@@ -429,7 +430,7 @@ class Client:
         return None if self._wire.channel is None else self._wire.channel.binding(kind)
 
     def _get_ready(self) -> None:
-        self._session.take(ClientInput.HELLO_ACCEPTED)
+        self._session.advance(ClientInput.HELLO_ACCEPTED)
         self._tell_ready()
 
     def _tell_ready(self) -> None:
@@ -440,7 +441,7 @@ class Client:
             case _Awaited.MAIL:
                 transaction.mail_reply = reply
                 if not reply.is_positive and self._session.state is ClientState.ENVELOPE and not self._awaited:
-                    self._session.take(ClientInput.MAIL_REFUSED)  # nothing was pipelined
+                    self._session.advance(ClientInput.MAIL_REFUSED)  # nothing was pipelined
                     self._settle(transaction, reply)
             case _Awaited.RCPT:
                 transaction.recipient_replies.append(reply)
@@ -448,14 +449,14 @@ class Client:
                 self._on_go_ahead(transaction)
             case _Awaited.DATA:
                 refused = transaction.is_mail_refused
-                self._session.take(ClientInput.MAIL_REFUSED if refused else ClientInput.ABANDON)
+                self._session.advance(ClientInput.MAIL_REFUSED if refused else ClientInput.ABANDON)
                 self._settle(transaction, reply)
             case _Awaited.CHUNK:
                 self._on_chunk_reply(transaction, reply)
             case _Awaited.TEXT:
                 is_open = self._session.state is ClientState.ABANDONED and transaction is self._started[-1]
                 if is_open and transaction.is_chunked and reply.is_positive:
-                    self._session.take(ClientInput.ACCEPTED)
+                    self._session.advance(ClientInput.ACCEPTED)
                 self._settle(transaction, reply)
             case _Awaited.GREETING | _Awaited.HELLO | _Awaited.STARTTLS | _Awaited.AUTH | _Awaited.RSET | _Awaited.QUIT:
                 raise AssertionError(awaited)
@@ -476,7 +477,7 @@ class Client:
         transaction.chunk_refusal = transaction.chunk_refusal or reply
         if self._session.state is ClientState.BODY:
             self._drop_body()
-            self._session.take(ClientInput.ABANDON)
+            self._session.advance(ClientInput.ABANDON)
             self._settle(transaction, reply)
 
     def _settle(self, transaction: Transaction, decision: Reply) -> None:
@@ -512,7 +513,7 @@ class Client:
     def _close(self, reason: str, *, is_clean: bool = False) -> None:
         self._give_up(Reply(451, (SESSION_LOST,)), is_local=True)
         self._drop_body()
-        self._session.take(ClientInput.CLOSE)
+        self._session.advance(ClientInput.CLOSE)
         self._input.clear()
         self._outgoing.clear()  # what was reported as unsent must not be sent
         self._awaited.clear()

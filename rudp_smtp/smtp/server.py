@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError
+from rudp_smtp.machine import Machine
 from rudp_smtp.smtp.address import check_own_domain
 from rudp_smtp.smtp.auth import Authentication
 from rudp_smtp.smtp.authenticator import RESPONSE_OCTETS, AuthAnswer, Authenticator
@@ -35,7 +36,7 @@ from rudp_smtp.smtp.lines import LineBuffer
 from rudp_smtp.smtp.parameters import BodyType
 from rudp_smtp.smtp.reception import Reception
 from rudp_smtp.smtp.replies import SERVICE_CLOSING, Reply
-from rudp_smtp.smtp.state import SERVER_TRANSITIONS, Machine, ServerInput, ServerState
+from rudp_smtp.smtp.state import SERVER_TRANSITIONS, ServerInput, ServerState
 from rudp_smtp.smtp.tls import ServerTls, Wire
 from rudp_smtp.smtp.transaction import Peer, RecipientPolicy, Recipients, Transaction, check_refusal
 
@@ -76,7 +77,7 @@ class Server:
         self._is_lmtp = is_lmtp
         self._deadline = deadline
         is_implicit = tls is not None and tls.is_implicit
-        self._session = Machine(ServerState.HANDSHAKE if is_implicit else ServerState.CONNECTED, SERVER_TRANSITIONS)
+        self._session = Machine(SERVER_TRANSITIONS, ServerState.HANDSHAKE if is_implicit else ServerState.CONNECTED)
         self._wire = Wire()
         self._authenticator = Authenticator(authentication, self._wire, self._limits.authentication_failures)
         self._has_authentication = authentication is not None
@@ -194,7 +195,7 @@ class Server:
             raise LocalProtocolError("no message waits for an answer")
         encoded = [reply.encode() for reply in replies]  # before any is said: one of them may be impossible to say
         self._outgoing += encoded
-        self._session.take(ServerInput.ANSWER)
+        self._session.advance(ServerInput.ANSWER)
         self._transaction = None
         self._process()
 
@@ -204,7 +205,7 @@ class Server:
         if channel is None:
             return
         if self._session.state is ServerState.HANDSHAKE and channel.is_established:
-            self._session.take(ServerInput.ENCRYPTED)
+            self._session.advance(ServerInput.ENCRYPTED)
             self._set_grammar()
             if self._tls is not None and self._tls.is_implicit:
                 self._greet()
@@ -278,7 +279,7 @@ class Server:
             case Auth():
                 self._on_auth(command)
             case Rset():
-                self._session.take(ServerInput.RSET)
+                self._session.advance(ServerInput.RSET)
                 self._forget_transaction("RSET")
                 self._say(250, "2.0.0 Reset")
             case Noop():
@@ -296,7 +297,7 @@ class Server:
 
     def _on_malformed(self, command: Malformed) -> None:
         if command.verb == "MAIL" and self._session.allows(ServerInput.REFUSE_MAIL):
-            self._session.take(ServerInput.REFUSE_MAIL)
+            self._session.advance(ServerInput.REFUSE_MAIL)
         if command.verb == "BDAT":
             # How many octets follow, nobody knows: to read them as commands would be to let mail data speak.
             self._send(command.reply)
@@ -305,7 +306,7 @@ class Server:
         return self._refuse(command.reply)
 
     def _on_hello(self, hello: Hello) -> None:
-        self._session.take(ServerInput.HELLO)
+        self._session.advance(ServerInput.HELLO)
         self._forget_transaction("the client said hello again")
         self._hello = hello
         if not hello.is_extended:
@@ -330,7 +331,7 @@ class Server:
         assert self._tls is not None, "the verb is in the grammar"
         if self._wire.is_encrypted or not self._hello.is_extended or not self._session.allows(ServerInput.STARTTLS):
             return self._refuse(Reply(503, ("5.5.1 Out of order: STARTTLS is for between EHLO and MAIL, once",)))
-        self._session.take(ServerInput.STARTTLS)
+        self._session.advance(ServerInput.STARTTLS)
         self._say(220, "2.0.0 Ready to start TLS")
         self._wire.send(b"".join(self._outgoing))
         self._outgoing.clear()
@@ -345,7 +346,7 @@ class Server:
     def _on_auth(self, auth: Auth) -> None:
         if self._authenticator.name or not self._hello.is_extended or not self._session.allows(ServerInput.AUTH):
             return self._refuse(Reply(503, ("5.5.1 Out of order: AUTH is for between EHLO and MAIL, once",)))
-        self._session.take(ServerInput.AUTH)
+        self._session.advance(ServerInput.AUTH)
         return self._follow_exchange(self._authenticator.begin(auth))
 
     def _process_response(self) -> bool:
@@ -357,7 +358,7 @@ class Server:
 
     def _follow_exchange(self, answer: AuthAnswer) -> None:
         if answer.is_over:
-            self._session.take(ServerInput.AUTH_OVER)
+            self._session.advance(ServerInput.AUTH_OVER)
         if answer.is_error:
             self._refuse(answer.reply)
         else:
@@ -372,14 +373,14 @@ class Server:
         if self._authenticator.is_missing:
             return self._refuse_unsafe(mail, "5.7.0 Authentication required")
         if mail.parameters and not self._hello.is_extended:
-            self._session.take(ServerInput.REFUSE_MAIL)
+            self._session.advance(ServerInput.REFUSE_MAIL)
             return self._refuse(Reply(555, ("5.5.4 Parameters need EHLO",)))
         refusal = self._recipients.refuse_mail(mail, self._mails)
         self._mails += 1  # RFC 9422 section 4.1: whether it succeeds or fails
         if refusal is not None:
-            self._session.take(ServerInput.REFUSE_MAIL)
+            self._session.advance(ServerInput.REFUSE_MAIL)
             return self._send(refusal)
-        self._session.take(ServerInput.MAIL)
+        self._session.advance(ServerInput.MAIL)
         self._transaction = Transaction(mail)
         return self._say(250, "2.1.0 Sender OK")
 
@@ -389,7 +390,7 @@ class Server:
         refusal = self._recipients.refuse_rcpt(rcpt, self._transaction)
         if refusal is not None:
             return self._send(refusal)
-        self._session.take(ServerInput.RCPT)
+        self._session.advance(ServerInput.RCPT)
         self._transaction.add(rcpt)
         return self._say(250, "2.1.5 Recipient OK")
 
@@ -400,7 +401,7 @@ class Server:
             return self._refuse_order("5.5.1 Out of order: DATA needs MAIL and RCPT first")
         if self._transaction.mail.body is BodyType.BINARY_MIME:
             return self._refuse(Reply(503, ("5.5.1 Out of order: BINARYMIME needs BDAT",)))  # RFC 3030 section 3
-        self._session.take(ServerInput.DATA)
+        self._session.advance(ServerInput.DATA)
         self._begin_reception(self._transaction)
         self._input.begin_text()
         return self._say(354, "Send the mail data, end it with <CRLF>.<CRLF>")
@@ -417,7 +418,7 @@ class Server:
 
     def _on_bdat(self, bdat: Bdat) -> None:
         if self._session.allows(ServerInput.BDAT) and self._transaction is not None:
-            self._session.take(ServerInput.BDAT)
+            self._session.advance(ServerInput.BDAT)
             self._chunk = bdat
             if self._transaction.reception is None:
                 self._begin_reception(self._transaction)
@@ -437,7 +438,7 @@ class Server:
         if is_over and (self._chunk.is_last or reception.refusal is not None):
             self._finish_reception(reception)
         elif is_over:
-            self._session.take(ServerInput.CHUNK_OVER)
+            self._session.advance(ServerInput.CHUNK_OVER)
             self._say(250, f"2.0.0 {reception.size} octets received")
         return True
 
@@ -466,12 +467,12 @@ class Server:
     def _finish_reception(self, reception: Reception) -> None:
         refusal = reception.refusal
         if refusal is None:
-            self._session.take(ServerInput.HAND_OVER)
+            self._session.advance(ServerInput.HAND_OVER)
             self._events.append(reception.finish())
             return
         for _ in range(self._answers_owed):
             self._send(refusal)
-        self._session.take(ServerInput.REFUSE_DATA)
+        self._session.advance(ServerInput.REFUSE_DATA)
         self._transaction = None
 
     def _refuse_order(self, text: str) -> None:
@@ -484,7 +485,7 @@ class Server:
     def _refuse_unsafe(self, command: Command, text: str) -> None:
         """530: first STARTTLS, or AUTH. What comes of a chunk or a group behind it is refused as if MAIL had been."""
         if isinstance(command, MailFrom) and self._session.allows(ServerInput.REFUSE_MAIL):
-            self._session.take(ServerInput.REFUSE_MAIL)
+            self._session.advance(ServerInput.REFUSE_MAIL)
         if isinstance(command, Bdat):
             self._refused_chunk = (command.octets, Reply(530, (text,)))
         else:
@@ -526,7 +527,7 @@ class Server:
         self._outgoing.append(reply.encode())
 
     def _close(self, reason: str, *, is_clean: bool = False) -> None:
-        self._session.take(ServerInput.CLOSE)
+        self._session.advance(ServerInput.CLOSE)
         self._input.clear()
         self._forget_transaction(reason)
         self._events.append(SessionEnded(reason, is_clean))

@@ -4,33 +4,7 @@ The server's table says which command may come; the client's says what may be wr
 replies come back in the order of the commands, so what waits for one is a queue and no state.
 """
 
-from collections.abc import Mapping
 from enum import Enum, auto
-from typing import Generic, TypeVar
-
-S = TypeVar("S", bound=Enum)
-I = TypeVar("I", bound=Enum)  # noqa: E741
-
-
-class Machine(Generic[S, I]):
-    """Holds one session's state. Nobody else assigns it."""
-
-    __slots__ = ("_state", "_transitions")
-
-    def __init__(self, initial: S, transitions: Mapping[tuple[S, I], S]) -> None:
-        self._state = initial
-        self._transitions = transitions
-
-    @property
-    def state(self) -> S:
-        return self._state
-
-    def allows(self, happening: I) -> bool:
-        return (self._state, happening) in self._transitions
-
-    def take(self, happening: I) -> None:
-        assert self.allows(happening), f"{happening} in {self._state}"
-        self._state = self._transitions[self._state, happening]
 
 
 class ServerState(Enum):

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from aiosmtpd import smtp as peer_smtp
 
-from rudp_smtp.drivers.tcp import React, Session, deliver, start_server
+from rudp_smtp.drivers.sessions import React, Session
+from rudp_smtp.drivers.tcp import deliver, start_server
 from rudp_smtp.mail.mailbox import MemoryMailbox, deliver_received
 from rudp_smtp.smtp import (
     Authentication,

@@ -33,6 +33,7 @@ from rudp_smtp.experiment.study import (
     is_complete,
     make_folder,
     quantile,
+    results_folder,
     run_file,
     settings_of,
     study_arguments,
@@ -116,13 +117,12 @@ FILES_OWN: dict[str, tuple[str | None, str | None]] = dict.fromkeys(QUICK, (None
 
 def modes(options: argparse.Namespace) -> dict[str, Mode]:
     """What is to be run: in virtual time, or live and what of that can be virtual too."""
-    quick = "-quick" if options.quick else ""
     if not options.live:
-        return {"virtual": Mode(quick, {}, dict(QUICK) if options.quick else FILES_OWN)}
+        return {"virtual": Mode("", {}, dict(QUICK) if options.quick else FILES_OWN)}
     plans: dict[str, tuple[str | None, str | None]] = dict(LIVE_QUICK if options.quick else LIVE)
     live = {"driver": "netns", "executor": "serial", "vary.transport": f"[{', '.join((*KERNEL, *SIMULATED))}]"}
     virtual = {"vary.transport": f"[{', '.join(SIMULATED)}]"}
-    return {"live": Mode(f"-live{quick}", live, plans), "virtual": Mode(f"-virtual{quick}", virtual, plans)}
+    return {"live": Mode("-live", live, plans), "virtual": Mode("-virtual", virtual, plans)}
 
 
 def run(task: Task, mode: Mode, options: argparse.Namespace) -> Cells:
@@ -137,7 +137,7 @@ def run(task: Task, mode: Mode, options: argparse.Namespace) -> Cells:
         settings["workload.size"] = size
     cells: Cells = defaultdict(list)
     for suffix, more in (("", {}), ("-reordered", REORDERING)):
-        folder = options.output / f"peers-{task.name}{suffix}{mode.suffix}"
+        folder = results_folder(options, f"peers-{task.name}{suffix}{mode.suffix}")
         for row in run_file(HERE / f"{task.name}.yaml", folder, settings | more | settings_of(options)):
             condition = REORDERED if suffix else row[LOSS]
             if row["invalid"]:
@@ -269,8 +269,7 @@ def main() -> None:
         console.print(elsewhere(found))
         invalid = sum(len(runs) for cells in found.values() for (name, _), runs in cells.items() if name == INVALID)
         console.print(f"{invalid} runs were invalid and are left out", highlight=False)
-    name = f"peers-figure{'-live' if options.live else ''}{'-quick' if options.quick else ''}"
-    folder = make_folder(options.output / name)
+    folder = make_folder(results_folder(options, f"peers-figure{'-live' if options.live else ''}"))
     with style():
         for path in save(draw(found, time), folder / "compare"):
             console.print(path)

@@ -53,14 +53,14 @@ class Desk:
                 case MailData():
                     self._write(event.octets)
                 case MailAborted():
-                    self._abandon()
+                    self.abandon()
                 case MailReceived():
                     if not event.is_streamed:
                         self._begin(event.envelope)
                         self._write(event.envelope.mail_data)
                     await self._finish(event.envelope)
                 case SessionEnded():
-                    self._abandon()
+                    self.abandon()
                 case _:
                     assert_never(event)
 
@@ -84,7 +84,7 @@ class Desk:
             if draft is not None:
                 draft.write(octets)
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         for draft in (self._delivery, self._submission):
             if draft is not None:
                 draft.abandon()

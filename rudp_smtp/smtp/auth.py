@@ -6,7 +6,7 @@ SCRAM is in `scram`. PLAIN and LOGIN show the password, so they are for TLS, unl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
+from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.smtp.credentials import (
     NAME_OCTETS,
     PASSWORD_OCTETS,
@@ -26,7 +26,6 @@ from rudp_smtp.smtp.sasl import (
     Response,
     ServerMechanism,
     ServerStep,
-    decode_octets,
     encode_octets,
 )
 from rudp_smtp.smtp.scram import NONCE_OCTETS, Binding, ScramClient, ScramServer
@@ -206,27 +205,3 @@ class LoginClient:
         if not self._answers:
             return Refused("the server asks for more than LOGIN has")
         return Response(self._answers.pop(0))
-
-
-class Exchange:
-    """One AUTH at the server: lines in, the mechanism's steps out."""
-
-    def __init__(self, mechanism: ServerMechanism) -> None:
-        self._mechanism = mechanism
-
-    def begin(self, initial: str | None) -> ServerStep:
-        """With the initial response of the AUTH command; SmtpSyntaxError if it is none."""
-        if initial is None:
-            return self._mechanism.respond(None)
-        return self._mechanism.respond(b"" if initial == "=" else decode_octets(initial))
-
-    def go_on(self, line: bytes) -> ServerStep:
-        """With a line that answers a challenge."""
-        return self._mechanism.respond(decode_octets(_ascii(line)))
-
-
-def _ascii(line: bytes) -> str:
-    try:
-        return line.decode("ascii")
-    except UnicodeDecodeError:
-        raise SmtpSyntaxError("malformed base64") from None

@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import assert_never
 
-from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
+from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.machine import Machine
 from rudp_smtp.smtp.address import check_own_domain
-from rudp_smtp.smtp.auth import Authentication, Exchange
+from rudp_smtp.smtp.auth import Authentication
+from rudp_smtp.smtp.authenticator import RESPONSE_OCTETS, AuthAnswer, Authenticator
 from rudp_smtp.smtp.commands import (
-    AUTH_LINE_OCTETS,
     Auth,
     Bdat,
     Command,
@@ -36,7 +36,6 @@ from rudp_smtp.smtp.lines import LineBuffer
 from rudp_smtp.smtp.parameters import BodyType
 from rudp_smtp.smtp.reception import Reception
 from rudp_smtp.smtp.replies import SERVICE_CLOSING, Reply
-from rudp_smtp.smtp.sasl import Challenge, Denied, Granted, ServerStep, encode_octets
 from rudp_smtp.smtp.state import SERVER_TRANSITIONS, ServerInput, ServerState
 from rudp_smtp.smtp.tls import ServerTls, Wire
 from rudp_smtp.smtp.transaction import Peer, RecipientPolicy, Recipients, Transaction, check_refusal
@@ -75,23 +74,22 @@ class Server:
         self._stray_octets = stray_octets
         self._extensions = extensions or Extensions()
         self._tls = tls
-        self._authentication = authentication
         self._is_lmtp = is_lmtp
         self._deadline = deadline
         is_implicit = tls is not None and tls.is_implicit
         self._session = Machine(SERVER_TRANSITIONS, ServerState.HANDSHAKE if is_implicit else ServerState.CONNECTED)
         self._wire = Wire()
+        self._authenticator = Authenticator(authentication, self._wire, self._limits.authentication_failures)
+        self._has_authentication = authentication is not None
         self._input = LineBuffer()
         self._outgoing: list[bytes] = []
         self._events: deque[ServerEvent] = deque()
         self._set_grammar()
         self._hello = NOBODY
-        self._authenticated_as = ""
-        self._exchange: Exchange | None = None  # while AUTHENTICATING
         self._transaction: Transaction | None = None  # from MAIL on
         self._chunk = Bdat(0, is_last=False)  # what is left of the one that comes in
         self._refused_chunk: tuple[int, Reply] | None = None  # octets to be swallowed, and what is said behind them
-        self._mails = self._errors = self._authentication_failures = 0
+        self._mails = self._errors = 0
         self._shut_down: Reply | None = None  # said as soon as no message waits for its answer
         self._is_input_over = False
         self._is_early = False  # what is being read
@@ -113,7 +111,7 @@ class Server:
     @property
     def peer(self) -> Peer:
         """What is known of the client now: a RecipientPolicy may want to look at it."""
-        return Peer(self._hello, self._is_lmtp, self._wire.is_encrypted, self._authenticated_as)
+        return Peer(self._hello, self._is_lmtp, self._wire.is_encrypted, self._authenticator.name)
 
     def receive_data(self, data: bytes, *, is_early: bool = False) -> None:
         """Take the next octets of the stream, cut anywhere.
@@ -324,8 +322,8 @@ class Server:
         ]
         if self._tls is not None and not is_encrypted:
             lines.append("STARTTLS")
-        mechanisms = self._mechanisms()
-        if mechanisms and not self._authenticated_as:
+        mechanisms = self._authenticator.offered()
+        if mechanisms:
             lines.append(f"AUTH {' '.join(mechanisms)}")
         return self._say(250, *lines)
 
@@ -342,68 +340,37 @@ class Server:
         # dropped, or somebody in between could have commands obeyed as if the client had said them under TLS.
         self._input.clear()
         self._hello = NOBODY
-        self._authenticated_as = ""
+        self._authenticator.forget()
         return None
 
     def _on_auth(self, auth: Auth) -> None:
-        assert self._authentication is not None, "the verb is in the grammar"
-        if self._authenticated_as or not self._hello.is_extended or not self._session.allows(ServerInput.AUTH):
+        if self._authenticator.name or not self._hello.is_extended or not self._session.allows(ServerInput.AUTH):
             return self._refuse(Reply(503, ("5.5.1 Out of order: AUTH is for between EHLO and MAIL, once",)))
-        offered = self._mechanisms()
-        if not offered:
-            return self._refuse(Reply(538, ("5.7.11 Encryption is required to authenticate",)))
-        if auth.mechanism not in offered:
-            return self._refuse(Reply(504, ("5.5.4 Mechanism not recognized",)))
         self._session.advance(ServerInput.AUTH)
-        self._exchange = Exchange(self._authentication.begin(auth.mechanism, self._binding, offered))
-        try:
-            return self._on_step(self._exchange.begin(auth.initial))
-        except SmtpSyntaxError as error:
-            return self._break_off(Reply(501, (f"5.5.2 {error}",)))
+        return self._follow_exchange(self._authenticator.begin(auth))
 
     def _process_response(self) -> bool:
-        assert self._exchange is not None
-        line = self._input.next_line(AUTH_LINE_OCTETS - len("\r\n"))
+        line = self._input.next_line(RESPONSE_OCTETS)
         if line is None:
             return False
-        if len(line) > AUTH_LINE_OCTETS - len("\r\n"):
-            self._break_off(Reply(500, ("5.5.6 Line too long",)))
-        elif line == b"*":
-            self._break_off(Reply(501, ("5.7.0 Authentication cancelled",)))
-        else:
-            try:
-                self._on_step(self._exchange.go_on(line))
-            except SmtpSyntaxError as error:
-                self._break_off(Reply(501, (f"5.5.2 {error}",)))
+        self._follow_exchange(self._authenticator.go_on(line))
         return True
 
-    def _on_step(self, step: ServerStep) -> None:
-        match step:
-            case Challenge():
-                return self._say(334, encode_octets(step.octets))
-            case Granted():
-                self._session.advance(ServerInput.AUTH_OVER)
-                self._authenticated_as = step.name
-                return self._say(235, "2.7.0 Authentication succeeded")
-            case Denied():
-                self._session.advance(ServerInput.AUTH_OVER)
-                self._authentication_failures += 1
-                if self._authentication_failures < self._limits.authentication_failures:
-                    return self._say(535, "5.7.8 Authentication credentials invalid")
-                self._say(SERVICE_CLOSING, "4.7.0 Too many failures to authenticate")
-                return self._close("too many failures to authenticate")
-            case _:
-                assert_never(step)
-
-    def _break_off(self, reply: Reply) -> None:
-        self._session.advance(ServerInput.AUTH_OVER)
-        self._refuse(reply)
+    def _follow_exchange(self, answer: AuthAnswer) -> None:
+        if answer.is_over:
+            self._session.advance(ServerInput.AUTH_OVER)
+        if answer.is_error:
+            self._refuse(answer.reply)
+        else:
+            self._send(answer.reply)
+        if answer.is_last_straw:
+            self._close("too many failures to authenticate")
 
     def _on_mail(self, mail: MailFrom) -> None:
         if not self._session.allows(ServerInput.MAIL):
             said = "MAIL was given" if self._hello.domain else "no HELO or EHLO was"
             return self._refuse(Reply(503, (f"5.5.1 Out of order: {said} before",)))
-        if self._authentication is not None and self._authentication.is_required and not self._authenticated_as:
+        if self._authenticator.is_missing:
             return self._refuse_unsafe(mail, "5.7.0 Authentication required")
         if mail.parameters and not self._hello.is_extended:
             self._session.advance(ServerInput.REFUSE_MAIL)
@@ -482,10 +449,10 @@ class Server:
             self._refused_chunk = (octets - taken, reply)
             return False
         self._refused_chunk = None
-        if self._session.state is ServerState.MAIL:
-            self._send(reply)
+        if self._session.state in (ServerState.MAIL, ServerState.MAIL_REFUSED):
+            self._send(reply)  # behind a refused recipient, or MAIL, it is no error of the client
         else:
-            self._refuse_order(reply.lines[0])
+            self._refuse(reply)
         return True
 
     def _begin_reception(self, transaction: Transaction) -> None:
@@ -536,20 +503,12 @@ class Server:
         self._say(SERVICE_CLOSING, "4.7.0 Only EHLO may come before the client is known to be there")
         self._close("more than EHLO came early")
 
-    def _binding(self, kind: str) -> bytes | None:
-        return None if self._wire.channel is None else self._wire.channel.binding(kind)
-
-    def _mechanisms(self) -> tuple[str, ...]:
-        if self._authentication is None:
-            return ()
-        return self._authentication.offered(self._binding, is_encrypted=self._wire.is_encrypted)
-
     def _set_grammar(self) -> None:
         self._grammar = self._extensions.grammar(
             is_lmtp=self._is_lmtp,
             is_encrypted=self._wire.is_encrypted,
             has_tls=self._tls is not None,
-            has_authentication=self._authentication is not None,
+            has_authentication=self._has_authentication,
         )
         self._line_octets_max = self._limits.command_line_octets + self._grammar.extra_octets_max
 

@@ -68,6 +68,11 @@ class AckTracker:
             self._on_ack_eliciting(packet_number, size, smoothed_rtt, now)
         return True
 
+    @property
+    def largest(self) -> int:
+        """The largest packet number received, -1 before the first."""
+        return self._largest
+
     def obey(self, policy: AckPolicy, reordering_threshold: int) -> None:
         """From now on acknowledge as the peer asked (draft-ietf-quic-ack-frequency section 6)."""
         self._policy = policy

@@ -170,7 +170,7 @@ def _report(forward: "Link", reverse: "Link", box: "Middlebox", unasked: int) ->
             f"{stats.packets_matched} dropped by rules, {stats.packets_blackholed} in a black hole, "
             f"{stats.packets_duplicated} duplicated, "
             f"{stats.packets_corrupted} corrupted, {stats.packets_reordered} reordered, "
-            f"{stats.packets_matched} dropped by rules, {stats.packets_delivered} delivered",
+            f"{stats.packets_delivered} delivered",
             file=sys.stderr,
         )
     late = box.lateness

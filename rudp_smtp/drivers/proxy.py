@@ -63,7 +63,7 @@ class RelayStats:
 class _Way:
     """A client's port towards the upstream. A rebinding gives the client another; this one's answers are then lost."""
 
-    __slots__ = ("active", "client", "is_current", "labels", "marking", "name", "socket")
+    __slots__ = ("active", "client", "is_current", "labels", "marking", "socket")
 
     def __init__(self, client: Endpoint, upstream: socket.socket, now: int) -> None:
         self.client = client
@@ -71,12 +71,11 @@ class _Way:
         self.marking = Marking(upstream)
         self.active = now
         self.is_current = True
-        self.name = "{} {}".format(*client)
         # By ECN codepoint. We are the target, so that what has crossed a link needs no look-up.
         self.labels = tuple(Label(client, self, ecn) for ecn in range(4))
 
     def __str__(self) -> str:
-        return self.name  # the same for the same client: a queue's hash of flows is of it
+        return str(self.client)  # a queue's hash of flows is of it
 
 
 class Relay:

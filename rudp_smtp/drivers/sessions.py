@@ -74,9 +74,8 @@ async def _fill(session: Session, reader: asyncio.StreamReader, patience: Patien
 
 
 async def _flush(session: Session, writer: asyncio.StreamWriter, patience: Patience) -> bool:
-    """Write what the session has to say; whether it goes on."""
-    data = session.data_to_send()
-    if data:
+    """Write what the session has to say, piece by piece as the peer takes it; whether it goes on."""
+    while data := session.data_to_send():
         try:
             async with asyncio.timeout(patience.idle / SECOND):
                 writer.write(data)

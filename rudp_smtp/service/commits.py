@@ -7,9 +7,9 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from rudp_smtp.errors import MailboxError
-from rudp_smtp.mail.spool import Draft, Receipt
+from rudp_smtp.mail.spool import Draft, Keyed, Receipt
 
-A = TypeVar("A")
+A = TypeVar("A", bound=Keyed)
 Outcome = Receipt | MailboxError
 Commit = Callable[[Sequence[Draft[A]], int], list[Outcome]]
 

@@ -1,6 +1,7 @@
 """RFC 5321 over any ordered byte stream, without IO: the public names of both sides."""
 
 from rudp_smtp.smtp.auth import Authentication, Login
+from rudp_smtp.smtp.body import MailSource
 from rudp_smtp.smtp.client import Client
 from rudp_smtp.smtp.config import Extensions, Limits, StrayOctets
 from rudp_smtp.smtp.credentials import Credentials, MemoryCredentials, StoredPassword, decode_password, store_password
@@ -38,6 +39,7 @@ __all__ = [
     "MailAborted",
     "MailData",
     "MailReceived",
+    "MailSource",
     "MailStarted",
     "MemoryCredentials",
     "Notify",

@@ -83,14 +83,17 @@ class Reception:
         refusal = self.refusal
         if refusal is not None:
             self._pieces.clear()
+            self._check.forget()
             return self.abort(str(refusal))
         if self._is_streamed:
+            self._check.forget()
             return [MailData(octets)] if octets else []
         self._pieces.append(octets)
         self._held += len(octets)
         if self._limits.held_octets is None or self._held <= self._limits.held_octets:
             return []
         self._is_streamed = True
+        self._check.forget()
         events: list[ServerEvent] = [MailStarted(self._envelope), MailData(b"".join(self._pieces))]
         self._pieces.clear()
         return events

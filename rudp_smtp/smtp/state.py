@@ -94,10 +94,13 @@ class ClientState(Enum):
     EHLO_EARLY = auto()  # it is said, and the 220 still to come
     EHLO = auto()
     HELO = auto()  # EHLO was not understood
+    STARTTLS = auto()  # it is written: only its reply says what may follow
+    AUTH = auto()
     READY = auto()
     ENVELOPE = auto()  # MAIL is written; RCPT and DATA may be
     DATA = auto()  # DATA is written: only its reply says what may follow
-    ABANDONED = auto()  # a transaction was given up at the server's end too late to forget it: RSET first
+    BODY = auto()  # mail data is written piece by piece
+    ABANDONED = auto()  # a transaction may be open still at the server's end: RSET first
     QUITTING = auto()
     CLOSED = auto()
 
@@ -107,10 +110,17 @@ class ClientInput(Enum):
     GREETED = auto()
     HELLO_ACCEPTED = auto()
     HELLO_REFUSED = auto()
+    STARTTLS = auto()
+    ENCRYPTED = auto()  # 220 came: what was said before does not count
+    AUTH = auto()
+    AUTH_GRANTED = auto()
     MAIL = auto()
     MAIL_REFUSED = auto()
     DATA = auto()
+    BODY = auto()
     TEXT = auto()  # 354 came, the mail data and its end mark are written
+    LAST_CHUNK = auto()  # it is written; what comes of it is not known
+    ACCEPTED = auto()
     ABANDON = auto()
     RSET = auto()
     QUIT = auto()
@@ -127,22 +137,40 @@ CLIENT_TRANSITIONS: dict[tuple[ClientState, ClientInput], ClientState] = {
     (ClientState.EHLO_EARLY, ClientInput.CLOSE): ClientState.CLOSED,
     (ClientState.EHLO, ClientInput.HELLO_ACCEPTED): ClientState.READY,
     (ClientState.EHLO, ClientInput.HELLO_REFUSED): ClientState.HELO,
+    (ClientState.EHLO, ClientInput.STARTTLS): ClientState.STARTTLS,
+    (ClientState.EHLO, ClientInput.AUTH): ClientState.AUTH,
     (ClientState.EHLO, ClientInput.QUIT): ClientState.QUITTING,
     (ClientState.EHLO, ClientInput.CLOSE): ClientState.CLOSED,
     (ClientState.HELO, ClientInput.HELLO_ACCEPTED): ClientState.READY,
     (ClientState.HELO, ClientInput.QUIT): ClientState.QUITTING,
+    (ClientState.STARTTLS, ClientInput.ENCRYPTED): ClientState.EHLO,
+    (ClientState.STARTTLS, ClientInput.AUTH): ClientState.AUTH,
+    (ClientState.STARTTLS, ClientInput.HELLO_ACCEPTED): ClientState.READY,
+    (ClientState.STARTTLS, ClientInput.QUIT): ClientState.QUITTING,
+    (ClientState.STARTTLS, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.AUTH, ClientInput.AUTH_GRANTED): ClientState.READY,
+    (ClientState.AUTH, ClientInput.QUIT): ClientState.QUITTING,
+    (ClientState.AUTH, ClientInput.CLOSE): ClientState.CLOSED,
     (ClientState.HELO, ClientInput.CLOSE): ClientState.CLOSED,
     (ClientState.READY, ClientInput.MAIL): ClientState.ENVELOPE,
     (ClientState.READY, ClientInput.QUIT): ClientState.QUITTING,
     (ClientState.READY, ClientInput.CLOSE): ClientState.CLOSED,
     (ClientState.ENVELOPE, ClientInput.MAIL_REFUSED): ClientState.READY,
     (ClientState.ENVELOPE, ClientInput.DATA): ClientState.DATA,
+    (ClientState.ENVELOPE, ClientInput.BODY): ClientState.BODY,
+    (ClientState.ENVELOPE, ClientInput.LAST_CHUNK): ClientState.ABANDONED,
     (ClientState.ENVELOPE, ClientInput.ABANDON): ClientState.ABANDONED,
     (ClientState.ENVELOPE, ClientInput.CLOSE): ClientState.CLOSED,
     (ClientState.DATA, ClientInput.MAIL_REFUSED): ClientState.READY,
     (ClientState.DATA, ClientInput.TEXT): ClientState.READY,
+    (ClientState.DATA, ClientInput.BODY): ClientState.BODY,
     (ClientState.DATA, ClientInput.ABANDON): ClientState.ABANDONED,
     (ClientState.DATA, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.BODY, ClientInput.TEXT): ClientState.READY,
+    (ClientState.BODY, ClientInput.LAST_CHUNK): ClientState.ABANDONED,
+    (ClientState.BODY, ClientInput.ABANDON): ClientState.ABANDONED,
+    (ClientState.BODY, ClientInput.CLOSE): ClientState.CLOSED,
+    (ClientState.ABANDONED, ClientInput.ACCEPTED): ClientState.READY,
     (ClientState.ABANDONED, ClientInput.RSET): ClientState.READY,
     (ClientState.ABANDONED, ClientInput.QUIT): ClientState.QUITTING,
     (ClientState.ABANDONED, ClientInput.CLOSE): ClientState.CLOSED,

@@ -86,6 +86,7 @@ class TransportStats:
     packets_acked: int = 0
     packets_lost: int = 0  # declared lost by us
     packets_spurious: int = 0  # of these, acknowledged later
+    packets_missing: int = 0  # the peer's, by gaps in their numbers: lost, still on their way, or skipped on purpose
     packets_duplicate: int = 0  # received more than once
     packets_dropped: int = 0  # received and refused (integrity, version, syntax)
     acks_sent: int = 0  # packets that carried nothing but an acknowledgement

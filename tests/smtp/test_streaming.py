@@ -1,5 +1,7 @@
 """Mail data that is handed on as it comes: nothing is lost, nothing is kept, and what is refused is called off."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,3 +172,21 @@ def test_streamed_or_not_the_same_message_gets_the_same_answer(texts: list[bytes
     chunks = cut(b"".join(texts) + b"\r\n.\r\n", sizes)
     expected = outcome(Limits(message_octets=700), chunks)
     assert outcome(Limits(message_octets=700, held_octets=held), chunks) == expected
+
+
+@pytest.mark.parametrize("limits", [HELD, Limits(message_octets=100_000), Limits(received_fields=0)])
+def test_what_passes_by_or_is_refused_takes_no_memory(limits: Limits) -> None:
+    server = in_data(limits)
+    if limits.received_fields == 0:
+        server.receive_data(b"Received: by us\r\n\r\n")
+    server.receive_data(LONG)
+    list(server_events(server))
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            server.receive_data(LONG)
+            list(server_events(server))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2 * len(LONG)

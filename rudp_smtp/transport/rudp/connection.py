@@ -143,6 +143,7 @@ class Connection:
             stats.min_rtt = rtt.min_rtt
         stats.congestion_window = self._recovery.congestion.congestion_window
         stats.datagram_size = self._mtu.size
+        stats.packets_missing = max(self._acks.largest + 1 - stats.packets_received, 0)
         return stats
 
     @property

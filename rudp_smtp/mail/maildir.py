@@ -17,7 +17,6 @@ from rudp_smtp.mail.files import Disk, Files, storage_error
 from rudp_smtp.mail.maildir_keys import KEYS_NAME, DeliveredKeys, Promise
 from rudp_smtp.mail.received import trace_fields
 from rudp_smtp.mail.spool import KEYS_KEPT_FOR, Draft, Place, Receipt, Spool, rounds
-from rudp_smtp.mail.transit import key_of
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.units import MICROSECOND, SECOND
 
@@ -27,9 +26,10 @@ DELIVERED = "2.0.0 Delivered"
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What is to be remembered of a message while it is written."""
+    """Whose message it is; the envelope's own mail data is not asked, a draft is written."""
 
-    key: str
+    envelope: Envelope
+    key: str = ""
 
 
 class Maildir:
@@ -87,7 +87,7 @@ class Maildir:
         return [outcomes[draft] for draft in drafts]
 
     def deliver(self, envelope: Envelope, now: int) -> None:
-        draft = self.begin(envelope, now)
+        draft = self.begin(envelope, now, envelope.idempotency_key)
         draft.write(envelope.mail_data)
         (outcome,) = self.commit([draft], now)
         if isinstance(outcome, MailboxError):

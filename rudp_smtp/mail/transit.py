@@ -9,29 +9,25 @@ from rudp_smtp.smtp.parameters import BodyType, Notify, RecipientDsn, Ret
 BODY, SMTPUTF8, REQUIRETLS = "BODY", "SMTPUTF8", "REQUIRETLS"
 
 
-def key_of(envelope: Envelope) -> str:
-    """The idempotency key as a store keeps it: clients that logged in do not meet each other's keys."""
-    return f"{envelope.authenticated_as} {envelope.idempotency_key}" if envelope.idempotency_key else ""
-
-
-def submission_of(envelope: Envelope) -> Submission:
-    """What the queue keeps of an envelope; its mail data is written into a draft."""
+def submission_of(envelope: Envelope, indexes: Sequence[int], key: str) -> Submission:
+    """What the queue keeps of an envelope, for some of its recipients; its mail data is written into a draft."""
     parameters = (
         *(((BODY, envelope.body.value),) if envelope.body is not None else ()),
         *(((SMTPUTF8, ""),) if envelope.is_smtputf8 else ()),
         *(((REQUIRETLS, ""),) if envelope.requires_tls else ()),
     )
     recipients = []
-    for index, path in enumerate(envelope.forward_paths):
+    for index in indexes:
         dsn = envelope.dsn_of(index)
-        recipients.append(Recipient(path, tuple(wish.value for wish in dsn.notify), dsn.orcpt))
+        wishes = tuple(wish.value for wish in dsn.notify)
+        recipients.append(Recipient(envelope.forward_paths[index], wishes, dsn.orcpt))
     return Submission(
         reverse_path=envelope.reverse_path,
         recipients=tuple(recipients),
         envelope_id=envelope.envid,
         returns=envelope.ret.value if envelope.ret is not None else "",
         parameters=parameters,
-        key=key_of(envelope),
+        key=key,
     )
 
 

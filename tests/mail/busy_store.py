@@ -69,16 +69,12 @@ def write_maildir(path: Path, first: int) -> None:
     say("ready")
     for start in count(first, BATCH):
         numbers = range(start, start + BATCH)
-        drafts = [maildir.begin(envelope(number), NOW) for number in numbers]
+        drafts = [maildir.begin(Envelope("", ("u@mx.example",), b""), NOW, key=str(number)) for number in numbers]
         for number, draft in zip(numbers, drafts, strict=True):
             draft.write(octets(number))
         for outcome in maildir.commit(drafts, NOW):
             assert not isinstance(outcome, MailboxError)
         say(*(f"accepted {number}" for number in numbers))
-
-
-def envelope(number: int) -> Envelope:
-    return Envelope("", ("u@mx.example",), b"", idempotency_key=str(number))
 
 
 def say(*lines: str) -> None:

@@ -77,7 +77,7 @@ def test_a_maildir_on_a_full_disk_says_so_and_goes_on_when_there_is_room(small_d
     maildir = Maildir(small_disk / "box", domain="mx.example", unique=lambda: f"Q{next(names)}")
 
     def deliver(number: int) -> Receipt | MailboxError:
-        draft = maildir.begin(Envelope("", ("u@mx.example",), b"", idempotency_key=key and f"{key}{number}"), NOW)
+        draft = maildir.begin(Envelope("", ("u@mx.example",), b""), NOW, key and f"{key}{number}")
         draft.write(BODIES[number % 2])
         (outcome,) = maildir.commit([draft], NOW)
         return outcome

@@ -97,7 +97,7 @@ def check_maildir(path: Path, told: Told) -> None:
     maildir = Maildir(path, domain="mx.example", unique=lambda: f"C{os.getpid()}Q{next(NAMES)}")
     numbers = range(told.next_first)
     for number in numbers:
-        draft = maildir.begin(Envelope("", ("u@mx.example",), b"", idempotency_key=str(number)), NOW)
+        draft = maildir.begin(Envelope("", ("u@mx.example",), b""), NOW, key=str(number))
         draft.write(octets(number))
         (outcome,) = maildir.commit([draft], NOW)
         assert not isinstance(outcome, MailboxError)

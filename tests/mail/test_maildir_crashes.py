@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,12 +45,8 @@ class Client:
                 self.failures.append(outcome)
 
 
-def keyed(key: str) -> Envelope:
-    return replace(ENVELOPE, idempotency_key=key)
-
-
 def drafted(maildir: Maildir, key: str) -> Draft[Delivery]:
-    draft = maildir.begin(keyed("" if key == "no key" else key), NOW)
+    draft = maildir.begin(ENVELOPE, NOW, "" if key == "no key" else key)
     for start in range(0, len(BODIES[key]), 50_000):
         draft.write(BODIES[key][start : start + 50_000])
     return draft
@@ -167,7 +163,7 @@ def test_a_message_that_its_reader_has_moved_or_deleted_is_not_delivered_again(t
 def test_a_key_is_kept_for_its_time_and_means_one_message(tmp_path: Path) -> None:
     maildir = opened(tmp_path / "box")
     put(maildir, "a")
-    other = maildir.begin(keyed("a"), NOW)
+    other = maildir.begin(ENVELOPE, NOW, "a")
     other.write(b"something else")
     (outcome,) = maildir.commit([other], NOW)
     assert isinstance(outcome, KeyConflict)
@@ -188,7 +184,7 @@ def test_one_key_twice_in_a_batch_is_delivered_once(tmp_path: Path) -> None:
 
 def test_a_batch_shares_the_sync_of_the_folder_and_the_commit(tmp_path: Path) -> None:
     def ten(maildir: Maildir, client: Client) -> None:
-        drafts = [maildir.begin(keyed(f"k{number}"), NOW) for number in range(10)]
+        drafts = [maildir.begin(ENVELOPE, NOW, f"k{number}") for number in range(10)]
         for draft in drafts:
             draft.write(b"text\r\n")
         assert maildir.commit(drafts, NOW) == [FIRST] * 10

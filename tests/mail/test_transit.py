@@ -6,7 +6,7 @@ import pytest
 
 from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.mail.queue import Queue
-from rudp_smtp.mail.transit import envelope_of, key_of, submission_of
+from rudp_smtp.mail.transit import envelope_of, submission_of
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.parameters import BodyType, Notify, RecipientDsn, Ret
 
@@ -32,7 +32,7 @@ ENVELOPES = [
 @pytest.mark.parametrize("envelope", ENVELOPES)
 def test_an_envelope_leaves_the_queue_as_it_came_under_the_queues_own_key(tmp_path: Path, envelope: Envelope) -> None:
     queue = Queue(tmp_path / "q", identity="q1")
-    draft = queue.begin(submission_of(envelope))
+    draft = queue.begin(submission_of(envelope, range(len(envelope.forward_paths)), "k"))
     draft.write(b"text\r\n")
     queue.commit([draft], 1)
     mail = queue.index.mail(1)
@@ -46,19 +46,12 @@ def test_an_envelope_leaves_the_queue_as_it_came_under_the_queues_own_key(tmp_pa
 
 def test_some_of_the_recipients_keep_their_own_wishes(tmp_path: Path) -> None:
     queue = Queue(tmp_path / "q", identity="q1")
-    queue.commit([queue.begin(submission_of(ENVELOPES[2]))], 1)
+    queue.commit([queue.begin(submission_of(ENVELOPES[2], [0, 1], ""))], 1)
     mail = queue.index.mail(1)
     assert mail is not None
     assert envelope_of(mail, ("bob@c.example",), key="").dsn == (BOB,)
     assert envelope_of(mail, ("u@c.example",), key="").dsn == ()
     queue.close()
-
-
-def test_clients_that_logged_in_do_not_meet_each_others_keys() -> None:
-    ann = Envelope("", ("u@c.example",), b"", authenticated_as="ann", idempotency_key="k")
-    bob = Envelope("", ("u@c.example",), b"", authenticated_as="bob", idempotency_key="k")
-    assert key_of(ann) != key_of(bob)
-    assert key_of(Envelope("", ("u@c.example",), b"", authenticated_as="ann")) == ""
 
 
 @pytest.mark.parametrize("identity", ["a b", "x" * 45, "[192.0.2.1]"])

@@ -18,23 +18,26 @@ _DO_NOT_FRAGMENT = 0x4000
 
 
 class SimulatedHosts:
-    """Where simulated hosts would be: 10.0.0.1, 10.0.0.2 and so on as a capture has them, on our default port.
+    """Where simulated hosts would be: 10.0.0.1, 10.0.0.2 and so on as a capture has them, all on our default port.
 
-    A rebinding gives a host the next port, as most NATs would.
+    Who is seen for the first time, under another name since a rebinding, is numbered anew, as there.
     """
 
     def __init__(self, names: Iterable[Address]) -> None:
-        self._numbers = {name: number for number, name in enumerate(names, 1)}
+        self._endpoints: dict[Address, Endpoint] = {}
+        for name in names:
+            self._endpoint(name)
 
     def __call__(self, label: Label) -> Ends:
         return self._endpoint(label.source), self._endpoint(label.target)
 
     def _endpoint(self, name: Address) -> Endpoint:
-        number, rebinds = self._numbers.get(name), 0
-        if number is None:
-            host, _, count = str(name).rpartition("~")
-            number, rebinds = self._numbers[host], int(count)
-        return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", (DEFAULT_PORT + rebinds) % (1 << 16)
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            number = len(self._endpoints) + 1
+            host = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+            endpoint = self._endpoints[name] = (host, DEFAULT_PORT)
+        return endpoint
 
 
 def ip_packet(data: bytes, ends: Ends, ecn: int) -> bytes:

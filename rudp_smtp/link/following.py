@@ -62,26 +62,36 @@ class _Stream:
     def carry(self, offset: int, data: bytes) -> dict[bytes, list[int]]:
         """Take in octets: how often each occurrence that they complete, or hold the last octet of, was carried so far.
 
-        By text, in the order of the stream; 1 is the first time.
+        By text, if there is any, in the order of the stream; 1 is the first time.
         """
         before, behind = self._join(offset, data)
         text, start, stop = before + data + behind, offset - len(before), offset + len(data)
         transmissions = {}
         for wanted, found in self._found.items():
-            touched = [end for end in _ends(text, wanted, start) if offset < end < stop + len(wanted)]
-            new = [end for end in touched if end not in found.carried]
-            for end in new:
-                found.add(end)
+            new = []
+            if wanted in text:
+                ends = [end for end in _ends(text, wanted, start) if offset < end < stop + len(wanted)]
+                new = [end for end in ends if end not in found.carried]
+                for end in new:
+                    found.add(end)
+            if not found.ends:
+                continue
             carried = found.ends[bisect_right(found.ends, offset) : bisect_right(found.ends, stop)]
             carried += [end for end in new if end > stop]
             for end in carried:
                 found.carried[end] += 1
-            transmissions[wanted] = [found.carried[end] for end in carried]
+            if carried:
+                transmissions[wanted] = [found.carried[end] for end in carried]
         return transmissions
 
     def _join(self, start: int, data: bytes) -> tuple[bytes, bytes]:
         """Add to the islands; what is known of the octets right before and right behind these."""
         stop, edge = start + len(data), self._edge
+        if len(self._islands) == 1 and len(data) > edge and self._islands[0].stop == start:  # the usual case
+            island = self._islands[0]
+            if len(island.head) == edge:
+                before, island.stop, island.tail = island.tail, stop, data[len(data) - edge :]
+                return before, b""
         touched = [island for island in self._islands if island.start <= stop and island.stop >= start]
         first, last = (touched[0], touched[-1]) if touched else (None, None)
         if first is not None and first.start >= start:
@@ -112,15 +122,15 @@ class Follower:
         self._streams: dict[Hashable, _Stream] = {}  # in the order they were last seen
 
     def carry(self, pieces: Iterable[Piece]) -> dict[bytes, list[int]]:
-        """Take in what a packet carries: by text, how often each occurrence it ends was carried, this time included."""
-        transmissions: dict[bytes, list[int]] = {text: [] for text in self._texts}
+        """Take in what a packet carries; by text how often each occurrence that it ends was carried, this time too."""
+        transmissions: dict[bytes, list[int]] = {}
         for piece in pieces:
             if not piece.data:
                 continue
             stream = self._streams.pop(piece.stream, None) or _Stream(self._texts)
             self._streams[piece.stream] = stream
             for text, numbers in stream.carry(piece.offset, piece.data).items():
-                transmissions[text] += numbers
+                transmissions.setdefault(text, []).extend(numbers)
         while len(self._streams) > STREAMS_MAX:
             del self._streams[next(iter(self._streams))]
         return transmissions

@@ -12,7 +12,8 @@ from rudp_smtp.draws import DrawKey
 from rudp_smtp.drivers.clock import Lateness, Waiter
 from rudp_smtp.drivers.proxy import Path, Relay, report
 from rudp_smtp.drivers.sockets import Endpoint, ecn_of
-from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, RateConfig
+from rudp_smtp.experiment.inspection import readers_before
+from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, MatchRule, RateConfig
 from rudp_smtp.link.link import Link
 from rudp_smtp.registry import Spec
 from rudp_smtp.trace import LinkFate, ListSink
@@ -46,7 +47,7 @@ def relaying(
     listen: Endpoint = ANY,
 ) -> Iterator[Relay]:
     waiter = Waiter()
-    path = Path(forward=forward, reverse=reverse, seed=7)
+    path = Path(forward=forward, reverse=reverse, seed=7, readers=readers_before(upstream))
     relay = Relay(listen, upstream, path, waiter=waiter, sink=sink, clients_max=clients_max, idle=idle)
     thread = threading.Thread(target=relay.run)
     thread.start()
@@ -73,6 +74,23 @@ def test_answers_find_the_client_that_asked() -> None:
         assert two.recvfrom(100) == (b"TWO", relay.address)
         assert one.recvfrom(100) == (b"ONE", relay.address)
         assert relay.stats.clients == 2
+
+
+def test_rules_choose_packets_of_any_program_by_their_ports() -> None:
+    with plain_socket(0.3) as server, plain_socket(0.3) as one, plain_socket(0.3) as two:
+        client, port = one.getsockname()[1], server.getsockname()[1]
+        there = LinkConfig(match=(MatchRule(action="drop", source_port=client, destination_port=port),))
+        back = LinkConfig(match=(MatchRule(action="drop", source_port=port, nth=1),))
+        with relaying(server.getsockname(), there, back) as relay:
+            one.sendto(b"one", relay.address)
+            two.sendto(b"two", relay.address)
+            data, source = server.recvfrom(100)
+            assert data == b"two"
+            server.sendto(b"lost", source)
+            server.sendto(b"found", source)
+            assert two.recv(100) == b"found"
+        for direction in (relay.forward, relay.reverse):
+            assert direction.stats.packets_matched == 1
 
 
 def test_nothing_leaves_before_its_time() -> None:

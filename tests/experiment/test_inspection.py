@@ -38,9 +38,9 @@ def streams(reader: Reader, *packets: bytes) -> list[object]:
     return found
 
 
-def test_simulated_hosts_have_the_addresses_of_a_capture_and_a_rebinding_changes_the_port() -> None:
+def test_simulated_hosts_have_the_addresses_of_a_capture_also_after_a_rebinding() -> None:
     assert HOSTS(Label("client", "server")) == (("10.0.0.1", 2525), ("10.0.0.2", 2525))
-    assert HOSTS(Label("rival-server", "rival-client~2")) == (("10.0.0.4", 2525), ("10.0.0.3", 2527))
+    assert HOSTS(Label("rival-server", "client~1")) == (("10.0.0.4", 2525), ("10.0.0.5", 2525))
 
 
 def test_frames_and_pieces_are_named() -> None:

@@ -16,7 +16,9 @@ from rudp_smtp.experiment.events import Timetable
 from rudp_smtp.experiment.inspection import read_contents
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
-from rudp_smtp.link.link import Link, LinkStats
+from rudp_smtp.link.config import LinkConfig
+from rudp_smtp.link.link import Link
+from rudp_smtp.link.stats import LinkStats
 from rudp_smtp.registry import Spec
 from rudp_smtp.trace import Sink
 from rudp_smtp.transport import TRANSPORTS, Address
@@ -33,6 +35,7 @@ class LinkFacts:
     packets_judged: int  # how many the loss model decided about: what the achieved loss is a share of
     stats: LinkStats
     busy_until: int | None  # when the transmitter was through with its last packet; None without a rate
+    periods: tuple[tuple[LinkConfig, LinkStats], ...]  # each configuration it had, and what was counted under it
 
 
 @dataclass(slots=True)
@@ -97,8 +100,8 @@ def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) 
         events=moved.result.events,
         packets=moved.result.packets,
         report=report,
-        forward=_link_facts(moved.forward),
-        reverse=_link_facts(moved.reverse),
+        forward=link_facts(moved.forward),
+        reverse=link_facts(moved.reverse),
         rivals=rivals,
         invalid=moved.invalid,
     )
@@ -149,10 +152,12 @@ def _rivals(rival: Rival, draws: DrawKey, sink: Sink | None) -> list[_Pair]:
     ]
 
 
-def _link_facts(link: Link) -> LinkFacts:
+def link_facts(link: Link) -> LinkFacts:
+    """What a link leaves behind."""
     return LinkFacts(
         expected_loss=link.expected_loss(),
         packets_judged=link.packets_judged,
         stats=link.stats,
         busy_until=link.busy_until,
+        periods=link.periods(),
     )

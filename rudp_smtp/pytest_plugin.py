@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rudp_smtp.drivers.background import BackgroundRelay
     from rudp_smtp.link.config import LinkConfig
-    from rudp_smtp.link.link import LinkStats
+    from rudp_smtp.link.stats import LinkStats
 
     Config = str | Path | LinkConfig
 

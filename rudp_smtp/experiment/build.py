@@ -19,7 +19,9 @@ from rudp_smtp.experiment.events import Timetable, arrange
 from rudp_smtp.experiment.inspection import Flows, read_datagrams, read_packets, readers_between
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
-from rudp_smtp.link.link import Link, LinkStats
+from rudp_smtp.link.config import LinkConfig
+from rudp_smtp.link.link import Link
+from rudp_smtp.link.stats import LinkStats
 from rudp_smtp.registry import Spec
 from rudp_smtp.trace import Sink
 from rudp_smtp.transport import TRANSPORTS, Address
@@ -38,6 +40,7 @@ class LinkFacts:
     packets_judged: int  # how many the loss model decided about: what the achieved loss is a share of
     stats: LinkStats
     busy_until: int | None  # when the transmitter was through with its last packet; None without a rate
+    periods: tuple[tuple[LinkConfig, LinkStats], ...]  # each configuration it had, and what was counted under it
 
 
 @dataclass(slots=True)
@@ -102,8 +105,8 @@ def execute(run: Run, sink: Sink | None = None, watcher: Watcher | None = None) 
         events=moved.result.events,
         packets=moved.result.packets,
         report=report,
-        forward=_link_facts(moved.forward),
-        reverse=_link_facts(moved.reverse),
+        forward=link_facts(moved.forward),
+        reverse=link_facts(moved.reverse),
         rivals=rivals,
         invalid=moved.invalid,
     )
@@ -206,10 +209,12 @@ def _rivals(rival: Rival, draws: DrawKey, sink: Sink | None) -> list[_Pair]:
     ]
 
 
-def _link_facts(link: Link) -> LinkFacts:
+def link_facts(link: Link) -> LinkFacts:
+    """What a link leaves behind."""
     return LinkFacts(
         expected_loss=link.expected_loss(),
         packets_judged=link.packets_judged,
         stats=link.stats,
         busy_until=link.busy_until,
+        periods=link.periods(),
     )

@@ -117,7 +117,9 @@ def _cells(records: Sequence[Record]) -> list[str]:
         *(_number(nearest_rank(latencies, share), 1, 0) for share in (MEDIAN, P95, P99)),
         _number(_median(records, "goodput_bps"), 1e6, 2),
         _percent(_median(records, "retransmit_ratio")),
-        _percent(sum(row.asked_loss_ratio * row.judged_count for row in links) / judged if judged else None),
+        _percent(
+            sum((row.theoretical_loss_ratio or 0) * row.judged_count for row in links) / judged if judged else None
+        ),
         _percent(sum(row.lost_count for row in links) / judged if judged else None),
     ]
 

@@ -9,10 +9,22 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from rudp_smtp.experiment.build import LinkFacts, RunFacts
-from rudp_smtp.experiment.metrics import METRICS, milliseconds, ratio
-from rudp_smtp.experiment.statistics import DIGITS, UNKNOWN, Number, proportion_interval
+from rudp_smtp.experiment.certification import (
+    LEVEL,
+    UNASKED,
+    Certificate,
+    asked_loss,
+    certify_corrupt,
+    certify_delay,
+    certify_duplicate,
+    certify_loss,
+    certify_rate,
+    certify_reorder,
+)
+from rudp_smtp.experiment.metrics import METRICS, milliseconds
+from rudp_smtp.experiment.statistics import DIGITS, Number
 from rudp_smtp.link.config import LinkConfig
-from rudp_smtp.units import SECOND
+from rudp_smtp.units import SECOND, probability_fraction
 from rudp_smtp.workload import Delivery
 
 Value: TypeAlias = str | int | float | bool | None
@@ -41,18 +53,18 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """One direction of a run: what was asked of the link and what it did. The harness certifies itself here."""
+    """One direction of a run: what was asked of the link and what it did. The harness certifies itself here.
+
+    `asked` is what the scenario says, `theoretical` what its models make of it over the run, events included; a bound
+    of `achieved` and a verdict are as `certification` has them, at the level the row states.
+    """
 
     direction: str
     entered_count: int
     entered_bytes: int
     too_big_count: int
-    judged_count: int  # packets whose loss the model decided
+    judged_count: int  # packets that might have been lost to the loss model
     lost_count: int
-    asked_loss_ratio: float
-    achieved_loss_ratio: float | None
-    achieved_loss_low_ratio: float | None  # exact binomial interval, where losses are independent
-    achieved_loss_high_ratio: float | None
     queue_dropped_count: int
     marked_count: int  # left the queue with a congestion mark (ECN)
     duplicated_count: int
@@ -60,13 +72,47 @@ class LinkRow:
     reordered_count: int
     delivered_count: int
     delivered_bytes: int
-    asked_delay_ms: float
-    achieved_delay_ms: float | None  # the mean, from the end of serialisation
-    asked_rate_bps: int | None
-    achieved_rate_bps: int | None  # while the transmitter was busy
     queue_wait_ms: float | None  # the mean, before serialisation
     queue_peak_count: int
     queue_peak_bytes: int
+    detour_ms: float | None  # the mean: what displacement, match rules and `keep_order` added to the delay drawn
+    level_ratio: float
+    asked_loss: str  # the model
+    theoretical_loss_ratio: Number | None
+    achieved_loss_ratio: Number | None
+    achieved_loss_low_ratio: Number | None
+    achieved_loss_high_ratio: Number | None
+    loss_verdict: str
+    asked_delay_ms: float
+    theoretical_delay_ms: Number | None
+    achieved_delay_ms: Number | None  # from the end of serialisation, less the detour
+    achieved_delay_low_ms: Number | None
+    achieved_delay_high_ms: Number | None
+    delay_verdict: str
+    asked_rate_bps: int | None
+    theoretical_rate_bps: Number | None
+    achieved_rate_bps: Number | None  # while the transmitter was busy
+    achieved_rate_low_bps: Number | None
+    achieved_rate_high_bps: Number | None
+    rate_verdict: str
+    asked_reorder_ratio: float | None
+    theoretical_reorder_ratio: Number | None
+    achieved_reorder_ratio: Number | None  # of the packets that no gap protects
+    achieved_reorder_low_ratio: Number | None
+    achieved_reorder_high_ratio: Number | None
+    reorder_verdict: str
+    asked_duplicate_ratio: float | None
+    theoretical_duplicate_ratio: Number | None
+    achieved_duplicate_ratio: Number | None
+    achieved_duplicate_low_ratio: Number | None
+    achieved_duplicate_high_ratio: Number | None
+    duplicate_verdict: str
+    asked_corrupt_ratio: float | None
+    theoretical_corrupt_ratio: Number | None
+    achieved_corrupt_ratio: Number | None
+    achieved_corrupt_low_ratio: Number | None
+    achieved_corrupt_high_ratio: Number | None
+    corrupt_verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,22 +208,16 @@ def _span(start: int | None, stop: int | None) -> float | None:
 
 
 def _link_row(direction: str, facts: LinkFacts, config: LinkConfig) -> LinkRow:
-    stats = facts.stats
-    judged = facts.packets_judged
-    is_independent = config.loss is None or config.loss.name == "random"
-    interval = proportion_interval(stats.packets_lost, judged) if is_independent else UNKNOWN
-    busy = stats.serialisation_time
+    stats, rate = facts.stats, certify_rate(facts)
+    if rate is UNASKED and stats.serialisation_time:  # of a recorded rate, what it came to
+        rate = Certificate(achieved=round(Fraction(stats.octets_serialised * 8 * SECOND, stats.serialisation_time)))
     return LinkRow(
         direction=direction,
         entered_count=stats.packets_entered,
         entered_bytes=stats.octets_entered,
         too_big_count=stats.packets_too_big,
-        judged_count=judged,
+        judged_count=facts.packets_judged,
         lost_count=stats.packets_lost,
-        asked_loss_ratio=round(float(facts.expected_loss), DIGITS),
-        achieved_loss_ratio=ratio(stats.packets_lost, judged),
-        achieved_loss_low_ratio=interval.low,
-        achieved_loss_high_ratio=interval.high,
         queue_dropped_count=stats.packets_queue_dropped,
         marked_count=stats.packets_marked,
         duplicated_count=stats.packets_duplicated,
@@ -185,14 +225,39 @@ def _link_row(direction: str, facts: LinkFacts, config: LinkConfig) -> LinkRow:
         reordered_count=stats.packets_reordered,
         delivered_count=stats.packets_delivered,
         delivered_bytes=stats.octets_delivered,
-        asked_delay_ms=milliseconds(config.delay.time),
-        achieved_delay_ms=_mean_milliseconds(stats.delay_time, stats.packets_delayed),
-        asked_rate_bps=config.rate.bits_per_second if config.rate else None,
-        achieved_rate_bps=round(Fraction(stats.octets_serialised * 8 * SECOND, busy)) if busy else None,
         queue_wait_ms=_mean_milliseconds(stats.queue_time, stats.packets_serialised),
         queue_peak_count=stats.queue_packets_max,
         queue_peak_bytes=stats.queue_octets_max,
+        detour_ms=_mean_milliseconds(stats.detour_time, stats.packets_delayed),
+        level_ratio=float(LEVEL),
+        asked_loss=asked_loss(config),
+        asked_delay_ms=milliseconds(config.delay.time),
+        asked_rate_bps=config.rate.bits_per_second if config.rate else None,
+        asked_reorder_ratio=_chance(config.reorder.probability) if config.reorder else None,
+        asked_duplicate_ratio=_chance(config.duplicate) if config.duplicate else None,
+        asked_corrupt_ratio=_chance(config.corrupt.probability) if config.corrupt else None,
+        **_certified("loss", "ratio", certify_loss(facts)),
+        **_certified("delay", "ms", certify_delay(facts)),
+        **_certified("rate", "bps", rate),
+        **_certified("reorder", "ratio", certify_reorder(facts)),
+        **_certified("duplicate", "ratio", certify_duplicate(facts)),
+        **_certified("corrupt", "ratio", certify_corrupt(facts)),
     )
+
+
+def _certified(name: str, unit: str, certificate: Certificate) -> dict[str, Any]:
+    """A certificate's columns."""
+    return {
+        f"theoretical_{name}_{unit}": certificate.theoretical,
+        f"achieved_{name}_{unit}": certificate.achieved,
+        f"achieved_{name}_low_{unit}": certificate.interval.low,
+        f"achieved_{name}_high_{unit}": certificate.interval.high,
+        f"{name}_verdict": certificate.verdict,
+    }
+
+
+def _chance(probability: int) -> float:
+    return round(probability_fraction(probability), DIGITS)
 
 
 def _mean_milliseconds(total: int, count: int) -> float | None:

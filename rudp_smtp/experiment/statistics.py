@@ -8,12 +8,12 @@ operations that round one way only; the few calls into the C library's mathemati
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from functools import cache
 from statistics import NormalDist
 
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.experiment.beta import beta_quantile
 
 Number = int | float
 
@@ -26,9 +26,6 @@ RESAMPLES = 2000
 DIGITS = 6  # decimals of every float in a row: a millisecond with six decimals is exact to the nanosecond
 
 _BOOTSTRAP_SEED = 0  # one set of resamples for all columns of n values: intervals do not depend on their order
-_DECIMAL = Context(prec=30, Emin=-999_999_999, Emax=999_999_999)
-_CLOSE = Decimal("1e-12")
-_NEGLIGIBLE = Decimal("1e-18")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,46 +165,20 @@ def _as_integers(values: Sequence[Number]) -> tuple[list[int], int]:
 
 
 @cache
-def proportion_interval(happened: int, trials: int, confidence: Fraction = CONFIDENCE) -> Interval:
-    """The exact binomial interval (Clopper and Pearson 1934) of a probability seen `happened` times in `trials`."""
+def proportion_interval(
+    happened: int, trials: int, confidence: Fraction = CONFIDENCE, variance_ratio: float = 1.0
+) -> Interval:
+    """The exact binomial interval (Clopper and Pearson 1934) of a probability seen `happened` times in `trials`.
+
+    Trials that depend on each other, so that their mean varies `variance_ratio` times as much, count as so many fewer.
+    """
     if trials == 0:
         return UNKNOWN
-    tail = (1 - confidence) / 2
-    low = _tail_root(happened, trials, tail) if happened else 0.0
-    high = 1 - _tail_root(trials - happened, trials, tail) if happened < trials else 1.0
+    ratio = Fraction(variance_ratio)
+    seen, missed, tail = happened / ratio, (trials - happened) / ratio, (1 - confidence) / 2
+    low = beta_quantile(seen, missed + 1, tail) if happened else 0.0
+    high = beta_quantile(seen + 1, missed, 1 - tail) if happened < trials else 1.0
     return Interval(round(low, DIGITS), round(high, DIGITS))
-
-
-def _tail_root(k: int, n: int, tail: Fraction) -> float:
-    """The p at which k or more of n happen with probability `tail` (0 < k <= n): Newton's method inside a bracket.
-
-    The tail's derivative is k C(n, k) p**(k-1) (1-p)**(n-k): its own first term times k / p.
-    """
-    with localcontext(_DECIMAL):
-        ways, wanted = +Decimal(math.comb(n, k)), Decimal(tail.numerator) / tail.denominator
-        low, high, p = Decimal(0), Decimal(1), Decimal(k) / (n + 1)
-        for _ in range(200):
-            first = ways * p**k * (1 - p) ** (n - k)
-            excess = _upper_tail(first, p, k, n) - wanted
-            low, high = (p, high) if excess < 0 else (low, p)
-            step = p - excess * p / (k * first)
-            following = step if low < step < high else (low + high) / 2
-            if abs(following - p) < _CLOSE:
-                break
-            p = following
-        return float(p)
-
-
-def _upper_tail(first: Decimal, p: Decimal, k: int, n: int) -> Decimal:
-    """P(k or more of n), from its first term on, until terms no longer count."""
-    odds = p / (1 - p)
-    total = term = first
-    for i in range(k, n):
-        term = term * odds * (n - i) / (i + 1)
-        total += term
-        if term < total * _NEGLIGIBLE and i > n * p:
-            break
-    return total
 
 
 def differences(variant: Sequence[Number | None], baseline: Sequence[Number | None]) -> list[Number]:

@@ -9,7 +9,6 @@ the driver one event, its arrival. Facts carry the time they happened, which the
 """
 
 from collections import deque
-from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heappop, heappush
 
@@ -23,48 +22,11 @@ from rudp_smtp.link.match import MatchRules, Reader
 from rudp_smtp.link.opportunities import Opportunities
 from rudp_smtp.link.queue import QUEUE_DISCIPLINES, QueueDiscipline, QueuedPacket
 from rudp_smtp.link.slots import Slots
+from rudp_smtp.link.stats import LinkStats, Periods
 from rudp_smtp.trace import LinkFate, Sink
 from rudp_smtp.units import SECOND
 
 NEVER = 1 << 62  # later than any time there is: 146 years
-
-
-@dataclass(slots=True)
-class LinkStats:
-    """What became of the packets. Octets count network headers; times are sums of nanoseconds."""
-
-    packets_entered: int = 0
-    octets_entered: int = 0
-    packets_too_big: int = 0
-    octets_too_big: int = 0
-    packets_blackholed: int = 0
-    octets_blackholed: int = 0
-    packets_matched: int = 0  # dropped by a match rule
-    octets_matched: int = 0
-    packets_lost: int = 0
-    octets_lost: int = 0
-    packets_duplicated: int = 0
-    octets_duplicated: int = 0
-    packets_corrupted: int = 0
-    octets_corrupted: int = 0
-    packets_queue_dropped: int = 0
-    octets_queue_dropped: int = 0
-    queue_packets_max: int = 0
-    queue_octets_max: int = 0
-    queue_time: int = 0  # waited before serialisation
-    queue_time_max: int = 0  # the longest of these waits
-    packets_marked: int = 0  # left the queue with CE
-    packets_serialised: int = 0
-    octets_serialised: int = 0  # with the rate's packet overhead
-    serialisation_time: int = 0  # the transmitter was busy this long
-    packets_delayed: int = 0  # came to the delay stage, lost ones not
-    delay_time: int = 0  # from the end of serialisation to arrival
-    packets_reordered: int = 0
-    octets_reordered: int = 0
-    packets_delivered: int = 0
-    octets_delivered: int = 0
-    entered_first: int | None = None  # time of the first packet's entrance
-    delivered_last: int | None = None
 
 
 class _Draws:
@@ -92,6 +54,7 @@ class Link:
         self.config = config
         self.name = name
         self.stats = LinkStats()
+        self._periods = Periods()
         self._sink = sink
         self._header_bytes = config.header_bytes
         self._mtu = self._mtu_now = NEVER if config.mtu is None else config.mtu  # none at all in a black hole
@@ -140,6 +103,7 @@ class Link:
             self.is_fifo = False
             self._heap.extend(self._line)
             self._line.clear()
+        self._periods.close(self.config, self.stats)
         old, self.config = self.config, config
         self._header_bytes = config.header_bytes
         is_blackhole = self._mtu_now < 0
@@ -174,6 +138,7 @@ class Link:
         if config.rate != old.rate:
             self._set_rate(config.rate)
             self._remainder = 0
+            self.stats.busy_periods += 1
             if config.rate is None:
                 self._free_at = NEVER
                 while (packet := self._queue.dequeue(now, self._dropped)) is not None:
@@ -215,6 +180,8 @@ class Link:
         if index == 0:
             stats.entered_first = now
         is_lost = self._loss is not None and self._loss.drops(index, self._draws[0].loss)
+        if is_lost:
+            stats.packets_doomed += 1
         packet = QueuedPacket(index, 0, data, size, now, is_lost, label)
         if self._rules is not None and not self._obey_rules(self._rules, packet, now):
             return
@@ -265,6 +232,10 @@ class Link:
         if self._waiting:
             arrival = min(arrival, self._free_at + self._delay_min)
         return arrival if arrival < NEVER else None
+
+    def periods(self) -> tuple[tuple[LinkConfig, LinkStats], ...]:
+        """Every configuration it has had, and what was counted under each."""
+        return self._periods.until_now(self.config, self.stats)
 
     @property
     def busy_until(self) -> int | None:
@@ -323,8 +294,10 @@ class Link:
     def _duplicate(self, packet: QueuedPacket) -> QueuedPacket | None:
         index = packet.index
         is_lost = self._copy_loss is not None and self._copy_loss.drops(index, self._draws[1].loss)
+        self.stats.duplicate_draws += 1
         if not self._duplicate_draws.happens(index, self.config.duplicate):
             return None
+        self.stats.duplicates_drawn += 1
         return self._copy(packet, is_lost=is_lost)
 
     def _copy(self, packet: QueuedPacket, *, is_lost: bool) -> QueuedPacket:
@@ -335,21 +308,25 @@ class Link:
         return QueuedPacket(packet.index, 1, packet.data, packet.size, packet.enqueued, is_lost, packet.label)
 
     def _impair(self, packet: QueuedPacket, is_candidate: bool) -> None:
-        draws = self._draws[packet.copy]
+        draws, stats = self._draws[packet.copy], self.stats
         corrupt, reorder = self.config.corrupt, self.config.reorder
         if corrupt is not None and packet.data:
+            stats.corrupt_draws += 1
             capped = self._capped_damage
             if (
                 draws.corrupt.happens(packet.index, corrupt.probability)
                 if capped is None
                 else capped.happens(packet.index, draws.corrupt)
             ):
+                stats.corruptions_drawn += 1
                 self._corrupt(packet, corrupt.bits, draws.bits)
         if reorder is None:
             return
         if is_candidate:
             packet.is_displaced = draws.reorder.happens(packet.index, reorder.probability)
         if packet.copy == 0:  # a copy does not count as a packet of the gap
+            stats.reorder_draws += is_candidate
+            stats.reorders_drawn += packet.is_displaced
             self._gap_left = reorder.gap - 1 if packet.is_displaced else max(0, self._gap_left - 1)
 
     def _corrupt(self, packet: QueuedPacket, bits: int, draws: DrawKey) -> None:
@@ -376,6 +353,7 @@ class Link:
             if self._free_at < now:
                 self._free_at = now
                 self._remainder = 0
+                self.stats.busy_periods += 1
             self._serialise()
             return
         stats = self.stats
@@ -448,10 +426,12 @@ class Link:
     def _spread(self, packet: QueuedPacket, departure: int) -> int:
         """The arrival of a packet that does not simply take the constant delay."""
         delay, reorder = self.config.delay, self.config.reorder
-        arrival = departure + self._delay + packet.held
+        drawn = departure + self._delay
+        arrival = drawn + packet.held
         if self._distribution is not None:
-            draws = self._draws[packet.copy].delay
-            arrival = max(departure, arrival + self._distribution.offset(packet.index, draws, delay.jitter))
+            offset = self._distribution.offset(packet.index, self._draws[packet.copy].delay, delay.jitter)
+            drawn = max(departure, drawn + offset)
+            arrival = max(departure, arrival + offset)
         if packet.is_displaced:  # out of order on purpose, so `keep_order` lets it be
             assert reorder is not None
             arrival = departure if reorder.hold is None else arrival + reorder.hold
@@ -461,6 +441,7 @@ class Link:
                 self._tell(packet, departure, "reordered")
         elif delay.keep_order and not packet.held:
             arrival = self._ordered_until = max(arrival, self._ordered_until)
+        self.stats.detour_time += arrival - drawn
         return arrival
 
     # Where packets end.

@@ -71,10 +71,10 @@ class Maildir:
             self._keys.close()
             self._keys = None
 
-    def begin(self, envelope: Envelope, now: int, *, trace_id: str = "") -> Draft[Delivery]:
+    def begin(self, envelope: Envelope, now: int, key: str = "", *, trace_id: str = "") -> Draft[Delivery]:
         """A draft to write the octets into, then to `commit` or to abandon."""
         front = trace_fields(envelope, domain=self._domain, now=now, trace_id=trace_id)
-        return Draft(self._spool, Delivery(key_of(envelope)), lambda: self._name(now), front)
+        return Draft(self._spool, Delivery(envelope, key), lambda: self._name(now), front)
 
     def commit(self, drafts: Sequence[Draft[Delivery]], now: int) -> list[Receipt | MailboxError]:
         """Deliver messages together; for each its receipt, or why it is not in the mailbox.

@@ -69,16 +69,17 @@ class Desk:
         now = office.clock()
         self._count += 1
         self._trace_id = f"{now:x}.{id(self) & 0xFFFFF:x}.{self._count}"
+        key = _key(envelope)
         paths = range(len(envelope.forward_paths))
         local = [index for index in paths if office.policy.is_local(envelope.forward_paths[index])]
         remote = [index for index in paths if index not in set(local)]
         if local:
             assert office.maildir is not None
-            self._delivery = office.maildir.begin(_part(envelope, local), now, trace_id=self._trace_id)
+            self._delivery = office.maildir.begin(_part(envelope, local), now, key, trace_id=self._trace_id)
         if remote:
             assert office.queue is not None, "without a queue no such recipient is accepted"
             front = received_field(envelope, domain=office.policy.domain, now=now, trace_id=self._trace_id)
-            self._submission = office.queue.begin(submission_of(_part(envelope, remote)), front)
+            self._submission = office.queue.begin(submission_of(envelope, remote, key), front)
 
     def _write(self, octets: bytes) -> None:
         for draft in (self._delivery, self._submission):
@@ -147,6 +148,11 @@ class Desk:
         lost = f", {story.packets_missing} packets lost on the way" if story.packets_missing else ""
         paths = ", ".join(envelope.forward_paths)
         office.notice(f"delivered: <{envelope.reverse_path}> to {paths}, {draft.octets} octets{lost}")
+
+
+def _key(envelope: Envelope) -> str:
+    """The idempotency key as the stores keep it: clients that logged in do not meet each other's."""
+    return f"{envelope.authenticated_as} {envelope.idempotency_key}" if envelope.idempotency_key else ""
 
 
 def _part(envelope: Envelope, indexes: list[int]) -> Envelope:

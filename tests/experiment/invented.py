@@ -9,7 +9,7 @@ from rudp_smtp.experiment.plan import Run, plan
 from rudp_smtp.experiment.records import Record, record
 from rudp_smtp.experiment.scenario import Axis, Cell, Compare, Configuration, Limits, Scenario, canonical
 from rudp_smtp.link.config import DelayConfig, LinkConfig, RateConfig
-from rudp_smtp.link.link import LinkStats
+from rudp_smtp.link.stats import LinkStats
 from rudp_smtp.registry import Spec
 from rudp_smtp.trace import LinkFate, PacketAcked, PacketSent, Sink
 from rudp_smtp.transport import TransportStats
@@ -83,9 +83,7 @@ def facts(run: Run) -> RunFacts:
         flows=[flow("transfer-0", 3_000), flow("transfer-1", 1_000)],
     )
     rival = WorkloadReport([], TransportStats(), TransportStats(), flows=[flow("transfer-0", 4_000)])
-    links = [
-        LinkFacts(Fraction(1, 10), 100, _link_stats(draws.below(100 + k, 20)), 400 * MILLISECOND) for k in range(2)
-    ]
+    links = [link_facts(run, _link_stats(draws.below(100 + k, 20))) for k in range(2)]
     return RunFacts(run, "done", 450 * MILLISECOND, 1_000, 150, report, links[0], links[1], [rival])
 
 
@@ -97,11 +95,16 @@ def flow(name: str, octets: int, start: int = 0, end: int | None = 400 * MILLISE
     return FlowReport(name, start, end, progress)
 
 
+def link_facts(run: Run, stats: LinkStats) -> LinkFacts:
+    return LinkFacts(Fraction(1, 10), 100, stats, 400 * MILLISECOND, ((run.configuration.forward, stats),))
+
+
 def _link_stats(lost: int) -> LinkStats:
     return LinkStats(
         packets_entered=100,
         octets_entered=100_000,
         packets_lost=lost,
+        packets_doomed=lost,
         queue_time=(100 - lost) * MILLISECOND,
         queue_time_max=3 * MILLISECOND,
         packets_serialised=100 - lost,
@@ -118,7 +121,7 @@ def _link_stats(lost: int) -> LinkStats:
 def empty_facts(run: Run) -> RunFacts:
     """A run stopped by its limit before anything happened."""
     report = WorkloadReport([], TransportStats(), TransportStats())
-    links = [LinkFacts(Fraction(0), 0, LinkStats(), None) for _ in range(2)]
+    links = [LinkFacts(Fraction(0), 0, LinkStats(), None, ((run.configuration.forward, LinkStats()),))] * 2
     return RunFacts(run, "time_limit", 0, 0, 0, report, links[0], links[1])
 
 

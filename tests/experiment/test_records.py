@@ -68,14 +68,20 @@ def test_a_message_row_measures_from_hand_over_to_reply_and_to_mailbox() -> None
 
 
 def test_a_link_row_certifies_what_was_asked() -> None:
-    link = record(invented.facts(RUN)).links[0]
+    lossy = invented.runs(replications=1)[1]
+    link = record(invented.facts(lossy)).links[0]
     assert link.direction == "forward"
-    assert (link.asked_loss_ratio, link.achieved_loss_ratio) == (0.1, link.lost_count / 100)
+    assert link.asked_loss == "random p=10%"
+    assert (link.theoretical_loss_ratio, link.achieved_loss_ratio) == (0.1, link.lost_count / 100)
     assert link.achieved_loss_low_ratio is not None
     assert link.achieved_loss_high_ratio is not None
     assert link.achieved_loss_low_ratio <= link.lost_count / 100 <= link.achieved_loss_high_ratio
     assert (link.asked_delay_ms, link.achieved_delay_ms) == (20.0, 20.0)
     assert (link.asked_rate_bps, link.achieved_rate_bps) == (20_000_000, 20_000_000)
+    assert (link.delay_verdict, link.rate_verdict) == ("agrees", "agrees")
+    assert link.loss_verdict == "too few packets"  # a hundred cannot tell 10 % from 5 %
+    assert link.reorder_verdict == link.duplicate_verdict == link.corrupt_verdict == ""
+    assert link.asked_duplicate_ratio is link.achieved_duplicate_ratio is None
 
 
 def test_a_message_without_an_answer_is_later_than_any_other() -> None:

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.registry import Registry
 
+Piece = tuple[float, float, float]  # from, to (ns) and the share of the offsets evenly spread between; or all at one
+
 
 class DelayDistribution(ABC):
     """Integer tables or arithmetic of our own: the same draw is the same delay on every machine."""
@@ -12,6 +14,10 @@ class DelayDistribution(ABC):
     @abstractmethod
     def offset(self, index: int, draws: DrawKey, jitter: int) -> int:
         """Nanoseconds to add to the constant delay of packet `index`; may be negative."""
+
+    @abstractmethod
+    def pieces(self, jitter: int) -> list[Piece] | None:
+        """The distribution of the offsets, for theory to compare with; None where nothing is left to chance."""
 
 
 DELAY_DISTRIBUTIONS: Registry[DelayDistribution] = Registry("delay distribution", __name__, support=("quantiles",))

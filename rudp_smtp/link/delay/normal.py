@@ -7,9 +7,10 @@ the table and interpolated inside a cell of 1/256 deviation, which moves the dis
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution
+from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution, Piece
 
 CELLS_PER_DEVIATION = 256
 DEVIATIONS_MAX = 5  # netem's table ends at four
@@ -69,3 +70,10 @@ class NormalDelay(DelayDistribution):
         draw = draws.draw(index)
         distance = upper_quantile(draw & (_HALF - 1)) * jitter // PARTS
         return distance if draw & _HALF else -distance
+
+    def pieces(self, jitter: int) -> list[Piece]:
+        upper = []
+        for cell, (low, high) in enumerate(pairwise(_TABLE)):
+            width = jitter / CELLS_PER_DEVIATION
+            upper.append((cell * width, (cell + 1) * width, (high - low) / (2 * _HALF)))
+        return [(-high, -low, share) for low, high, share in reversed(upper)] + upper

@@ -6,8 +6,8 @@
 from dataclasses import dataclass
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution
-from rudp_smtp.link.delay.quantiles import ENTRIES, UNIT, pareto_quantile, standardised
+from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution, Piece
+from rudp_smtp.link.delay.quantiles import ENTRIES, UNIT, even_points, pareto_quantile, standardised
 
 TABLE = standardised([pareto_quantile(entry, UNIT) for entry in range(ENTRIES)])
 
@@ -19,3 +19,6 @@ class ParetoDelay(DelayDistribution):
 
     def offset(self, index: int, draws: DrawKey, jitter: int) -> int:
         return TABLE[draws.below(index, ENTRIES)] * jitter // UNIT
+
+    def pieces(self, jitter: int) -> list[Piece]:
+        return even_points(value * jitter // UNIT for value in TABLE)

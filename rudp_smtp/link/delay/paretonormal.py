@@ -6,9 +6,9 @@ As netem's table of that name, but with mean 0 and with `jitter` as the standard
 from dataclasses import dataclass
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution
+from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution, Piece
 from rudp_smtp.link.delay.normal import PARTS, upper_quantile
-from rudp_smtp.link.delay.quantiles import ENTRIES, UNIT, pareto_quantile, standardised
+from rudp_smtp.link.delay.quantiles import ENTRIES, UNIT, even_points, pareto_quantile, standardised
 
 
 def _normal_quantile(entry: int) -> int:
@@ -28,3 +28,6 @@ class ParetoNormalDelay(DelayDistribution):
 
     def offset(self, index: int, draws: DrawKey, jitter: int) -> int:
         return TABLE[draws.below(index, ENTRIES)] * jitter // UNIT
+
+    def pieces(self, jitter: int) -> list[Piece]:
+        return even_points(value * jitter // UNIT for value in TABLE)

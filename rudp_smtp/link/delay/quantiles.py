@@ -4,8 +4,11 @@ netem's own `pareto` has a deviation of 0.82 where 1 is asked for: it is scaled 
 table is centred and scaled by what it really has in it.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from math import isqrt
+
+from rudp_smtp.link.delay import Piece
 
 ENTRIES = 4096  # as many as netem's tables have
 UNIT = 1 << 32  # a deviation, in a table
@@ -18,6 +21,13 @@ def standardised(values: Sequence[int]) -> tuple[int, ...]:
     centred = [count * value - total for value in values]
     deviation = isqrt(sum(value * value for value in centred) // count)
     return tuple(value * UNIT // deviation for value in centred)
+
+
+def even_points(offsets: Iterable[int]) -> list[Piece]:
+    """The distribution of a table of equally likely offsets."""
+    counts = sorted(Counter(offsets).items())
+    total = sum(count for _, count in counts)
+    return [(offset, offset, count / total) for offset, count in counts]
 
 
 def pareto_quantile(entry: int, unit: int) -> int:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ConfigError
-from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution
+from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution, Piece
+from rudp_smtp.link.delay.quantiles import even_points
 
 SCALE = 8192  # NETEM_DIST_SCALE
 
@@ -27,3 +28,6 @@ class TableDelay(DelayDistribution):
 
     def offset(self, index: int, draws: DrawKey, jitter: int) -> int:
         return self.values[draws.below(index, len(self.values))] * jitter // SCALE
+
+    def pieces(self, jitter: int) -> list[Piece]:
+        return even_points(value * jitter // SCALE for value in self.values)

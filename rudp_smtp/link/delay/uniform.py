@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution
+from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution, Piece
 
 
 @DELAY_DISTRIBUTIONS.register
@@ -13,3 +13,6 @@ class UniformDelay(DelayDistribution):
 
     def offset(self, index: int, draws: DrawKey, jitter: int) -> int:
         return draws.below(index, 2 * jitter + 1) - jitter
+
+    def pieces(self, jitter: int) -> list[Piece]:
+        return [(-jitter - 0.5, jitter + 0.5, 1.0)]  # each whole number stands for what is rounded to it

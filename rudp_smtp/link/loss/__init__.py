@@ -18,6 +18,13 @@ class LossModel(ABC):
     def expected_loss(self, packets: int) -> Fraction:
         """The theoretical share of the first `packets` packets that are lost."""
 
+    def variance_ratio(self, packets: int) -> float:
+        """The variance of the share of so many packets that are lost, by that of independent losses as frequent.
+
+        Losses in bursts tell less than as many single ones. 0: nothing is left to chance.
+        """
+        return 0.0
+
     @abstractmethod
     def to_tc(self) -> list[str] | None:
         """The same as `tc netem` arguments, or None where netem has no such model."""

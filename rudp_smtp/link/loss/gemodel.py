@@ -43,5 +43,18 @@ class GilbertElliott(LossModel):
         weighted = self.p * self.loss_bad + self.r * self.loss_good
         return Fraction(weighted, (self.p + self.r) * PROBABILITY_ONE)
 
+    def variance_ratio(self, packets: int) -> float:
+        """(1 + L) / (1 - L) in the long run where only the bad state loses, and there everything: L = 1 - p - r."""
+        mean = float(self.expected_loss(packets))
+        if mean in (0, 1):
+            return 0.0
+        if self.p + self.r == 0:
+            return 1.0
+        bad = self.p / (self.p + self.r)
+        contrast = ((self.loss_bad - self.loss_good) / PROBABILITY_ONE) ** 2
+        share = contrast * bad * (1 - bad) / (mean * (1 - mean))  # of the variance, due to the states
+        lag, rest = 1 - (self.p + self.r) / PROBABILITY_ONE, (self.p + self.r) / PROBABILITY_ONE
+        return 1 + 2 * share * (lag / rest - lag * (1 - lag**packets) / (packets * rest**2))
+
     def to_tc(self) -> list[str] | None:
         return ["loss", "gemodel", *map(print_probability, (self.p, self.r, self.loss_bad, self.loss_good))]

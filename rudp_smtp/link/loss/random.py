@@ -41,5 +41,8 @@ class RandomLoss(LossModel):
             return capped_share(self.p, self.max_burst)
         return Fraction(self.p, PROBABILITY_ONE)
 
+    def variance_ratio(self, packets: int) -> float:
+        return float(0 < self.p < PROBABILITY_ONE)
+
     def to_tc(self) -> list[str] | None:
         return ["loss", "random", print_probability(self.p)]

@@ -85,6 +85,53 @@ class FourState(LossModel):
         _, _, burst, alone = weights = self._equilibrium()
         return Fraction(burst + alone, sum(weights))
 
+    def variance_ratio(self, packets: int) -> float:
+        mean = self.expected_loss(packets)
+        if mean in (0, 1):
+            return 0.0
+        weights = self._equilibrium()
+        states = [state for state, weight in enumerate(weights) if weight]
+        shares = [Fraction(weights[state], sum(weights)) for state in states]
+        losses = [Fraction(state + 1 in _LOST) - mean for state in states]
+        transitions = self._transitions()
+        # (I - P + 1 pi) x = losses: x sums what is still to come of each state's difference from the mean.
+        rows = [
+            [
+                Fraction(i == j) - transitions[a][b] + share
+                for j, (b, share) in enumerate(zip(states, shares, strict=True))
+            ]
+            for i, a in enumerate(states)
+        ]
+        sums = _solve(rows, losses)
+        terms = zip(shares, losses, sums, strict=True)
+        covariance = sum((share * loss * (total - loss) for share, loss, total in terms), Fraction(0))
+        return max(float(1 + 2 * covariance / (mean * (1 - mean))), 1 / packets)
+
+    def _transitions(self) -> list[list[Fraction]]:
+        """Row i: the chances of the next state, from state i + 1."""
+        p13, p31, p32, p23, p14 = (
+            Fraction(chance, PROBABILITY_ONE) for chance in (self.p13, self._back, self.p32, self.p23, self.p14)
+        )
+        none = Fraction(0)
+        return [
+            [1 - p13 - p14, none, p13, p14],
+            [none, 1 - p23, p23, none],
+            [p31, p32, 1 - p31 - p32, none],
+            [Fraction(1), none, none, none],
+        ]
+
     def to_tc(self) -> list[str] | None:
         chances = (self.p13, self._back, self.p32, self.p23, self.p14)
         return ["loss", "state", *map(print_probability, chances)]
+
+
+def _solve(rows: list[list[Fraction]], values: list[Fraction]) -> list[Fraction]:
+    """Gauss and Jordan's elimination, exact."""
+    system = [[*row, value] for row, value in zip(rows, values, strict=True)]
+    for column in range(len(system)):
+        pivot = next(row for row in system[column:] if row[column])
+        system.remove(pivot)
+        scaled = [value / pivot[column] for value in pivot]
+        system = [[a - row[column] * b for a, b in zip(row, scaled, strict=True)] for row in system]
+        system.insert(column, scaled)
+    return [row[-1] for row in system]

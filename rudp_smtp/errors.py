@@ -54,6 +54,10 @@ class MailboxError(DriverError):
         self.is_full = is_full
 
 
+class KeyConflict(MailboxError):
+    """An idempotency key came with another message than the one it stands for: the client mixed them up."""
+
+
 class LivelockError(RudpError):
     """A node works without end at one instant of time: a defect of ours, named before it can hang."""
 

@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Protocol
 
 from rudp_smtp.datagram import DEFAULT_PORT, NOT_ECT, Address
+from rudp_smtp.drivers.ipv4 import checksum
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.errors import DriverError
 
@@ -141,12 +142,6 @@ def _frame(data: bytes, source: int, target: int, ecn: int) -> bytes:
     ip = ip[:10] + checksum(ip).to_bytes(2, "big") + ip[12:]
     ethernet = b"\x02\0" + goal + b"\x02\0" + origin + b"\x08\0"  # locally administered
     return ethernet + ip + udp + data
-
-
-def checksum(data: bytes) -> int:
-    """RFC 1071. A one's complement sum of 16-bit words is the number they spell, modulo 0xffff."""
-    value = int.from_bytes(data + bytes(len(data) % 2), "big")
-    return 0xFFFF - (value % 0xFFFF or (0xFFFF if value else 0))
 
 
 def read_capture(octets: bytes) -> Iterator[Captured]:

@@ -15,7 +15,8 @@ from heapq import heappop, heappush
 
 from rudp_smtp.datagram import CE, UNLABELLED, Label
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.link.config import LinkConfig, RateConfig
+from rudp_smtp.link.bursts import CappedEvents
+from rudp_smtp.link.config import CorruptConfig, LinkConfig, RateConfig
 from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
 from rudp_smtp.link.loss import LOSS_MODELS, LossModel
 from rudp_smtp.link.match import MatchRules, Reader
@@ -107,6 +108,7 @@ class Link:
         # A chain walks each index once, so the copies' fates come from a chain of their own.
         self._copy_loss = _loss_model(config) if self._is_loss_late and config.duplicate else None
         self._is_impaired = bool(config.duplicate or config.corrupt or config.reorder)
+        self._capped_damage = _capped(config.corrupt)
         self._gap_left = config.reorder.gap - 1 if config.reorder else 0
 
         self._queue_draws = draws.derive(name, "queue")
@@ -152,6 +154,8 @@ class Link:
         if (config.loss, config.where, config.duplicate) != (old.loss, old.where, old.duplicate):
             self._copy_loss = _loss_model(config) if self._is_loss_late and config.duplicate else None
         self._is_impaired = bool(config.duplicate or config.corrupt or config.reorder)
+        if config.corrupt != old.corrupt:
+            self._capped_damage = _capped(config.corrupt)
         if config.reorder != old.reorder:
             self._gap_left = config.reorder.gap - 1 if config.reorder else 0
         self._set_delay(config)
@@ -296,7 +300,7 @@ class Link:
 
     def _obey_rules(self, rules: MatchRules, packet: QueuedPacket, now: int) -> bool:
         """Do what the rules say; whether the packet goes on."""
-        rule = rules.judge(packet.data, packet.size)
+        rule = rules.judge(packet.data, packet.size, packet.label)
         if rule is None:
             return True
         if rule.action == "drop":
@@ -333,8 +337,14 @@ class Link:
     def _impair(self, packet: QueuedPacket, is_candidate: bool) -> None:
         draws = self._draws[packet.copy]
         corrupt, reorder = self.config.corrupt, self.config.reorder
-        if corrupt is not None and packet.data and draws.corrupt.happens(packet.index, corrupt.probability):
-            self._corrupt(packet, corrupt.bits, draws.bits)
+        if corrupt is not None and packet.data:
+            capped = self._capped_damage
+            if (
+                draws.corrupt.happens(packet.index, corrupt.probability)
+                if capped is None
+                else capped.happens(packet.index, draws.corrupt)
+            ):
+                self._corrupt(packet, corrupt.bits, draws.bits)
         if reorder is None:
             return
         if is_candidate:
@@ -389,7 +399,9 @@ class Link:
         if packet is None:
             return
         self._waiting -= 1
-        octets = max(0, packet.size + self._overhead)
+        octets = packet.size + self._overhead
+        if octets < 0:
+            octets = 0
         if self._cell_size:
             octets = -(-octets // self._cell_size) * self._cell_octets
         if self._opportunities is not None:
@@ -490,6 +502,12 @@ class Link:
 
 def _loss_model(config: LinkConfig) -> LossModel | None:
     return LOSS_MODELS.build(config.loss) if config.loss is not None else None
+
+
+def _capped(corrupt: CorruptConfig | None) -> CappedEvents | None:
+    if corrupt is None or corrupt.max_burst is None:
+        return None
+    return CappedEvents(corrupt.probability, corrupt.max_burst)
 
 
 def flip_bits(data: bytes, bits: int, index: int, draws: DrawKey) -> bytes:

@@ -79,12 +79,12 @@ class Recovery:
         "_sink",
         "_timeout",
         "_timer",
-        "_tracks_delivery",
         "congestion",
         "is_muted",
         "pto_count",
         "rtt",
         "sent",
+        "tracks_delivery",
     )
 
     def __init__(
@@ -124,7 +124,7 @@ class Recovery:
         self._loss_run = LossRun()
         self._loss_episode = LossEpisode()
         self._ecn_response_time = NEVER
-        self._tracks_delivery = congestion.tracks_delivery
+        self.tracks_delivery = congestion.tracks_delivery
         self._path_start = 0  # packets below this number went another way
         self._sink = vantage.sink
         self._host = vantage.host
@@ -133,7 +133,7 @@ class Recovery:
     # Inputs
 
     def on_packet_sent(self, packet: SentPacket) -> None:
-        if self._tracks_delivery and packet.is_in_flight:
+        if self.tracks_delivery and packet.is_in_flight:
             self.congestion.on_packet_sent(packet, self.sent.bytes_in_flight)
         self.sent.on_packet_sent(packet)
         self._last_event_time = packet.sent_time
@@ -212,7 +212,7 @@ class Recovery:
 
     def on_application_limited(self, now: int) -> None:
         """All that waited has left; if window and pacer would let more go, the application is what limits us."""
-        if not self._tracks_delivery:
+        if not self.tracks_delivery:
             return
         bytes_in_flight = self.sent.bytes_in_flight
         if self.congestion.congestion_window - bytes_in_flight < self._max_datagram_size:
@@ -239,7 +239,7 @@ class Recovery:
         self.rtt.become(estimates.rtt)
         self._path_start = self._filled_until = self.sent.next_packet_number
         self.sent.charge_from(self._path_start if estimates.first_number is None else estimates.first_number)
-        self._tracks_delivery = self.congestion.tracks_delivery
+        self.tracks_delivery = self.congestion.tracks_delivery
         self._first_sample_time = None
         self._loss_run = LossRun()
         self._loss_episode = LossEpisode()

@@ -10,7 +10,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.utils import rdpcap
 
-from rudp_smtp.drivers.capture import INBOUND, OUTBOUND, CaptureError, checksum, read_capture
+from rudp_smtp.drivers.capture import INBOUND, OUTBOUND, CaptureError, read_capture
+from rudp_smtp.drivers.ipv4 import checksum
 from rudp_smtp.drivers.scapy_layer import RUDP
 from rudp_smtp.experiment.__main__ import main
 

@@ -1,5 +1,6 @@
 """The server host: an SMTP session for every stream that is opened, one mailbox for all; and whose copy is whose."""
 
+from collections import deque
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -78,29 +79,32 @@ def match_copies(mails: Sequence[Mail], delivered: Sequence[DeliveredMail]) -> i
     A session has one message under way at a time, so of equal messages a copy is the first's that had no final reply
     when it arrived; and a copy that equals none of its session's messages is a damaged one of the message under way.
     """
-    by_session: dict[str, list[Mail]] = {}
-    by_envelope: dict[tuple[str, Envelope], list[Mail]] = {}
+    by_session: dict[str, deque[Mail]] = {}
+    by_envelope: dict[tuple[str, Envelope], deque[Mail]] = {}
     for mail in mails:
         domain = client_domain(mail.row.session)
-        by_session.setdefault(domain, []).append(mail)
-        by_envelope.setdefault((domain, mail.envelope), []).append(mail)
+        by_session.setdefault(domain, deque()).append(mail)
+        by_envelope.setdefault((domain, mail.envelope), deque()).append(mail)
         mail.row.copies, mail.row.delivered_at, mail.row.is_intact = 0, None, False
     strays = 0
     for copy in delivered:
         domain = copy.envelope.client_domain
-        equals = by_envelope.get((domain, copy.envelope), [])
-        row = _under_way(equals or by_session.get(domain, []), copy.arrived_at)
-        if row is None:
+        equals = by_envelope.get((domain, copy.envelope))
+        candidates = equals or by_session.get(domain)
+        if candidates is None:
             strays += 1
             continue
+        row = _under_way(candidates, copy.arrived_at)
         row.is_intact = bool(equals) and (row.is_intact or row.copies == 0)
         row.delivered_at = copy.arrived_at if row.delivered_at is None else row.delivered_at
         row.copies += 1
     return strays
 
 
-def _under_way(mails: Sequence[Mail], now: int) -> Delivery | None:
-    last = None
+def _under_way(mails: deque[Mail], now: int) -> Delivery:
+    """The row of the one that a copy at this time is of. Those that were over before are forgotten: time goes on."""
+    while len(mails) > 1 and (over_at := mails[0].row.completed_at) is not None and over_at < now:
+        mails.popleft()
     for mail in mails:
         last = mail.row
         if last.completed_at is None or last.completed_at > now:

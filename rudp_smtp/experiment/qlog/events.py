@@ -29,7 +29,12 @@ from rudp_smtp.trace import (
     TimerExpired,
 )
 
-_STATES = {"handshake": "attempted", "established": "handshake_complete"}  # ours -> the draft's; others go as they are
+_STATES = {  # the transports' -> the draft's; others go as they are, as it allows
+    "handshake": "attempted",
+    "syn_sent": "attempted",
+    "syn_received": "handshake_started",
+    "established": "handshake_complete",
+}
 _TRIGGERS = {  # why a packet was dropped -> the draft's category; the reason itself is among the details
     "duplicate": "duplicate",
     "unknown_connection_id": "connection_unknown",

@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from email import message_from_bytes, policy
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -28,6 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "numbers", nargs="*", type=int, metavar="NUMBER", help="show these, by their number in the list"
     )
+    parser.add_argument("--web", action="store_true", help="serve it as a web page on loopback instead, until Ctrl-C")
+    parser.add_argument("--port", type=int, default=8025, help="of the web page; 0 is any free one (%(default)s)")
     parser.add_argument("--raw", type=int, metavar="NUMBER", help="the octets of this one, as they are")
 
 
@@ -35,7 +38,29 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if not (options.folder / "new").is_dir() or not (options.folder / "cur").is_dir():
         print(f"{options.folder} is not a Maildir", file=sys.stderr)
         return BAD_INPUT
-    return guarded(lambda: _act(options))
+    return _serve(options.folder, options.port) if options.web else guarded(lambda: _act(options))
+
+
+def _serve(folder: Path, port: int) -> int:
+    try:
+        import uvicorn
+
+        from rudp_smtp.web import make_app
+    except ModuleNotFoundError as error:
+        print(f"--web needs {error.name}: pip install 'rudp-smtp[web]'", file=sys.stderr)
+        return BAD_INPUT
+    config = uvicorn.Config(
+        make_app(folder), host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    try:
+        bound = config.bind_socket()
+    except SystemExit:  # its way to say that the port is taken; it has said so
+        return BAD_INPUT
+    print(f"http://127.0.0.1:{bound.getsockname()[1]}/", flush=True)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[bound])
+    return OK
 
 
 def _act(options: argparse.Namespace) -> int:

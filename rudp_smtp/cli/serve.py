@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import secrets
 import signal
 import ssl
 import sys
@@ -86,9 +87,9 @@ def make_server(settings: "Settings") -> "MailServer":
     from rudp_smtp.service.mailserver import MailServer
 
     numbers = count(1)
-    own = f"P{os.getpid()}.{os.urandom(4).hex()}"
+    own = f"P{os.getpid()}.{secrets.token_hex(4)}"
     return MailServer(
-        settings, clock=time.time_ns, unique=lambda: f"{own}Q{next(numbers)}", identity=os.urandom(8).hex()
+        settings, clock=time.time_ns, unique=lambda: f"{own}Q{next(numbers)}", identity=secrets.token_hex(8)
     )
 
 

@@ -1,8 +1,8 @@
 """Stories: what the transport went through to bring each message, kept beside a Maildir, one small file a message.
 
-They lie in the Maildir's folder `rudp-stories`, which mail readers do not look into, under the message's unique name:
-what comes before the colon, so that a reader may mark and move the message. A story is for the eyes: losing one loses
-nothing else, so it is written without fsync.
+They lie in the Maildir's folder `rudp-stories`, which mail readers do not look into, under the `id` of our Received
+field, so a reader may mark, move and rename the message. A story is for the eyes: losing one loses nothing else, so it
+is written without fsync.
 """
 
 import json
@@ -14,8 +14,10 @@ from pathlib import Path
 
 FOLDER = "rudp-stories"
 SIZE_MAX = 64 * 1024  # of a file
+HEADER_OCTETS = 4096  # our field is in front
 
-_UNIQUE = re.compile(r"[^/\0.:][^/\0:]*")
+_TRACE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,199}")
+_RECEIVED_ID = re.compile(rb"^Received:(?:[^\r\n]|\r?\n[ \t])*?\sid ([0-9A-Za-z][0-9A-Za-z.-]*)[\s;]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,30 +40,26 @@ class Story:
     min_rtt_ms: float = 0.0
 
 
-def write_story(root: Path, name: str, story: Story) -> None:
-    """Keep the story of the message in the file called `name`; a disk that does not take it is not complained of."""
+def write_story(root: Path, trace_id: str, story: Story) -> None:
+    """Keep the story of the message that our Received field calls so; a disk that does not take it is forgiven."""
     folder = root / FOLDER
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
-        path = folder / f"{unique_name(name)}.json"
+        path = folder / f"{trace_id}.json"
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(story)))
         os.replace(temporary, path)
 
 
-def read_story(root: Path, name: str) -> Story | None:
-    """The message's story, if there is a whole one."""
+def read_story(root: Path, source: bytes) -> Story | None:
+    """The story of a message by its octets, if there is a whole one; whoever forged the field gets nothing."""
+    header = source[:HEADER_OCTETS]
+    found = _RECEIVED_ID.search(header)
+    if found is None or _TRACE_ID.fullmatch(found[1].decode("ascii")) is None:
+        return None
     try:
-        with (root / FOLDER / f"{unique_name(name)}.json").open("rb") as file:
+        with (root / FOLDER / f"{found[1].decode('ascii')}.json").open("rb") as file:
             told = json.loads(file.read(SIZE_MAX))
         return Story(**told)
     except (OSError, ValueError, TypeError):
         return None
-
-
-def unique_name(name: str) -> str:
-    """A Maildir file's name without its flags. Raises ValueError for what is none."""
-    unique = name.partition(":")[0]
-    if _UNIQUE.fullmatch(unique) is None:
-        raise ValueError(f"{name!r} is no name of a message")
-    return unique

@@ -62,7 +62,7 @@ class Inbox:
 
     async def letter(self, request: Request) -> Response:
         letter = await self._find(request)
-        story = await asyncio.to_thread(read_story, self._root, letter.summary.name)
+        story = await asyncio.to_thread(read_story, self._root, letter.source)
         return self._page("letter.html", letter=letter, story=story)
 
     async def html(self, request: Request) -> Response:

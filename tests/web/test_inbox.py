@@ -82,10 +82,12 @@ def test_the_list_shows_what_is_there_and_runs_nothing_of_it(maildir: Path, port
 
 
 def test_a_message_is_shown_with_its_story_and_its_parts(maildir: Path, port: int) -> None:
-    put(maildir, "1.M1.host", letter("hi", EVIL))
+    message = letter("hi", EVIL)
+    octets = b"Return-Path: <>\r\nReceived: from x\r\n\tby y with ESMTP id 1f.2;\r\n\tdate\r\n" + bytes(message)
+    (maildir / "new" / "1.M1.host").write_bytes(octets)
     write_story(
         maildir,
-        "1.M1.host",
+        "1f.2",
         Story(
             transport="rudp", peer="h:1", protocol="ESMTP", size=9, duration_ms=1, packets_received=9, packets_missing=1
         ),

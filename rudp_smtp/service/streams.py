@@ -1,6 +1,7 @@
 """Listening and connecting by address: asyncio's streams, over our transport or over TCP."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -57,4 +58,5 @@ async def connect(
     except TimeoutError as error:
         raise DriverError(f"cannot connect to {address}: no answer") from error
     except OSError as error:
-        raise DriverError(f"cannot connect to {address}: {error.strerror or error}") from error
+        reason = os.strerror(error.errno) if error.errno else str(error)  # asyncio's own text names no cause
+        raise DriverError(f"cannot connect to {address}: {reason}") from error

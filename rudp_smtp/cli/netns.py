@@ -168,9 +168,8 @@ def _report(forward: "Link", reverse: "Link", box: "Middlebox", unasked: int) ->
             f"{name}: {stats.packets_entered} packets, {stats.packets_lost} lost, "
             f"{stats.packets_queue_dropped} dropped by the queue, {stats.packets_too_big} too big, "
             f"{stats.packets_matched} dropped by rules, {stats.packets_blackholed} in a black hole, "
-            f"{stats.packets_duplicated} duplicated, "
-            f"{stats.packets_corrupted} corrupted, {stats.packets_reordered} reordered, "
-            f"{stats.packets_matched} dropped by rules, {stats.packets_delivered} delivered",
+            f"{stats.packets_duplicated} duplicated, {stats.packets_corrupted} corrupted, "
+            f"{stats.packets_reordered} reordered, {stats.packets_delivered} delivered",
             file=sys.stderr,
         )
     late = box.lateness

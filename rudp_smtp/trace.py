@@ -139,6 +139,40 @@ class MigrationStateUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class SmtpCommand:
+    """A client said this command, or a server heard it."""
+
+    time: int
+    host: str
+    connection: int
+    stream_id: int
+    line: str  # without its end
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpReply:
+    """A server said this reply, or a client heard it."""
+
+    time: int
+    host: str
+    connection: int
+    stream_id: int
+    code: int
+    text: str  # of all its lines
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpContent:
+    """The last of a message's octets was said or heard; `size` is of the message as it is on the stream."""
+
+    time: int
+    host: str
+    connection: int
+    stream_id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkFate:
     """What a link decided about its packet `index`.
 
@@ -165,6 +199,9 @@ Fact = (
     | MtuUpdated
     | EcnStateUpdated
     | MigrationStateUpdated
+    | SmtpCommand
+    | SmtpReply
+    | SmtpContent
     | LinkFate
 )
 

@@ -11,7 +11,7 @@ from rudp_smtp.experiment.metrics import milliseconds
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.records import Record, Value, record
 from rudp_smtp.experiment.tables import encode_csv
-from rudp_smtp.trace import Fact, Sink, TimerExpired
+from rudp_smtp.trace import Fact, Sink, SmtpCommand, SmtpContent, SmtpReply, TimerExpired
 
 NAME = "trace.csv"
 FACTS_MAX = 100_000  # a trace is for looking at: of a long run its beginning is kept
@@ -36,7 +36,12 @@ COLUMNS = {  # a fact's field -> its column
     "index": "index",
     "fate": "fate",
 }
-UNTABLED = (TimerExpired,)  # for qlog: a figure has no use for these, nor for fields that are no column
+UNTABLED = (
+    TimerExpired,
+    SmtpCommand,
+    SmtpReply,
+    SmtpContent,
+)  # for qlog: a figure has no use for these, nor for fields that are no column
 _HEADER = ["run", "seed", "event", *COLUMNS.values()]
 
 

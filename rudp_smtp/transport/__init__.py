@@ -14,7 +14,7 @@ from rudp_smtp.datagram import Address as Address
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.registry import Registry
-from rudp_smtp.trace import Sink
+from rudp_smtp.trace import Sink, VantagePoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,10 @@ def require_error_code(error_code: int) -> None:
 
 class Transport(Protocol):
     """One connection, as an application commands it."""
+
+    @property
+    def vantage(self) -> VantagePoint:
+        """Where its facts are seen from and who listens: an application's own facts go there too."""
 
     @property
     def stats(self) -> TransportStats: ...

@@ -21,10 +21,11 @@ ENDED_MAX = 10_000  # connections remembered after their end, so that late datag
 class RoundRobinConnection(ABC):
     """Owns the events its application is still to hear; `awake` is the endpoint's queue of connections to drain."""
 
-    __slots__ = ("_awake", "_is_left", "alarm", "deadline", "events", "is_awake", "remote")
+    __slots__ = ("_awake", "_is_left", "alarm", "deadline", "events", "is_awake", "remote", "vantage")
 
-    def __init__(self, *, remote: Address, awake: "deque[Self]") -> None:
+    def __init__(self, *, remote: Address, vantage: VantagePoint, awake: "deque[Self]") -> None:
         self.remote = remote
+        self.vantage = vantage
         self.is_awake = False  # these three are the endpoint's
         self.deadline: int | None = None
         self.alarm: int | None = None

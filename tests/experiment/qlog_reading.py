@@ -222,6 +222,9 @@ EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
     "quic:migration_state_updated": STATE,
     "quic:mtu_updated": ({"new": uint}, {"old": uint}),
     "rudp:spurious_loss": ({"header": header}, {"is_mtu_probe_packet": flag}),
+    "smtp:command": (STREAM | {"line": text}, {}),
+    "smtp:reply": (STREAM | {"code": uint, "text": text}, {}),
+    "smtp:content": (STREAM | {"raw": raw}, {}),
     "link:packet_fate": (
         {"link": one_of("forward", "reverse"), "fate": text, "index": uint, "raw": raw},
         {"header": header, "is_mtu_probe_packet": flag},

@@ -173,6 +173,23 @@ def test_the_parameters_of_each_side_are_told_once_at_each_host(folder: Path) ->
         assert sorted(str(parameters["initiator"]) for parameters in told) == ["local", "remote"]
 
 
+def test_the_dialogue_is_told_at_both_ends_and_not_what_the_mail_says(folder: Path) -> None:
+    logs = [read_log(folder / "one" / "qlog" / f"run00000-{host}.sqlog") for host in HOSTS]
+    said, heard = ([str(command["line"]) for command in log.named("smtp:command")] for log in logs)
+    words = [line.split(":")[0].split(" ")[0] for line in said if not line.startswith("RCPT TO:<")]
+    assert words == ["EHLO", *["MAIL", "DATA"] * 2, "QUIT"]
+    assert said == heard
+    replies = [[(reply["code"], reply["text"]) for reply in log.named("smtp:reply")] for log in logs]
+    assert replies[0] == replies[1]
+    assert [code for code, _ in replies[0] if code != 250] == [220, 354, 354, 221]
+    assert len(replies[0]) == len(said) + 3  # the greeting, and a reply to each message
+    sizes = [[fields(content["raw"])["length"] for content in log.named("smtp:content")] for log in logs]
+    assert sizes[0] == sizes[1]
+    assert len(sizes[0]) == 2
+    for message, size in zip(rows(folder / "one" / "messages.csv")[:2], sizes[0], strict=True):
+        assert int(message["size_bytes"]) <= int(str(size)) <= int(message["size_bytes"]) + 8  # with its dots stuffed
+
+
 def test_connections_are_groups_where_there_are_several(tmp_path: Path) -> None:
     logs, _ = logs_of(tmp_path, ("workload.connect", "per_message"))
     assert "group_id" not in fields(fields(logs["client"].header["trace"])["common_fields"])

@@ -15,7 +15,7 @@ from rudp_smtp.experiment.scenario import load_scenario
 from tests.experiment.qlog_reading import data, fields, members, read_log
 from tests.experiment.test_qlog import HOSTS, SCENARIO
 
-CATEGORIES = {"transport", "connectivity", "recovery", "rudp", "link"}
+CATEGORIES = {"transport", "connectivity", "recovery", "rudp", "link", "smtp"}
 SETTINGS = [("vary", "null"), ("replications", "1"), ("network.both.loss.p", "20%")]
 
 

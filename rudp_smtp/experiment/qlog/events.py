@@ -1,7 +1,8 @@
 """Facts -> qlog events, as draft-ietf-quic-qlog-quic-events-13 has them.
 
-What the draft has no event for is in namespaces of ours: `rudp` (a loss that was none) and `link` (what a link did to
-a packet, told at the host that sent it). Times are virtual nanoseconds here; files have milliseconds.
+What the draft has no event for is in namespaces of ours: `rudp` (a loss that was none), `link` (what a link did to a
+packet, told at the host that sent it) and `smtp` (commands, replies, and the sizes of messages). Times are virtual
+nanoseconds here; files have milliseconds.
 """
 
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ from rudp_smtp.trace import (
     PacketLost,
     PacketReceived,
     PacketSent,
+    SmtpCommand,
+    SmtpContent,
+    SmtpReply,
     SpuriousLoss,
     TimerExpired,
 )
@@ -114,6 +118,16 @@ class Translator:
                 yield self._change(fact, "ecn_state_updated", fact.state)
             case MigrationStateUpdated():
                 yield self._change(fact, "migration_state_updated", fact.state)
+            case SmtpCommand():
+                yield Event(
+                    fact.time, fact.connection, "smtp:command", {"stream_id": fact.stream_id, "line": fact.line}
+                )
+            case SmtpReply():
+                data = {"stream_id": fact.stream_id, "code": fact.code, "text": fact.text}
+                yield Event(fact.time, fact.connection, "smtp:reply", data)
+            case SmtpContent():
+                data = {"stream_id": fact.stream_id, "raw": {"length": fact.size}}
+                yield Event(fact.time, fact.connection, "smtp:content", data)
             case LinkFate():
                 yield self._fate(fact, seen)
             case PacketAcked():

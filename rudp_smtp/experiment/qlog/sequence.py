@@ -22,6 +22,7 @@ EVENT_SCHEMAS = [
     "urn:ietf:params:qlog:events:simulation",
     "https://rudp-smtp.example/112026/qlog/rudp",
     "https://rudp-smtp.example/112026/qlog/link",
+    "https://rudp-smtp.example/112026/qlog/smtp",
 ]
 
 Entry = tuple[int, int | None, str]  # an event's time, its connection, and its record as far as `encode_event` goes

@@ -81,7 +81,7 @@ class ArqConnection(RoundRobinConnection):
         awake: deque["ArqConnection"],
         now: int,
     ) -> None:
-        super().__init__(remote=remote, awake=awake)
+        super().__init__(remote=remote, vantage=vantage, awake=awake)
         self.connection_id = connection_id
         self.is_client = is_client
         self.machine = Machine(TRANSITIONS, SYN_SENT if is_client else SYN_RECEIVED)

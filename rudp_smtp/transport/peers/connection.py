@@ -50,7 +50,7 @@ class PeerConnection(RoundRobinConnection):
         untold: frozenset[str],
         awake: "deque[Self]",
     ) -> None:
-        super().__init__(remote=remote, awake=awake)
+        super().__init__(remote=remote, vantage=vantage, awake=awake)
         self.is_client = is_client
         self.books = Books(vantage, TransportStats(untold=untold))
         self._outlets: dict[int, _Outlet] = {}

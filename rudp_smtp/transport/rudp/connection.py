@@ -135,6 +135,10 @@ class Connection:
         self._wake()
 
     @property
+    def vantage(self) -> VantagePoint:
+        return self._vantage
+
+    @property
     def stats(self) -> TransportStats:
         stats = self._stats
         rtt = self._recovery.rtt

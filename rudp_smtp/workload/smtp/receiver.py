@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import assert_never
 
 from rudp_smtp.mail.mailbox import DeliveredMail, Mailbox, deliver_received
@@ -19,9 +20,18 @@ from rudp_smtp.transport import (
 )
 from rudp_smtp.workload import Delivery
 from rudp_smtp.workload.node import Role
+from rudp_smtp.workload.smtp.dialogue import Dialogue, overhear
 from rudp_smtp.workload.smtp.mail import Mail, client_domain
 
 SERVER_DOMAIN = "server.example"
+
+
+@dataclass(slots=True)
+class _Session:
+    """What a stream is to the server host."""
+
+    server: Server
+    dialogue: Dialogue | None
 
 
 class MailReceiver(Role):
@@ -30,22 +40,25 @@ class MailReceiver(Role):
     def __init__(self, mailbox: Mailbox) -> None:
         self.is_done = True  # it only serves
         self._mailbox = mailbox
-        self._sessions: dict[Transport, dict[int, Server]] = {}
+        self._sessions: dict[Transport, dict[int, _Session]] = {}
         self._established: set[Transport] = set()
 
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
         match event:
             case StreamOpened(stream_id):
                 server = Server(domain=SERVER_DOMAIN, accepts=_accept_everyone)
-                self._sessions.setdefault(connection, {})[stream_id] = server
-                self._answer(connection, stream_id, server, now)
+                opened = _Session(server, overhear(connection, stream_id))
+                self._sessions.setdefault(connection, {})[stream_id] = opened
+                self._answer(connection, stream_id, opened, now)
             case StreamData(stream_id, octets, is_fin):
                 session = self._sessions.get(connection, {}).get(stream_id)
                 if session is None:  # it ended; what comes behind QUIT is nothing to us
                     return
-                session.receive_data(octets, is_early=connection not in self._established)
+                if session.dialogue is not None:
+                    session.dialogue.on_commands(octets, now)
+                session.server.receive_data(octets, is_early=connection not in self._established)
                 if is_fin:
-                    session.receive_eof()
+                    session.server.receive_eof()
                 self._answer(connection, stream_id, session, now)
             case StreamReset(stream_id) | StreamStopped(stream_id):
                 if self._sessions.get(connection, {}).pop(stream_id, None) is not None:
@@ -60,11 +73,13 @@ class MailReceiver(Role):
             case _:
                 assert_never(event)
 
-    def _answer(self, connection: Transport, stream_id: int, server: Server, now: int) -> None:
-        end = deliver_received(server, self._mailbox, now)
-        octets = server.data_to_send()
+    def _answer(self, connection: Transport, stream_id: int, session: _Session, now: int) -> None:
+        end = deliver_received(session.server, self._mailbox, now)
+        octets = session.server.data_to_send()
         if octets or end is not None:
             connection.send(stream_id, octets, end is not None)
+            if session.dialogue is not None:
+                session.dialogue.on_replies(octets, now)
         if end is not None:
             del self._sessions[connection][stream_id]
 

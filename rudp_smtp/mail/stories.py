@@ -1,23 +1,25 @@
-"""Stories: what the transport went through to bring each message, kept beside a Maildir, one small file a message.
+"""Stories: what the transport went through to bring each message, kept beside a Maildir, one line a message.
 
-They lie in the Maildir's folder `rudp-stories`, which mail readers do not look into, under the `id` of our Received
+They lie in the Maildir's file `rudp-stories.jsonl`, which mail readers do not look at, under the `id` of our Received
 field, so a reader may mark, move and rename the message. A story is for the eyes: losing one loses nothing else, so it
-is written without fsync.
+costs one write and no fsync, and the oldest go when the file has grown.
 """
 
 import json
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-FOLDER = "rudp-stories"
-SIZE_MAX = 64 * 1024  # of a file
-HEADER_OCTETS = 4096  # our field is in front
+NAME, FORMER_NAME = "rudp-stories.jsonl", "rudp-stories.1.jsonl"
+FILE_OCTETS = 4 << 20  # then it becomes the former one
+HEADER_OCTETS = 4096  # of a message: our field is in front
 
-_TRACE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,199}")
-_RECEIVED_ID = re.compile(rb"^Received:(?:[^\r\n]|\r?\n[ \t])*?\sid ([0-9A-Za-z][0-9A-Za-z.-]*)[\s;]", re.MULTILINE)
+_RECEIVED_ID = re.compile(
+    rb"^Received:(?:[^\r\n]|\r?\n[ \t])*?\sid ([0-9A-Za-z][0-9A-Za-z.-]{0,199})[\s;]", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,26 +42,40 @@ class Story:
     min_rtt_ms: float = 0.0
 
 
+_FIELDS = tuple(field.name for field in fields(Story))
+
+
 def write_story(root: Path, trace_id: str, story: Story) -> None:
     """Keep the story of the message that our Received field calls so; a disk that does not take it is forgiven."""
-    folder = root / FOLDER
+    told = {"id": trace_id} | {name: getattr(story, name) for name in _FIELDS}
     with suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        path = folder / f"{trace_id}.json"
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(story)))
-        os.replace(temporary, path)
+        handle = os.open(root / NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(handle, json.dumps(told).encode() + b"\n")
+            is_full = os.fstat(handle).st_size >= FILE_OCTETS
+        finally:
+            os.close(handle)
+        if is_full:
+            os.replace(root / NAME, root / FORMER_NAME)
 
 
 def read_story(root: Path, source: bytes) -> Story | None:
-    """The story of a message by its octets, if there is a whole one; whoever forged the field gets nothing."""
-    header = source[:HEADER_OCTETS]
-    found = _RECEIVED_ID.search(header)
-    if found is None or _TRACE_ID.fullmatch(found[1].decode("ascii")) is None:
+    """The story of a message by its octets, if it is still kept whole; whoever forged the field gets nothing."""
+    found = _RECEIVED_ID.search(source[:HEADER_OCTETS])
+    if found is None:
         return None
-    try:
-        with (root / FOLDER / f"{found[1].decode('ascii')}.json").open("rb") as file:
-            told = json.loads(file.read(SIZE_MAX))
-        return Story(**told)
-    except (OSError, ValueError, TypeError):
-        return None
+    start = b'{"id": "%s",' % found[1]
+    for line in _lines(root):
+        if line.startswith(start):
+            try:
+                told = json.loads(line)
+                return Story(**{name: told[name] for name in _FIELDS})
+            except (ValueError, KeyError, TypeError):
+                return None
+    return None
+
+
+def _lines(root: Path) -> Iterator[bytes]:
+    for name in (NAME, FORMER_NAME):
+        with suppress(OSError), (root / name).open("rb") as file:
+            yield from file

@@ -157,5 +157,7 @@ def _key(envelope: Envelope) -> str:
 
 def _part(envelope: Envelope, indexes: list[int]) -> Envelope:
     """The envelope for some of its recipients."""
+    if len(indexes) == len(envelope.forward_paths):
+        return envelope
     dsn = tuple(envelope.dsn[index] for index in indexes) if envelope.dsn else ()
     return replace(envelope, forward_paths=tuple(envelope.forward_paths[index] for index in indexes), dsn=dsn)

@@ -43,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="DIR", type=_folder, help="where to write (default: results/NAME)")
     add("--workers", metavar="N", type=_positive, help="processes (default: the scenario's executor)")
     add("--capture", metavar="DIR", type=_folder, help="write each cell's first run as a pcapng file there")
+    add("--export-fate", metavar="DIR", type=_folder, help="write each run as a scenario there that replays it exactly")
     add("--list", action="store_true", dest="only_list", help="print what would run, and stop")
     add("--schema", action=_PrintSchema, nargs=0, help="print the JSON Schema of a scenario file, and stop")
     add("--version", action="version", version=f"rudp_smtp {__version__}")
@@ -143,7 +144,9 @@ class _Command:
 
         scenario, runs = self._plan()
         prepare_folder(self._folder)
-        self._check_capture(scenario)
+        for option, folder in (("--capture", self._options.capture), ("--export-fate", self._options.export_fate)):
+            if folder is not None:
+                _prepare_second_look(scenario, folder, option)
         store = Store(self._folder / "runs")
         if self._options.fresh:
             store.discard(planned.key for planned in runs)
@@ -176,6 +179,7 @@ class _Command:
         paths = write_tables(self._folder, results, invocation)
         paths += [write_trace(self._folder, results.runs[0]), *draw_figures(self._folder)]
         self._capture(results.runs)
+        self._export_fate(results)
         times = f"{progress.reused} of them stored before, {progress.seconds:.1f} s"
         print(f"{results.scenario.name}: {progress.total} runs, {times}")
         print_whole(summary_table(results), Output())
@@ -184,19 +188,6 @@ class _Command:
         if incomplete:
             print("not everything was delivered:", *incomplete, sep="\n  ", file=sys.stderr)
         return INCOMPLETE if incomplete else OK
-
-    def _check_capture(self, scenario: "Scenario") -> None:
-        """Before any run starts, as the results folder is."""
-        if (folder := self._options.capture) is None:
-            return
-        if scenario.driver != "sim":
-            raise ConfigError(
-                f"driver {scenario.driver} cannot be captured here; expected driver: sim", key="--capture"
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cannot make the folder {folder}: {error.strerror}", key="--capture") from error
 
     def _capture(self, runs: Sequence["Run"]) -> None:
         """Do the first run of each cell once more, with every host watched: stored runs have no packets."""
@@ -211,6 +202,16 @@ class _Command:
                 capture = Capture()
                 execute(planned, capture=capture)
                 write_atomic(folder / f"run{planned.index:05}.pcapng", capture.octets())
+
+    def _export_fate(self, results: "Results") -> None:
+        """Do every run once more, with its links watched."""
+        from rudp_smtp.experiment.export import export_fate
+
+        if (folder := self._options.export_fate) is None:
+            return
+        for planned in results.runs:
+            export_fate(planned, f"{results.scenario.name}-run{planned.index:05}", folder)
+        print(f"in {folder}: {len(results.runs)} scenarios that replay these runs")
 
     def tell_interruption(self) -> None:
         if self._runner is None:
@@ -228,6 +229,17 @@ class _Command:
         assert error.__cause__ is not None
         traceback.print_exception(error.__cause__)
         print(f"{error}; {self._runner.progress.done} finished runs are kept", file=sys.stderr)
+
+
+def _prepare_second_look(scenario: "Scenario", folder: Path, option: str) -> None:
+    """Make the folder for what is found when runs are done once more; before any run starts, as the results folder."""
+    if scenario.driver != "sim":
+        text = f"driver {scenario.driver} does no run twice alike, to be looked at again; expected driver: sim"
+        raise ConfigError(text, key=option)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}", key=option) from error
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -4,9 +4,10 @@ A rival's hosts are called "rival-client" and "rival-server", or "rival-0-client
 whatever host a datagram comes from, it is the last word of the name that tells its direction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from types import MappingProxyType
 
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.drivers.capture import Capture
@@ -17,6 +18,7 @@ from rudp_smtp.experiment.inspection import read_contents
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
 from rudp_smtp.link.config import LinkConfig
+from rudp_smtp.link.fates import Fates
 from rudp_smtp.link.link import Link
 from rudp_smtp.link.stats import LinkStats
 from rudp_smtp.registry import Spec
@@ -24,6 +26,7 @@ from rudp_smtp.trace import Sink
 from rudp_smtp.transport import TRANSPORTS, Address
 from rudp_smtp.workload import SERVER, WORKLOADS, WorkloadReport
 
+NO_FATES: Mapping[str, Fates] = MappingProxyType({})
 CLIENT = "client"  # host names: addresses in simulation, and what facts call them
 
 
@@ -84,14 +87,19 @@ class _Moved:
     invalid: str = ""
 
 
-def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) -> RunFacts:
-    """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught."""
+def execute(
+    run: Run, sink: Sink | None = None, capture: Capture | None = None, fates: Mapping[str, Fates] = NO_FATES
+) -> RunFacts:
+    """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught.
+
+    `fates`, by direction, are filled with what its links decide by chance.
+    """
     configuration = run.configuration
-    draws = DrawKey(run.seed)
+    draws = DrawKey(run.seed if configuration.host_seed is None else configuration.host_seed)
     pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
     if configuration.rival is not None:
         pairs += _rivals(configuration.rival, draws, sink)
-    moved = _DRIVERS[run.driver](run, pairs, sink, capture)
+    moved = _DRIVERS[run.driver](run, pairs, _Watchers(sink, capture, fates))
     report, *rivals = (pair.report() for pair in pairs)
     return RunFacts(
         run=run,
@@ -107,11 +115,29 @@ def execute(run: Run, sink: Sink | None = None, capture: Capture | None = None) 
     )
 
 
-def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
-    configuration = run.configuration
-    draws = DrawKey(run.seed).derive("link")
-    forward = Link(configuration.forward, name="forward", draws=draws, sink=sink, reader=read_contents)
-    reverse = Link(configuration.reverse, name="reverse", draws=draws, sink=sink, reader=read_contents)
+@dataclass(frozen=True, slots=True)
+class _Watchers:
+    """Who looks on while a run is under way."""
+
+    sink: Sink | None
+    capture: Capture | None
+    fates: Mapping[str, Fates]
+
+
+def _simulate(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
+    configuration, capture = run.configuration, watchers.capture
+    draws = link_draws(run)
+    forward, reverse = (
+        Link(
+            config,
+            name=direction,
+            draws=draws,
+            sink=watchers.sink,
+            reader=read_contents,
+            fates=watchers.fates.get(direction),
+        )
+        for direction, config in (("forward", configuration.forward), ("reverse", configuration.reverse))
+    )
     nodes: dict[Address, Node] = {}
     links: dict[tuple[Address, Address], Link] = {}
     for pair in pairs:
@@ -129,15 +155,21 @@ def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capt
     return _Moved(result, forward, reverse)
 
 
-def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, capture: Capture | None) -> _Moved:
-    assert capture is None, "what is captured is run again, and a live run is never the same"
+def link_draws(run: Run) -> DrawKey:
+    """What the links draw from."""
+    return DrawKey(run.seed).derive("link")
+
+
+def _run_live(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
+    assert watchers.capture is None, "what is captured is run again, and a live run is never the same"
+    assert not watchers.fates, "nor can its fates be had again"
     from rudp_smtp.drivers.proxy import Path  # a simulation does without sockets
     from rudp_smtp.drivers.udp import LiveRun
 
     configuration = run.configuration
     (pair,) = pairs
     path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, reader=read_contents)
-    live = LiveRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, sink)
+    live = LiveRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, watchers.sink)
     moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 

@@ -19,27 +19,27 @@ Reader = Callable[[bytes], Contents | None]  # None: not a packet it knows
 
 
 class MatchRules:
-    """Owns how often each rule has matched."""
+    """Owns how often each rule has matched: its `counts`."""
 
     def __init__(self, rules: tuple[MatchRule, ...], reader: Reader | None) -> None:
         self._rules = rules
         self._reader = reader
-        self._counts = [0] * len(rules)
+        self.counts = [0] * len(rules)
         self._is_reading = any(rule.frame is not None or rule.contains is not None for rule in rules)
         if self._is_reading and reader is None:
             text = "'frame' and 'contains' look into our own packets, which nobody can here; expected sizes only"
             raise ConfigError(text, key="match")
 
-    def judge(self, data: bytes, size: int) -> MatchRule | None:
-        """The first rule whose turn it is; every rule counts the packets it matches, whoever comes first."""
+    def judge(self, data: bytes, size: int) -> int | None:
+        """The place of the first rule whose turn it is; every rule counts what it matches, whoever comes first."""
         contents = self._reader(data) if self._is_reading and self._reader is not None else None
         found = None
         for place, rule in enumerate(self._rules):
             if not _matches(rule, size, contents):
                 continue
-            self._counts[place] += 1
-            if found is None and _is_due(rule, self._counts[place]):
-                found = rule
+            self.counts[place] += 1
+            if found is None and _is_due(rule, self.counts[place]):
+                found = place
         return found
 
 

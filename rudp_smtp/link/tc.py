@@ -34,6 +34,8 @@ def to_netem(config: LinkConfig) -> Netem:
             untold.append("netem loses packets before they take up bandwidth, not behind the rate")
     if config.corrupt is not None:
         arguments += ["corrupt", print_probability(config.corrupt.probability)]
+        if config.corrupt.flips is not None:
+            untold.append("netem corrupts by chance, not listed packets")
         if config.corrupt.bits != 1:
             untold.append(f"netem flips one bit of a corrupted packet, not {config.corrupt.bits}")
     if config.duplicate:
@@ -94,6 +96,8 @@ def _delay(config: LinkConfig, arguments: list[str], untold: list[str]) -> None:
 
 def _reorder(config: LinkConfig, arguments: list[str], untold: list[str]) -> None:
     reorder = config.reorder
+    if reorder is not None and reorder.packets is not None:
+        untold.append("netem reorders by chance, not listed packets")
     if reorder is None or not reorder.probability:
         return
     if reorder.hold is not None:

@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.experiment.figures import BLACK, BLUE, VERMILION
+from rudp_smtp.experiment.figures import BLACK, BLUE, SHADE, VERMILION
 from rudp_smtp.link.config import DelayConfig, LinkConfig, SlotConfig
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MILLISECOND
 
 TIME, JITTER = 100 * MILLISECOND, 10 * MILLISECOND
 PACKETS = 200_000
+KOLMOGOROV = 1.6276  # 99 % of the distances between a distribution and its sample, by the root of its size
 ENTRIES = 4096  # of a table
 NANOSECONDS_OFF = 2  # of a table's entry, computed here in floats
 CELL = 1 / 256  # of a deviation: `normal` interpolates inside, which misses a quantile x by up to CELL**2 / 8 * x
@@ -143,17 +144,28 @@ def _tabled(lab: Laboratory, name: str, table: Atoms, slack: Atoms) -> Case:
 
 
 def _draw(figure: Figure, name: str, offsets: Offsets, grid: Atoms, theory: Atoms) -> None:
+    """The density; and how far the distribution is from its theory, which is seen nowhere else."""
     left, right = figure.subplots(1, 2)
-    ends = np.quantile(offsets, [0.0005, 0.9995])
-    left.hist(offsets / MILLISECOND, bins=120, range=tuple(ends / MILLISECOND), color=BLUE, density=True)
+    is_tabled = name in ("pareto", "paretonormal", "table")
+    low, high = np.quantile(offsets, [0.0005, 0.9995])
+    edges = np.arange(low, high, 400_000) + 100_000 if name == "table" else np.linspace(low, high, 100)
+    width = (edges[1] - edges[0]) / MILLISECOND
+    shares = np.histogram(offsets, edges)[0] / len(offsets)
+    left.bar(edges[:-1] / MILLISECOND, shares / width, width, align="edge", color=BLUE, label="achieved")
+    place = np.searchsorted(grid, edges, side="right")
+    below = np.concatenate(([0.0], theory))[place] if is_tabled else np.interp(edges, grid, theory)
+    left.stairs(np.diff(below) / width, edges / MILLISECOND, color=BLACK, linewidth=0.8, label="theory")
     left.set_xlabel("offset from the constant delay (ms)")
     left.set_ylabel("density (1/ms)")
-    ordered = np.sort(offsets)
-    right.plot(ordered / MILLISECOND, np.arange(1, len(ordered) + 1) / len(ordered), color=BLUE, label="achieved")
-    right.plot(grid / MILLISECOND, theory, color=VERMILION, linestyle="--", linewidth=1, label="theory")
-    right.set_xlim(*(ends / MILLISECOND))
+    left.legend()
+    found = np.searchsorted(np.sort(offsets), grid + 0.5 + NANOSECONDS_OFF * is_tabled) / len(offsets)
+    band = KOLMOGOROV / sqrt(len(offsets))
+    right.axhspan(-band, band, color=SHADE, label="99 % of right links")
+    right.plot(grid / MILLISECOND, found - theory, color=BLUE, linewidth=0.8, label="achieved less theory")
+    right.set_ylim(-2 * band, 2 * band)
+    right.set_xlim(low / MILLISECOND, high / MILLISECOND)
     right.set_xlabel("offset from the constant delay (ms)")
-    right.set_ylabel("share at most so long")
+    right.set_ylabel("share at most so long: difference")
     right.legend()
     figure.suptitle(f"delay, {name}: jitter 10 ms", x=0.02, ha="left", fontweight="bold", fontsize=11)
 
@@ -210,10 +222,15 @@ def slots(lab: Laboratory) -> list[Case]:
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         axes.hist(gaps / MILLISECOND, bins=60, color=BLUE, density=True)
-        axes.axhline(MILLISECOND / (high - low), color=BLACK, linestyle="--", linewidth=1)
+        theory = MILLISECOND / (high - low)
+        band = 2.576 / sqrt(len(gaps) / 60) * theory
+        axes.axhspan(theory - band, theory + band, color=SHADE, alpha=0.6, label="99 % of a right link's bars")
+        axes.axhline(theory, color=BLACK, linestyle="--", linewidth=1, label="theory")
         axes.set_xlabel("from slot to slot (ms)")
         axes.set_ylabel("density (1/ms)")
-        axes.set_title("slots of 2 to 5 ms: the line is theory")
+        axes.set_ylim(0, 1.6 * theory)
+        axes.set_title("slots of 2 to 5 ms")
+        axes.legend()
 
     return [Case("slot", draw, checks)]
 

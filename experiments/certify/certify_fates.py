@@ -1,7 +1,7 @@
 """Reordering, duplication, corruption."""
 
 from fractions import Fraction
-from math import comb
+from math import comb, sqrt
 
 import certify_inference as inference
 import numpy as np
@@ -9,7 +9,7 @@ from certify_lab import NUMBER_BYTES, Case, Laboratory, exact, fit
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rudp_smtp.experiment.figures import BLACK, BLUE, GREY
+from rudp_smtp.experiment.figures import BLACK, BLUE, GREY, SHADE
 from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, ReorderConfig
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, parse_probability
@@ -173,6 +173,8 @@ def corrupt(lab: Laboratory) -> list[Case]:
         axes = figure.add_subplot()
         axes.bar(range(length), places, width=1.0, color=BLUE, label="achieved")
         mean = damaged * bits / length
+        half = 2.576 * sqrt(mean)
+        axes.axhspan(mean - half, mean + half, color=SHADE, alpha=0.6, label="99 % of a right link's bars")
         axes.axhline(mean, color=BLACK, linestyle="--", linewidth=1, label="theory")
         axes.set_ylim(0, 1.6 * mean)
         axes.set_xlabel("bit of the datagram")

@@ -131,7 +131,7 @@ def _gemodel(lab: Laboratory, name: str, value: Mapping[str, object]) -> Case:
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         if is_simple:
-            _draw_lengths(left, {"bursts": (bursts, geometric(r, 40)), "gaps": (gaps, geometric(p, 200))})
+            _draw_lengths(left, {"bursts": (bursts, geometric(r, 100)), "gaps": (gaps, geometric(p, 600))})
         else:
             longest = {"losses in a row": lengths(fates, True), "arrivals in a row": lengths(fates, False)}
             _draw_lengths(left, {label: (values, None) for label, values in longest.items()})
@@ -157,7 +157,7 @@ def _draw_lengths(axes: Axes, laws: dict[str, tuple[NDArray[np.int64], Law | Non
         shares = [float(np.mean(found >= step)) for step in steps]
         axes.plot(steps, shares, marker, color=colour, markersize=3.5, label=label)
         if law is not None:
-            tails = 1 - np.concatenate(([0.0], np.cumsum(law)))[:longest]
+            tails = 1 - np.concatenate(([0.0], np.cumsum(law[:-1])))[:longest]
             axes.plot(np.arange(1, len(tails) + 1), tails, color=BLACK, linewidth=0.8)
     if any(law is not None for _, law in laws.values()):
         axes.plot([], [], color=BLACK, linewidth=0.8, label="theory")

@@ -8,7 +8,7 @@ from certify_lab import HEADER_BYTES, NUMBER_BYTES, Case, Laboratory, exact
 from matplotlib.figure import Figure
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.experiment.figures import BLACK, BLUE, GREEN, VERMILION
+from rudp_smtp.experiment.figures import BLACK, BLUE, VERMILION
 from rudp_smtp.link.config import LinkConfig, RateConfig
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MICROSECOND, MILLISECOND, SECOND
@@ -200,7 +200,6 @@ def limits(lab: Laboratory) -> list[Case]:
         for name, colour, room in zip(shown, (BLUE, VERMILION), (10, 7), strict=True):
             axes.plot(bursts, survivors[name], ".", color=colour, label=name)
             axes.plot(bursts, [min(burst, room + 1) for burst in bursts], color=colour, linewidth=0.8)
-        axes.axhline(11, color=GREEN, linestyle=":", linewidth=0.8)
         axes.set_xlabel("packets at once")
         axes.set_ylabel("packets that arrive")
         axes.set_title("queue limits: points are achieved, lines theory")

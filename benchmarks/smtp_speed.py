@@ -101,15 +101,19 @@ def serving(contender: Contender, folder: Path) -> Iterator[tuple[int, int]]:
         port = free.getsockname()[1]
     with subprocess.Popen(contender.command(folder, port), stdout=subprocess.DEVNULL) as process:
         try:
-            for _ in range(300):
-                try:
-                    contender.connect(port).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
+            await_greeting(contender, port)
             yield port, process.pid
         finally:
             process.terminate()
+
+
+def await_greeting(contender: Contender, port: int) -> None:
+    for _ in range(300):
+        try:
+            return contender.connect(port).close()
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"{contender.name} does not answer")
 
 
 def cpu_seconds(pid: int) -> float:

@@ -19,9 +19,14 @@ class DrawKey:
         label = "\0".join(names).encode()
         self._prefix = blake2b(seed.to_bytes(8, "big", signed=True) + label, digest_size=8, person=b"rudp-smtp")
 
+    @property
+    def seed(self) -> int:
+        """`DrawKey(seed, ...)` is what `derive(...)` gives."""
+        return int.from_bytes(self._prefix.digest(), "big", signed=True)
+
     def derive(self, *names: str) -> "DrawKey":
         """Another purpose's draws under this key, unrelated to its own."""
-        return DrawKey(int.from_bytes(self._prefix.digest(), "big", signed=True), *names)
+        return DrawKey(self.seed, *names)
 
     def draw(self, index: int, attempt: int = 0) -> int:
         """A uniform integer in [0, 2**64)."""

@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--capture", metavar="DIR", type=_folder, help="write each cell's first run as a pcapng file there")
     add("--qlog", metavar="DIR", type=_folder, help="write every run as each host saw it there, as qlog (.sqlog)")
     add("--qvis", metavar="DIR", type=_folder, help="write every run there as the older qlog that qvis opens (.qlog)")
+    add("--export-fate", metavar="DIR", type=_folder, help="write each run as a scenario there that replays it exactly")
     add("--list", action="store_true", dest="only_list", help="print what would run, and stop")
     add("--schema", action=_PrintSchema, nargs=0, help="print the JSON Schema of a scenario file, and stop")
     add("--version", action="version", version=f"rudp_smtp {__version__}")
@@ -209,6 +210,7 @@ class _Command:
         paths = write_tables(self._folder, results, invocation)
         paths += [write_trace(self._folder, results.runs[0]), *draw_figures(self._folder)]
         self._capture(results.runs)
+        self._export_fate(results)
         times = f"{progress.reused} of them stored before, {progress.seconds:.1f} s"
         print(f"{results.scenario.name}: {progress.total} runs, {times}")
         print_whole(summary_table(results), Output())
@@ -222,8 +224,9 @@ class _Command:
         """Before any run starts, as the results folder is."""
         from rudp_smtp.experiment.files import prepare_folder
 
-        for option, verb in (("capture", "captured"), ("qlog", "logged"), ("qvis", "logged")):
-            folder: Path | None = getattr(self._options, option)
+        verbs = {"capture": "captured", "qlog": "logged", "qvis": "logged", "export-fate": "exported"}
+        for option, verb in verbs.items():
+            folder: Path | None = getattr(self._options, option.replace("-", "_"))
             if folder is None:
                 continue
             key = f"--{option}"
@@ -262,6 +265,16 @@ class _Command:
                 capture = Capture()
                 execute(planned, watcher=capture)
                 write_atomic(folder / f"run{planned.index:05}.pcapng", capture.octets())
+
+    def _export_fate(self, results: "Results") -> None:
+        """Do every run once more, with its links watched."""
+        from rudp_smtp.experiment.export import export_fate
+
+        if (folder := self._options.export_fate) is None:
+            return
+        for planned in results.runs:
+            export_fate(planned, f"{results.scenario.name}-run{planned.index:05}", folder)
+        print(f"in {folder}: {len(results.runs)} scenarios that replay these runs")
 
     def tell_interruption(self) -> None:
         if self._runner is None:

@@ -38,6 +38,17 @@ def beta_quantile(a: Fraction, b: Fraction, share: Fraction) -> float:
         return float(x)
 
 
+def beta_share(x: Fraction, a: Fraction, b: Fraction) -> float:
+    """What share of the beta distribution lies below x; P(at least k of n) is that of x = p, a = k, b = n - k + 1."""
+    if not 0 < x < 1:
+        return float(x >= 1)
+    with localcontext(_CONTEXT):
+        place, first, second = _decimal(x), _decimal(a), _decimal(b)
+        scale = _log_gamma(first + second) - _log_gamma(first) - _log_gamma(second)
+        density = (scale + (first - 1) * place.ln() + (second - 1) * (1 - place).ln()).exp()
+        return float(_below(place, first, second, density))
+
+
 def _guess(a: Decimal, b: Decimal, share: float) -> Decimal:
     """Where a normal distribution with the same mean and deviation has it, but inside."""
     total = a + b

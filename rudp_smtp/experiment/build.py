@@ -4,9 +4,10 @@ A rival's hosts are called "rival-client" and "rival-server", or "rival-0-client
 whatever host a datagram comes from, it is the last word of the name that tells its direction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from types import MappingProxyType
 
 from rudp_smtp.datagram import Label
 from rudp_smtp.draws import DrawKey
@@ -20,6 +21,7 @@ from rudp_smtp.experiment.inspection import Flows, read_datagrams, read_packets,
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
 from rudp_smtp.link.config import LinkConfig
+from rudp_smtp.link.fates import Fates
 from rudp_smtp.link.link import Link
 from rudp_smtp.link.stats import LinkStats
 from rudp_smtp.registry import Spec
@@ -29,6 +31,7 @@ from rudp_smtp.transport.peers.tcp import Tcp
 from rudp_smtp.transport.peers.tcp_adapter import TcpEndpoint
 from rudp_smtp.workload import SERVER, WORKLOADS, WorkloadReport
 
+NO_FATES: Mapping[str, Fates] = MappingProxyType({})
 CLIENT = "client"  # host names: addresses in simulation, and what facts call them
 
 
@@ -89,14 +92,19 @@ class _Moved:
     invalid: str = ""
 
 
-def execute(run: Run, sink: Sink | None = None, watcher: Watcher | None = None) -> RunFacts:
-    """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught."""
+def execute(
+    run: Run, sink: Sink | None = None, watcher: Watcher | None = None, fates: Mapping[str, Fates] = NO_FATES
+) -> RunFacts:
+    """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught.
+
+    `fates`, by direction, are filled with what its links decide by chance.
+    """
     configuration = run.configuration
-    draws = DrawKey(run.seed)
+    draws = DrawKey(run.seed if configuration.host_seed is None else configuration.host_seed)
     pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
     if configuration.rival is not None:
         pairs += _rivals(configuration.rival, draws, sink)
-    moved = _DRIVERS[run.driver](run, pairs, sink, watcher)
+    moved = _DRIVERS[run.driver](run, pairs, _Watchers(sink, watcher, fates))
     report, *rivals = (pair.report() for pair in pairs)
     return RunFacts(
         run=run,
@@ -112,13 +120,37 @@ def execute(run: Run, sink: Sink | None = None, watcher: Watcher | None = None) 
     )
 
 
-def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
-    configuration = run.configuration
-    draws = DrawKey(run.seed).derive("link")
+@dataclass(frozen=True, slots=True)
+class _Watchers:
+    """Who looks on while a run is under way."""
+
+    sink: Sink | None
+    watcher: Watcher | None
+    fates: Mapping[str, Fates]
+
+    def must_be_alone(self) -> Sink | None:
+        """The sink, where nobody but it can look on."""
+        assert self.watcher is None, "what is watched is run again, and a live run is never the same"
+        assert not self.fates, "nor can its fates be had again"
+        return self.sink
+
+
+def _simulate(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
+    configuration, watcher = run.configuration, watchers.watcher
+    draws = link_draws(run)
     hosts = SimulatedHosts(name for pair in pairs for name in (pair.client, pair.server))
     reader = read_datagrams(hosts, Flows())
-    forward = Link(configuration.forward, name="forward", draws=draws, sink=sink, reader=reader)
-    reverse = Link(configuration.reverse, name="reverse", draws=draws, sink=sink, reader=reader)
+    forward, reverse = (
+        Link(
+            config,
+            name=direction,
+            draws=draws,
+            sink=watchers.sink,
+            reader=reader,
+            fates=watchers.fates.get(direction),
+        )
+        for direction, config in (("forward", configuration.forward), ("reverse", configuration.reverse))
+    )
     nodes: dict[Address, Node] = {}
     links: dict[tuple[Address, Address], Link] = {}
     for pair in pairs:
@@ -136,8 +168,13 @@ def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watc
     return _Moved(result, forward, reverse)
 
 
-def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
-    assert watcher is None, "what is watched is run again, and a live run is never the same"
+def link_draws(run: Run) -> DrawKey:
+    """What the links draw from."""
+    return DrawKey(run.seed).derive("link")
+
+
+def _run_live(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
+    sink = watchers.must_be_alone()
     from rudp_smtp.drivers.proxy import Path  # a simulation does without sockets
     from rudp_smtp.drivers.udp import UdpRun
 
@@ -151,8 +188,8 @@ def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watc
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 
 
-def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
-    assert watcher is None, "what is watched is run again, and a live run is never the same"
+def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
+    sink = watchers.must_be_alone()
     from rudp_smtp.drivers.hosts import MTU, two_hosts
     from rudp_smtp.drivers.netns import MTU_MAX, NetnsRun, Party
     from rudp_smtp.drivers.proxy import Path

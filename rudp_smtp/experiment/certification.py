@@ -58,14 +58,16 @@ def certify_duplicate(facts: LinkFacts) -> Certificate:
 
 def certify_corrupt(facts: LinkFacts) -> Certificate:
     periods = [(config.corrupt, stats) for config, stats in facts.periods]
-    asked = [(corrupt.probability, stats.corrupt_draws) for corrupt, stats in periods if corrupt is not None]
+    drawn = [(corrupt, stats) for corrupt, stats in periods if corrupt is not None and corrupt.flips is None]
+    asked = [(corrupt.probability, stats.corrupt_draws) for corrupt, stats in drawn]
     return _independent(asked, facts.stats.corruptions_drawn)
 
 
 def certify_reorder(facts: LinkFacts) -> Certificate:
     """Of the packets that might have been displaced, which those in a gap may not; copies are not counted."""
     periods = [(config.reorder, stats) for config, stats in facts.periods]
-    asked = [(reorder.probability, stats.reorder_draws) for reorder, stats in periods if reorder is not None]
+    drawn = [(reorder, stats) for reorder, stats in periods if reorder is not None and reorder.packets is None]
+    asked = [(reorder.probability, stats.reorder_draws) for reorder, stats in drawn]
     return _independent(asked, facts.stats.reorders_drawn)
 
 

@@ -1,4 +1,4 @@
-"""Lists of numbers that a scenario may keep in a file of their own: recorded fates, delay tables, rate traces.
+"""Lists of numbers that a scenario may keep in a file of their own: fates of packets, delay tables, rate traces.
 
 The numbers themselves take the file name's place before anything is checked. So they are part of what a run is, its
 key included, and neither the link nor a worker ever sees a file.
@@ -9,10 +9,23 @@ from pathlib import Path
 
 from rudp_smtp.experiment.document import Place, Problems, Tree
 
-MAX_FILE_BYTES = 4_000_000
+MAX_FILE_BYTES = 64_000_000  # the delays of some millions of packets
 
 _NUMBER = re.compile(r"-?[0-9]{1,19}")
-_LISTS = (("loss", "fates"), ("rate", "trace"), ("delay", "distribution", "values"))
+_LISTS = (
+    ("loss", "fates"),
+    ("loss", "packets"),
+    ("loss", "copies"),
+    ("duplicated",),
+    ("corrupt", "flips"),
+    ("rate", "trace"),
+    ("slot", "waits"),
+    ("delay", "distribution", "values"),
+    ("delay", "distribution", "offsets"),
+    ("delay", "distribution", "copies"),
+    ("reorder", "packets"),
+    ("reorder", "copies"),
+)
 FILE_KEYS = frozenset(path[-1] for path in _LISTS)
 
 

@@ -77,6 +77,7 @@ class Configuration:
     limits: Limits
     rival: Rival | None = None
     events: tuple[Change, ...] = ()
+    host_seed: int | None = None  # of what the hosts draw, instead of the run's own
 
 
 @dataclass(frozen=True, slots=True)

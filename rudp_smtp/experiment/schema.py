@@ -92,6 +92,11 @@ class Body:
     workload: Annotated[Spec, WORKLOADS]
     limits: Limits = field(default_factory=Limits)
     rival: Rival | None = None
+    host_seed: int | None = field(default=None, metadata=UNSAID)
+
+    def __post_init__(self) -> None:
+        if self.host_seed is not None and not 0 <= self.host_seed <= MAX_SEED:
+            raise ConfigError(f"{self.host_seed} is out of range; expected at most {MAX_SEED}", key="host_seed")
 
 
 HEADER_KEYS = tuple(item.name for item in fields(Header))
@@ -136,7 +141,14 @@ def read_configuration(tree: Tree, problems: Problems) -> tuple[Configuration, d
         _check_rules(config.match, tree, ("network", direction, "match"), problems)
     changes = _ChangeReader(tree, document, problems).read(network.events)
     configuration = Configuration(
-        network.forward, network.reverse, body.transport, body.workload, body.limits, body.rival, changes
+        forward=network.forward,
+        reverse=network.reverse,
+        transport=body.transport,
+        workload=body.workload,
+        limits=body.limits,
+        rival=body.rival,
+        events=changes,
+        host_seed=body.host_seed,
     )
     return configuration, document
 

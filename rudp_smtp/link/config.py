@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.link.bursts import check_cap
 from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
+from rudp_smtp.link.fates import check_groups, check_indexes
 from rudp_smtp.link.loss import LOSS_MODELS
 from rudp_smtp.link.queue import QUEUE_DISCIPLINES
 from rudp_smtp.registry import UNSAID, Spec
@@ -90,12 +91,15 @@ class SlotConfig:
 
     min_delay: Duration
     max_delay: Duration | None = None
+    waits: tuple[int, ...] | None = field(default=None, metadata=UNSAID)  # what each adds to `min_delay`, ns, exactly
     packets: int | None = None  # that leave in one slot
     bytes: Size | None = None
 
     def __post_init__(self) -> None:
         if self.max_delay is not None and self.max_delay < self.min_delay:
             raise ConfigError("shorter than 'min_delay'; expected at least as long", key="max_delay")
+        if self.waits is not None and (not self.waits or min(self.waits) < 0):
+            raise ConfigError("expected nanoseconds, at least one and none negative", key="waits")
         for key, value in (("packets", self.packets), ("bytes", self.bytes)):
             if value is not None and value < 1:
                 raise ConfigError("a slot in which nothing leaves; expected at least 1, or null for no limit", key=key)
@@ -107,13 +111,20 @@ class SlotConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorruptConfig:
-    """Flip `bits` distinct bits anywhere in the datagram; of at most `max_burst` packets in a row (`bursts`)."""
+    """Flip `bits` distinct bits anywhere in the datagram; of at most `max_burst` packets in a row (`bursts`).
+
+    `flips`: exactly these instead: packet, copy (0, or 1 for its duplicate) and bit for each, counted from 0.
+    """
 
     probability: Probability
     bits: int = 1
     max_burst: int | None = field(default=None, metadata=UNSAID)
+    flips: tuple[int, ...] | None = field(default=None, metadata=UNSAID)
 
     def __post_init__(self) -> None:
+        if self.flips is not None:
+            _check_exact(self.probability, "flips")
+            check_groups(self.flips, 3, "a packet, its copy and a bit each", "flips")
         if self.bits < 1:
             raise ConfigError(f"{self.bits} flipped bits corrupt nothing; expected at least 1", key="bits")
         check_cap(self.max_burst)
@@ -123,14 +134,23 @@ class CorruptConfig:
 class ReorderConfig:
     """Displace a share of the packets: without `hold` they skip the delay, with it they come that much later.
 
-    `gap` is netem's: after a displaced packet, gap - 1 packets in a row are left alone.
+    `gap` is netem's: after a displaced packet, gap - 1 packets in a row are left alone. With `packets`, which count
+    from 0, and `copies` of packets, exactly these are displaced.
     """
 
     probability: Probability
     gap: int = 1
     hold: Duration | None = None
+    packets: tuple[int, ...] | None = field(default=None, metadata=UNSAID)
+    copies: tuple[int, ...] = field(default=(), metadata=UNSAID)
 
     def __post_init__(self) -> None:
+        if self.packets is not None:
+            _check_exact(self.probability, "packets")
+            check_indexes(self.packets, "packets")
+        if self.copies and self.packets is None:
+            raise ConfigError("go with 'packets'; expected both or neither", key="copies")
+        check_indexes(self.copies, "copies")
         if self.gap < 1:
             raise ConfigError(f"a gap of {self.gap} packets does not exist; expected at least 1", key="gap")
 
@@ -144,6 +164,11 @@ class FieldTest:
     differs: int | str | None = None
     at_least: int | None = None
     at_most: int | None = None
+
+
+def _check_exact(probability: int, key: str) -> None:
+    if probability:
+        raise ConfigError(f"{key!r} leaves nothing to chance; expected probability: 0%", key=key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +198,11 @@ class MatchRule:
     at_most: int | None = field(default=None, metadata=UNSAID)
     nth: int | None = None
     every: int | None = None
+    flips: tuple[int, ...] | None = field(default=None, metadata=UNSAID)  # of `action: corrupt`: these bits, not any
 
     def __post_init__(self) -> None:
+        if self.flips is not None and (self.action != "corrupt" or not self.flips or min(self.flips) < 0):
+            raise ConfigError("are bits, counted from 0, that 'action: corrupt' flips; expected such", key="flips")
         if (self.action == "delay") != (self.delay is not None):
             raise ConfigError("goes with 'action: delay', and that with it; expected both or neither", key="delay")
         self._check_contains()
@@ -231,8 +259,10 @@ class LinkConfig:
     loss: Annotated[Spec, LOSS_MODELS] | None = None
     where: Literal["ingress", "egress"] = "ingress"  # lose before the queue (netem), or after the bandwidth is spent
     duplicate: Probability = 0
+    duplicated: tuple[int, ...] = field(default=(), metadata=UNSAID)  # these packets are too, counted from 0
     corrupt: CorruptConfig | None = None
     queue: Annotated[Spec, QUEUE_DISCIPLINES] = DROPTAIL  # without a rate nothing ever waits
+    queue_seed: int | None = field(default=None, metadata=UNSAID)  # of what it draws, instead of the run's own
     rate: RateConfig | None = None
     slot: SlotConfig | None = field(default=None, metadata=UNSAID)
     delay: DelayConfig = field(default_factory=DelayConfig)
@@ -244,6 +274,10 @@ class LinkConfig:
         if self.mtu is not None and self.mtu <= self.header_bytes:
             text = f"{self.mtu}B is no more than the headers' {self.header_bytes}B: no datagram gets through"
             raise ConfigError(text, key="mtu")
+        check_indexes(self.duplicated, "duplicated")
+        if self.queue_seed is not None and not -(1 << 63) <= self.queue_seed < 1 << 63:
+            raise ConfigError("expected a whole number of 64 bits", key="queue_seed")
         reorder = self.reorder
-        if reorder is not None and reorder.hold is None and reorder.probability and not self.delay.time:
+        is_displacing = reorder is not None and (reorder.probability or reorder.packets or reorder.copies)
+        if reorder is not None and is_displacing and reorder.hold is None and not self.delay.time:
             raise ConfigError("packets can only skip a delay there is; expected a delay, or `hold`", key="reorder")

@@ -9,14 +9,17 @@ the driver one event, its arrival. Facts carry the time they happened, which the
 """
 
 from collections import deque
+from collections.abc import Collection
 from fractions import Fraction
 from heapq import heappop, heappush
 
 from rudp_smtp.datagram import CE, UNLABELLED, Label
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.link.bits import draw_places, flip
 from rudp_smtp.link.bursts import CappedEvents
-from rudp_smtp.link.config import CorruptConfig, LinkConfig, RateConfig
-from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
+from rudp_smtp.link.config import CorruptConfig, LinkConfig, RateConfig, ReorderConfig
+from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution
+from rudp_smtp.link.fates import Fates, places_by_packet
 from rudp_smtp.link.loss import LOSS_MODELS, LossModel
 from rudp_smtp.link.match import MatchRules, Reader
 from rudp_smtp.link.opportunities import Opportunities
@@ -45,17 +48,26 @@ class _Draws:
 class Link:
     """Owns the packets on their way: waiting in the queue, being serialised, or in flight.
 
-    `draws` is all the randomness there is; `name` tells this link's part of it, and its facts, from another's.
+    `draws` is all the randomness there is; `name` tells this link's part of it, and its facts, from another's. What is
+    decided by it is put down in `fates`, if any.
     """
 
     def __init__(
-        self, config: LinkConfig, *, name: str, draws: DrawKey, sink: Sink | None = None, reader: Reader | None = None
+        self,
+        config: LinkConfig,
+        *,
+        name: str,
+        draws: DrawKey,
+        sink: Sink | None = None,
+        reader: Reader | None = None,
+        fates: Fates | None = None,
     ) -> None:
         self.config = config
         self.name = name
         self.stats = LinkStats()
         self._periods = Periods()
         self._sink = sink
+        self._fates = fates
         self._header_bytes = config.header_bytes
         self._mtu = self._mtu_now = NEVER if config.mtu is None else config.mtu  # none at all in a black hole
 
@@ -68,13 +80,13 @@ class Link:
         self._loss_began = 0  # the first index that this model decided about
         self._expected_before = Fraction(0)  # packets lost in theory by the models before it
         self._is_loss_late = config.where == "egress"
-        # A chain walks each index once, so the copies' fates come from a chain of their own.
-        self._copy_loss = _loss_model(config) if self._is_loss_late and config.duplicate else None
-        self._is_impaired = bool(config.duplicate or config.corrupt or config.reorder)
+        self._copy_loss = _copy_loss_model(config)
+        self._set_impairments(config)
         self._capped_damage = _capped(config.corrupt)
         self._gap_left = config.reorder.gap - 1 if config.reorder else 0
 
-        self._queue_draws = draws.derive(name, "queue")
+        seed = draws.seed if config.queue_seed is None else config.queue_seed
+        self._queue_draws = DrawKey(seed, name, "queue")
         self._queue = self._make_queue(config)
         self._waiting = 0  # its length, which is asked for several times for every packet
         self._dropped: list[QueuedPacket] = []
@@ -116,14 +128,23 @@ class Link:
             self._loss, self._loss_began = _loss_model(config), self.stats.packets_entered
         self._is_loss_late = config.where == "egress"
         if (config.loss, config.where, config.duplicate) != (old.loss, old.where, old.duplicate):
-            self._copy_loss = _loss_model(config) if self._is_loss_late and config.duplicate else None
-        self._is_impaired = bool(config.duplicate or config.corrupt or config.reorder)
+            self._copy_loss = _copy_loss_model(config)
+        self._set_impairments(config)
         if config.corrupt != old.corrupt:
             self._capped_damage = _capped(config.corrupt)
         if config.reorder != old.reorder:
             self._gap_left = config.reorder.gap - 1 if config.reorder else 0
         self._set_delay(config)
         self._change_transmitter(old, config, now)
+
+    def _set_impairments(self, config: LinkConfig) -> None:
+        corrupt, reorder = config.corrupt, config.reorder
+        self._duplicated = frozenset(config.duplicated)
+        self._flips = None if corrupt is None or corrupt.flips is None else places_by_packet(corrupt.flips)
+        self._displaced = None
+        if reorder is not None and reorder.packets is not None:
+            self._displaced = (frozenset(reorder.packets), frozenset(reorder.copies))
+        self._is_impaired = bool(config.duplicate or config.duplicated or corrupt or reorder)
 
     def set_blackhole(self, is_on: bool) -> None:
         """Lose whatever enters from now on, or no longer."""
@@ -157,7 +178,7 @@ class Link:
     def _set_delay(self, config: LinkConfig) -> None:
         delay = config.delay
         self._delay = delay.time
-        self._slots = Slots(config.slot, self._slot_draws) if config.slot else None
+        self._slots = Slots(config.slot, self._slot_draws, self._fates) if config.slot else None
         self._distribution = DELAY_DISTRIBUTIONS.build(delay.distribution) if delay.jitter else None
         # No packet that has yet to be serialised can arrive sooner than this after it was.
         is_early = delay.jitter or (config.reorder is not None and config.reorder.hold is None)
@@ -182,6 +203,8 @@ class Link:
         is_lost = self._loss is not None and self._loss.drops(index, self._draws[0].loss)
         if is_lost:
             stats.packets_doomed += 1
+            if self._fates is not None:
+                self._fates.lost.append(index)
         packet = QueuedPacket(index, 0, data, size, now, is_lost, label)
         if self._rules is not None and not self._obey_rules(self._rules, packet, now):
             return
@@ -271,9 +294,10 @@ class Link:
 
     def _obey_rules(self, rules: MatchRules, packet: QueuedPacket, now: int) -> bool:
         """Do what the rules say; whether the packet goes on."""
-        rule = rules.judge(packet.data, packet.size, packet.label)
-        if rule is None:
+        place = rules.judge(packet.data, packet.size, packet.label)
+        if place is None:
             return True
+        rule = self.config.match[place]
         if rule.action == "drop":
             self.stats.packets_matched += 1
             self.stats.octets_matched += packet.size
@@ -281,7 +305,11 @@ class Link:
                 self._tell(packet, now, "dropped_by_rule")
             return False
         if rule.action == "corrupt":
-            self._corrupt(packet, 1, self._rule_draws)
+            bits = rule.flips or draw_places(8 * len(packet.data), 1, packet.index, self._rule_draws)
+            if self._fates is not None and rule.flips is None:
+                found = self._fates.rule_flips.setdefault(place, [])
+                found.extend((rules.counts[place], bit) for bit in bits)
+            self._corrupt(packet, bits)
         elif rule.action == "delay":
             assert rule.delay is not None
             packet.held = rule.delay
@@ -294,10 +322,16 @@ class Link:
     def _duplicate(self, packet: QueuedPacket) -> QueuedPacket | None:
         index = packet.index
         is_lost = self._copy_loss is not None and self._copy_loss.drops(index, self._draws[1].loss)
-        self.stats.duplicate_draws += 1
-        if not self._duplicate_draws.happens(index, self.config.duplicate):
-            return None
-        self.stats.duplicates_drawn += 1
+        stats = self.stats
+        if index not in self._duplicated:
+            stats.duplicate_draws += 1
+            if not self._duplicate_draws.happens(index, self.config.duplicate):
+                return None
+            stats.duplicates_drawn += 1
+        if self._fates is not None:
+            self._fates.duplicated.append(index)
+            if is_lost:
+                self._fates.copies_lost.append(index)
         return self._copy(packet, is_lost=is_lost)
 
     def _copy(self, packet: QueuedPacket, *, is_lost: bool) -> QueuedPacket:
@@ -308,29 +342,49 @@ class Link:
         return QueuedPacket(packet.index, 1, packet.data, packet.size, packet.enqueued, is_lost, packet.label)
 
     def _impair(self, packet: QueuedPacket, is_candidate: bool) -> None:
-        draws, stats = self._draws[packet.copy], self.stats
         corrupt, reorder = self.config.corrupt, self.config.reorder
         if corrupt is not None and packet.data:
-            stats.corrupt_draws += 1
-            capped = self._capped_damage
-            if (
-                draws.corrupt.happens(packet.index, corrupt.probability)
-                if capped is None
-                else capped.happens(packet.index, draws.corrupt)
-            ):
-                stats.corruptions_drawn += 1
-                self._corrupt(packet, corrupt.bits, draws.bits)
-        if reorder is None:
+            places = self._places_to_flip(packet, corrupt)
+            if places:
+                self._corrupt(packet, places)
+                if self._fates is not None:
+                    self._fates.flips.extend((packet.index, packet.copy, place) for place in places)
+        if reorder is not None:
+            self._displace(packet, reorder, is_candidate)
+            if packet.is_displaced and self._fates is not None:
+                (self._fates.copies_displaced if packet.copy else self._fates.displaced).append(packet.index)
+
+    def _places_to_flip(self, packet: QueuedPacket, corrupt: CorruptConfig) -> Collection[int]:
+        if self._flips is not None:
+            return self._flips.get((packet.index, packet.copy), ())
+        draws, stats = self._draws[packet.copy], self.stats
+        stats.corrupt_draws += 1
+        capped = self._capped_damage
+        is_damaged = (
+            draws.corrupt.happens(packet.index, corrupt.probability)
+            if capped is None
+            else capped.happens(packet.index, draws.corrupt)
+        )
+        if not is_damaged:
+            return ()
+        stats.corruptions_drawn += 1
+        return draw_places(8 * len(packet.data), corrupt.bits, packet.index, draws.bits)
+
+    def _displace(self, packet: QueuedPacket, reorder: ReorderConfig, is_candidate: bool) -> None:
+        if self._displaced is not None:
+            packet.is_displaced = packet.index in self._displaced[packet.copy]
             return
+        stats = self.stats
         if is_candidate:
-            packet.is_displaced = draws.reorder.happens(packet.index, reorder.probability)
+            draws = self._draws[packet.copy].reorder
+            packet.is_displaced = draws.happens(packet.index, reorder.probability)
         if packet.copy == 0:  # a copy does not count as a packet of the gap
             stats.reorder_draws += is_candidate
             stats.reorders_drawn += packet.is_displaced
             self._gap_left = reorder.gap - 1 if packet.is_displaced else max(0, self._gap_left - 1)
 
-    def _corrupt(self, packet: QueuedPacket, bits: int, draws: DrawKey) -> None:
-        packet.data = flip_bits(packet.data, bits, packet.index, draws)
+    def _corrupt(self, packet: QueuedPacket, places: Collection[int]) -> None:
+        packet.data = flip(packet.data, places)
         self.stats.packets_corrupted += 1
         self.stats.octets_corrupted += packet.size
         if self._sink is not None:
@@ -429,7 +483,7 @@ class Link:
         drawn = departure + self._delay
         arrival = drawn + packet.held
         if self._distribution is not None:
-            offset = self._distribution.offset(packet.index, self._draws[packet.copy].delay, delay.jitter)
+            offset = self._offset(self._distribution, packet)
             drawn = max(departure, drawn + offset)
             arrival = max(departure, arrival + offset)
         if packet.is_displaced:  # out of order on purpose, so `keep_order` lets it be
@@ -443,6 +497,16 @@ class Link:
             arrival = self._ordered_until = max(arrival, self._ordered_until)
         self.stats.detour_time += arrival - drawn
         return arrival
+
+    def _offset(self, distribution: DelayDistribution, packet: QueuedPacket) -> int:
+        index, draws, jitter = packet.index, self._draws[packet.copy].delay, self.config.delay.jitter
+        if packet.copy:
+            offset = distribution.offset_of_copy(index, draws, jitter)
+        else:
+            offset = distribution.offset(index, draws, jitter)
+        if self._fates is not None:
+            (self._fates.copies_offsets if packet.copy else self._fates.offsets)[index] = offset
+        return offset
 
     # Where packets end.
 
@@ -491,15 +555,8 @@ def _capped(corrupt: CorruptConfig | None) -> CappedEvents | None:
     return CappedEvents(corrupt.probability, corrupt.max_burst)
 
 
-def flip_bits(data: bytes, bits: int, index: int, draws: DrawKey) -> bytes:
-    """Flip that many distinct bits (all, if there are fewer) at places keyed by `index`."""
-    length = 8 * len(data)
-    chosen: set[int] = set()
-    damaged = bytearray(data)
-    for last in range(max(0, length - bits), length):  # Floyd's sampling: one draw for each bit, no repeats
-        place = draws.below(index, last + 1, last - length + bits)
-        if place in chosen:
-            place = last
-        chosen.add(place)
-        damaged[place >> 3] ^= 1 << (place & 7)
-    return bytes(damaged)
+def _copy_loss_model(config: LinkConfig) -> LossModel | None:
+    """A chain walks each index once, so the copies' fates come from a chain of their own."""
+    if config.loss is None or config.where != "egress" or not (config.duplicate or config.duplicated):
+        return None
+    return LOSS_MODELS.build(config.loss).for_copies()

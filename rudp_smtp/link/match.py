@@ -42,12 +42,12 @@ Reader = Callable[[bytes, Label], Reading]
 
 
 class MatchRules:
-    """Owns how often each rule has matched, and the streams that rules look into."""
+    """Owns how often each rule has matched, its `counts`, and the streams that rules look into."""
 
     def __init__(self, rules: tuple[MatchRule, ...], reader: Reader | None) -> None:
         self._rules = tuple(_Rule(rule) for rule in rules)
         self._reader = reader
-        self._counts = [0] * len(rules)
+        self.counts = [0] * len(rules)
         self._is_reading = any(rule.is_reading for rule in self._rules)
         texts = [rule.text for rule in self._rules if rule.text is not None]
         self._follower = Follower(texts) if texts else None
@@ -55,8 +55,8 @@ class MatchRules:
             text = "only a packet's size is known here, and nobody looks into it; expected 'larger' and 'smaller' only"
             raise ConfigError(text, key="match")
 
-    def judge(self, data: bytes, size: int, label: Label) -> MatchRule | None:
-        """The first rule whose turn it is; every rule counts the packets it matches, whoever comes first."""
+    def judge(self, data: bytes, size: int, label: Label) -> int | None:
+        """The place of the first rule whose turn it is; every rule counts what it matches, whoever comes first."""
         reading = self._reader(data, label) if self._is_reading and self._reader is not None else None
         carried: dict[bytes, list[int]] = {}
         if reading is not None and self._follower is not None:
@@ -66,9 +66,9 @@ class MatchRules:
         for place, rule in enumerate(self._rules):
             if not rule.matches(size, reading, carried):
                 continue
-            self._counts[place] += 1
-            if found is None and rule.is_due(self._counts[place]):
-                found = rule.asked
+            self.counts[place] += 1
+            if found is None and rule.is_due(self.counts[place]):
+                found = place
         return found
 
 

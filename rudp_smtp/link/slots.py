@@ -6,6 +6,7 @@ is used up, by the packet that reaches either.
 
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.link.config import SlotConfig
+from rudp_smtp.link.fates import Fates
 
 _ENDLESS = 1 << 62
 
@@ -13,11 +14,12 @@ _ENDLESS = 1 << 62
 class Slots:
     """Owns the next slot's time and what may still leave in it. Packets are told in the order they get ready."""
 
-    __slots__ = ("_config", "_draws", "_number", "_octets_left", "_opens", "_packets_left")
+    __slots__ = ("_config", "_draws", "_fates", "_number", "_octets_left", "_opens", "_packets_left")
 
-    def __init__(self, config: SlotConfig, draws: DrawKey) -> None:
+    def __init__(self, config: SlotConfig, draws: DrawKey, fates: Fates | None = None) -> None:
         self._config = config
         self._draws = draws
+        self._fates = fates
         self._number = 0
         self._opens = -1
         self._packets_left = self._octets_left = 0
@@ -35,8 +37,16 @@ class Slots:
 
     def _open_after(self, time: int) -> None:
         config = self._config
-        spread = config.delay_max - config.min_delay
-        self._opens = time + config.min_delay + self._draws.below(self._number, spread + 1)
+        wait = self._wait(self._number)
+        if self._fates is not None:
+            self._fates.waits[self._number] = wait
+        self._opens = time + config.min_delay + wait
         self._number += 1
         self._packets_left = config.packets or _ENDLESS
         self._octets_left = config.bytes or _ENDLESS
+
+    def _wait(self, number: int) -> int:
+        config = self._config
+        if config.waits is not None:
+            return config.waits[number] if number < len(config.waits) else 0
+        return self._draws.below(number, config.delay_max - config.min_delay + 1)

@@ -38,6 +38,8 @@ def to_netem(config: LinkConfig) -> Netem:
         if config.corrupt.max_burst is not None:
             untold.append("netem has no `max_burst` of corrupted packets")
         arguments += ["corrupt", print_probability(config.corrupt.probability)]
+        if config.corrupt.flips is not None:
+            untold.append("netem corrupts by chance, not listed packets")
         if config.corrupt.bits != 1:
             untold.append(f"netem flips one bit of a corrupted packet, not {config.corrupt.bits}")
     if config.duplicate:
@@ -98,6 +100,8 @@ def _delay(config: LinkConfig, arguments: list[str], untold: list[str]) -> None:
 
 def _reorder(config: LinkConfig, arguments: list[str], untold: list[str]) -> None:
     reorder = config.reorder
+    if reorder is not None and reorder.packets is not None:
+        untold.append("netem reorders by chance, not listed packets")
     if reorder is None or not reorder.probability:
         return
     if reorder.hold is not None:

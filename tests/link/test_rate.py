@@ -65,9 +65,9 @@ def test_packets_wait_for_a_slot_and_leave_together() -> None:
     assert slotted(slot, times) == [time * MILLISECOND for time in (10, 10, 10, 21, 70)]
 
 
-@pytest.mark.parametrize("limits", [{"packets": 2}, {"bytes": 101}])
-def test_a_slot_is_used_up(limits: dict[str, int]) -> None:
-    slot = SlotConfig(min_delay=10 * MILLISECOND, **limits)
+@pytest.mark.parametrize(("packets", "octets"), [(2, None), (None, 101)])
+def test_a_slot_is_used_up(packets: int | None, octets: int | None) -> None:
+    slot = SlotConfig(min_delay=10 * MILLISECOND, packets=packets, bytes=octets)
     assert slotted(slot, [0] * 5) == [time * MILLISECOND for time in (10, 10, 20, 20, 30)]
 
 

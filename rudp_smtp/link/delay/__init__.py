@@ -15,6 +15,10 @@ class DelayDistribution(ABC):
     def offset(self, index: int, draws: DrawKey, jitter: int) -> int:
         """Nanoseconds to add to the constant delay of packet `index`; may be negative."""
 
+    def offset_of_copy(self, index: int, draws: DrawKey, jitter: int) -> int:
+        """The same for a duplicate of the packet, which has draws of its own."""
+        return self.offset(index, draws, jitter)
+
     @abstractmethod
     def pieces(self, jitter: int) -> list[Piece] | None:
         """The distribution of the offsets, for theory to compare with; None where nothing is left to chance."""

@@ -14,6 +14,10 @@ class LossModel(ABC):
     def drops(self, index: int, draws: DrawKey) -> bool:
         """Decide the fate of packet `index` by a keyed draw."""
 
+    def for_copies(self) -> "LossModel":
+        """What decides about duplicates, made of a model that has decided nothing yet."""
+        return self
+
     @abstractmethod
     def expected_loss(self, packets: int) -> Fraction:
         """The theoretical share of the first `packets` packets that are lost."""

@@ -43,6 +43,11 @@ class FourState(LossModel):
     def __post_init__(self) -> None:
         self._back = PROBABILITY_ONE - self.p13 if self.p31 is None else self.p31
 
+    @property
+    def state(self) -> int:
+        """Where the chain is for the next packet: 1 to 4, and 0 before the first."""
+        return self._state
+
     def drops(self, index: int, draws: DrawKey) -> bool:
         if self._state == 0:
             weights = self._equilibrium()

@@ -56,6 +56,9 @@ async def hold(
     except (_StreamLost, TimeoutError):
         session.receive_eof()
         await react()
+    except asyncio.CancelledError:  # whoever ends us does not wait for the peer
+        writer.transport.abort()
+        raise
     finally:
         await _hang_up(writer, patience)
 

@@ -78,7 +78,7 @@ class Relaying:
 
     async def close(self) -> None:
         """Stop; what is under way is tried again after the next start, under the same key."""
-        for task in [*self._attempts, *([self._loop] if self._loop else [])]:
+        for task in [*([self._loop] if self._loop else []), *self._attempts]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -100,8 +100,9 @@ class Relaying:
             wait = LOOK_AGAIN if following is None else min(max(following - self._clock(), 0), LOOK_AGAIN)
             if self._attempts and wait == 0:
                 wait = LOOK_AGAIN  # they are under way, and each end wakes us
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), wait / SECOND)
+            with suppress(TimeoutError):  # not wait_for: until Python 3.12 it may swallow our being cancelled
+                async with asyncio.timeout(wait / SECOND):
+                    await self._wanted.wait()
 
     async def _try(self, attempt: Attempt) -> None:
         try:

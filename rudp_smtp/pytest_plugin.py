@@ -42,6 +42,11 @@ class ImpairedPath:
     def reverse(self) -> "LinkStats":
         return self._relay.reverse.stats
 
+    @property
+    def invalid(self) -> str:
+        """Why the path has not been what was asked for, such as packets the kernel dropped; empty where it has."""
+        return self._relay.invalid
+
     def report(self) -> str:
         """All counters and the relay's lateness as text."""
         from rudp_smtp.drivers.proxy import report
@@ -54,8 +59,8 @@ def impaired_path() -> "Iterator[Callable[..., ImpairedPath]]":
     """A function that opens an impaired UDP port on loopback, closed again after the test.
 
     impaired_path(upstream=(host, port), config=CONFIG, seed=N): `upstream` is the server behind the path. `config` is a
-    scenario file, whose network is taken, or a LinkConfig for both directions. `seed` is of all draws, 1 if not given.
-    A config that cannot be obeyed raises rudp_smtp.errors.ConfigError. A test may open several.
+    scenario file, whose network is taken with its events, or a LinkConfig for both directions. `seed` is of all
+    draws, 1 if not given. A config that cannot be obeyed raises rudp_smtp.errors.ConfigError. A test may open several.
     """
     with ExitStack() as stack:
 
@@ -70,25 +75,31 @@ def _open(stack: ExitStack, upstream: tuple[str, int], config: "Config", seed: i
 
     from rudp_smtp.drivers.background import BackgroundRelay
     from rudp_smtp.drivers.proxy import Path as Impaired
-    from rudp_smtp.drivers.proxy import resolve
-    from rudp_smtp.experiment.inspection import read_contents
-    from rudp_smtp.experiment.scenario import load_live
+    from rudp_smtp.drivers.sockets import resolve
+    from rudp_smtp.experiment.events import Change, arrange
+    from rudp_smtp.experiment.inspection import readers_before
+    from rudp_smtp.experiment.live import check_ceilings
+    from rudp_smtp.experiment.scenario import load_single
     from rudp_smtp.link.config import LinkConfig
     from rudp_smtp.trace import Fact, LinkFate
 
     if isinstance(config, LinkConfig):
         forward = reverse = config
+        events: tuple[Change, ...] = ()
     else:
-        configuration, _ = load_live(Path(config))
-        forward, reverse = configuration.forward, configuration.reverse
+        configuration, _ = load_single(Path(config))
+        forward, reverse, events = configuration.forward, configuration.reverse, configuration.events
 
     class Log:
         def emit(self, fact: Fact) -> None:
             if isinstance(fact, LinkFate):
                 path.log.append((fact.link, fact.index, fact.fate))
 
-    impaired = Impaired(forward=forward, reverse=reverse, seed=seed, reader=read_contents)
-    background = BackgroundRelay(resolve(upstream), impaired, sink=Log())
+    check_ceilings(forward, reverse, events)
+    server = resolve(upstream)
+    impaired = Impaired(forward=forward, reverse=reverse, seed=seed, readers=readers_before(server))
+    background = BackgroundRelay(server, impaired, sink=Log())
+    arrange(events, background.relay)
     path = ImpairedPath(background)
     stack.enter_context(background)
     return path

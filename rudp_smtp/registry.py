@@ -8,15 +8,18 @@ import difflib
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.units import PARSERS, PRINTERS
 
 T = TypeVar("T")
+
+# A field that came after runs had been stored: while it has its default nothing is said of it, and their keys hold.
+UNSAID: Mapping[str, bool] = MappingProxyType({"unsaid": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +149,15 @@ class Registry(Generic[T]):
         return spec
 
     def describe(self, spec: Spec) -> dict[str, object]:
-        """The inverse of `spec`, with every default filled in and units printed: two that mean the same are equal."""
-        hints = get_type_hints(self.load(spec.name).__init__, include_extras=True)
+        """The inverse of `spec`, with defaults filled in and units printed: two that mean the same are equal."""
+        cls = self.load(spec.name)
+        hints = get_type_hints(cls.__init__, include_extras=True)
         given = dict(spec.parameters)
+        unsaid = {item.name for item in fields(cls) if item.metadata.get("unsaid")} if is_dataclass(cls) else set()
         described: dict[str, object] = {self.selector: spec.name}
         for parameter, signature in self.parameters(spec.name).items():
+            if parameter in unsaid and given.get(parameter, signature.default) == signature.default:
+                continue
             described[parameter] = describe_value(given.get(parameter, signature.default), hints[parameter])
         return described
 
@@ -206,8 +213,9 @@ def describe_value(value: object, hint: object) -> object:
         return None
     origin = get_origin(hint)
     if origin in (Union, UnionType):
-        (hint,) = (option for option in get_args(hint) if option is not type(None))
-        return describe_value(value, hint)
+        options = [option for option in get_args(hint) if option is not type(None)]
+        if len(options) == 1:
+            return describe_value(value, options[0])
     if origin is Annotated:
         unit = get_args(hint)[1]
         if isinstance(unit, Registry):

@@ -23,6 +23,7 @@ class PacketSent:
     streams: tuple[tuple[int, int, int], ...]
     is_retransmission: bool  # carries stream octets that were sent before
     is_probe: bool
+    is_path_probe: bool = False  # looks whether a larger datagram arrives
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,21 @@ class MetricsUpdated:
     min_rtt: int
     congestion_window: int
     bytes_in_flight: int
+    latest_rtt: int
+    rttvar: int
+    pto_count: int  # expiries in a row that nothing has answered yet
+    ssthresh: int | None = None  # None: there is none, or none yet
+    phase: str = ""  # the congestion controller's, in its own words
+
+
+@dataclass(frozen=True, slots=True)
+class TimerExpired:
+    """The loss detection timer went off (RFC 9002 appendix A.9): ack, to declare losses, or pto, for silence."""
+
+    time: int
+    host: str
+    connection: int
+    timer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +139,40 @@ class MigrationStateUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class SmtpCommand:
+    """A client said this command, or a server heard it."""
+
+    time: int
+    host: str
+    connection: int
+    stream_id: int
+    line: str  # without its end
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpReply:
+    """A server said this reply, or a client heard it."""
+
+    time: int
+    host: str
+    connection: int
+    stream_id: int
+    code: int
+    text: str  # of all its lines
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpContent:
+    """The last of a message's octets was said or heard; `size` is of the message as it is on the stream."""
+
+    time: int
+    host: str
+    connection: int
+    stream_id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkFate:
     """What a link decided about its packet `index`.
 
@@ -144,10 +194,14 @@ Fact = (
     | PacketLost
     | SpuriousLoss
     | MetricsUpdated
+    | TimerExpired
     | ConnectionStateUpdated
     | MtuUpdated
     | EcnStateUpdated
     | MigrationStateUpdated
+    | SmtpCommand
+    | SmtpReply
+    | SmtpContent
     | LinkFate
 )
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 SUITE = """
 import socket
+import time
 
 import pytest
 
@@ -50,6 +51,27 @@ def test_takes_a_scenario(impaired_path, server):
         assert client.recv(9) == b"answer"
 
 
+def test_obeys_the_scenarios_events(impaired_path, server, tmp_path):
+    file = tmp_path / "moving.yaml"
+    file.write_text(
+        "schema: 1\\nname: moving\\ntransport: rudp\\nworkload: {name: bulk, size: 1MB}\\n"
+        "network: {both: {}, events: [{at: 200ms, rebind: true}, {at: 400ms, blackhole: true}]}"
+    )
+    path = impaired_path(upstream=server.getsockname(), config=str(file))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        sources = []
+        for _ in range(2):
+            client.sendto(b"ask", path.address)
+            sources.append(server.recvfrom(9)[1])
+            time.sleep(0.25)
+        assert sources[0] != sources[1]
+        client.sendto(b"too late", path.address)
+        server.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            server.recv(9)
+    assert path.log[-1] == ("forward", 2, "blackholed")
+
+
 def test_refuses_what_is_no_scenario(impaired_path, server):
     with pytest.raises(ConfigError, match="cannot be read"):
         impaired_path(upstream=server.getsockname(), config="/nonexistent.yaml")
@@ -60,7 +82,7 @@ def test_a_suite_gets_impaired_ports(pytester: pytest.Pytester) -> None:
     config = ROOT / "configs" / "lossless.yaml"
     pytester.makepyfile(SUITE.replace("CONFIG", config.as_posix()))
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")  # by the entry point, as elsewhere
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=4)
 
 
 def test_pytest_starts_without_the_relay() -> None:

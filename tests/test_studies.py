@@ -14,9 +14,11 @@ from rudp_smtp.recovery.congestion import CONTROLLERS
 from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS
 from rudp_smtp.recovery.redundancy import REDUNDANCIES
 from rudp_smtp.recovery.timer import TIMERS
+from tests.live import live
 
 ROOT = Path(__file__).parent.parent
 STUDIES = sorted((ROOT / "experiments").glob("*/*.yaml"))
+SCRIPTS = sorted((ROOT / "experiments").glob("*/*.py"))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -101,14 +103,55 @@ def test_one_command_shows_ours_beside_other_peoples_transports(tmp_path: Path) 
     assert (tmp_path / "peers-figure" / "compare.png").stat().st_size > 10_000
 
 
-def test_a_study_names_the_key_that_is_wrong(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "experiments" / "fairness" / "pairs.py"), "--output", str(tmp_path)]
-    finished = subprocess.run(
-        [*command, "--set", "network.both.rat=1mbit"], capture_output=True, text=True, check=False
-    )
+@live
+@pytest.mark.sweep
+def test_the_same_command_runs_live_beside_the_kernels_tcp(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "experiments" / "peers" / "compare.py"), "--output", str(tmp_path), "--live"]
+    arguments = ["--replications", "1", "--bulk-size", "30kB"]
+    finished = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    _, _, table = finished.stdout.partition("Peers on 20 Mbit/s, RTT 40 ms, in real time")
+    table, _, rest = table.partition("Live less virtual")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line[:1] == "│"]
+    transports = ["tcp cubic", "tcp bbr", "rudp", "quic cubic", "kcp turbo", "kcp turbo eager"]
+    assert [row[1] for row in rows] == transports * 3
+    assert all(cell == "-" or float(cell.partition(" / ")[0]) > 0 for row in rows for cell in row[2:])
+    assert "The kernel's TCP here / elsewhere" in rest
+    assert (tmp_path / "peers-figure-live" / "compare.png").stat().st_size > 10_000
+
+
+def test_one_command_says_whether_live_runs_agree_with_simulated_ones(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "experiments" / "fidelity" / "fidelity.py"), "--output", str(tmp_path)]
+    arguments = ["--drivers", "udp", "--replications", "1"]
+    finished = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    _, _, table = finished.stdout.partition("Live beside simulated")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line[:1] == "│"]
+    tasks = ["Bulk, completion", "Dialogue, completion", "Dialogue, one turn"]
+    conditions = ["no losses", "2 % late", "5% lost", "5% lost, 2 % late"]
+    assert [(row[0], row[1]) for row in rows] == list(product(tasks, conditions))
+    assert {row[2] for row in rows} == {"udp"}
+    agrees = [row[-1] == "agrees" for row in rows]  # a busy machine may make one run differ, or invalid
+    assert finished.returncode == (0 if all(agrees) else 1)
+    assert sum(agrees) > len(rows) // 2 or any("invalid" in row[-2] for row in rows)
+    assert (tmp_path / "fidelity-figure" / "fidelity.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "network.both.rat=1mbit"], "rat"),
+        (["--set", "replications"], "expected KEY=VALUE"),
+        (["--replications", "0"], "replications: 0 is out of range"),
+        (["--output", "/dev/null/results"], "expected a folder that can be written"),
+    ],
+    ids=["unknown key", "no value", "no runs", "no folder"],
+)
+def test_a_study_names_what_is_wrong(script: Path, arguments: list[str], words: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(script), "--output", str(tmp_path), *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
     assert "Traceback" not in finished.stderr
-    assert "rat" in finished.stderr
+    assert words in finished.stderr
 
 
 def test_a_figure_of_theory_leaves_the_counts_it_shows(tmp_path: Path) -> None:

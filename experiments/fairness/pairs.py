@@ -1,6 +1,6 @@
 """Who gets how much: two flows share a bottleneck, one of each controller of every pair, each also beside its like.
 
-    python experiments/fairness/pairs.py [--replications N] [--set KEY=VALUE ...] [--output DIR]
+    python experiments/fairness/pairs.py [--replications N] [--set KEY=VALUE] [--output DIR]
 
 20 Mbit/s, RTT 40 ms, a drop-tail queue of 0.5, 1 and 2 times their product. The second flow starts 2 s after the first;
 a quarter of the time they share is left out as warm-up, the 60 s after it are measured. Prints Jain's index, what each
@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from rudp_smtp.experiment.figures import DIVERGING, HeatMap, draw_heat_maps, save, style
-from rudp_smtp.experiment.study import Row, read_table, run_file, study_arguments
+from rudp_smtp.experiment.study import Row, read_table, results_folder, run_file, settings_of, study_arguments
 from rudp_smtp.units import MILLISECOND, SECOND, parse_duration, parse_rate, parse_size
 
 HERE = Path(__file__).parent
+NAME = "fairness-pairs"
 QUEUE, OWN, RIVAL = "network.both.queue.limit", "transport.congestion", "rival.transport.congestion"
 RATE, DELAY = "network.forward.rate.value", "network.forward.delay.time"
 TARGET = 0.9  # TRANSPORT.md section 3: Jain's index beside its like and beside new_reno
@@ -32,13 +33,9 @@ Cells = dict[tuple[str, str, str], dict[str, float]]  # (queue, own, rival) -> m
 
 def run(options: argparse.Namespace) -> Rows:
     """Run (or resume) the scenario; its runs.csv with the forward link's columns of links.csv."""
-    output = options.output / "fairness-pairs"
-    settings = {key: value for key, _, value in (text.partition("=") for text in options.settings)}
-    if options.replications is not None:
-        settings["replications"] = str(options.replications)
-    run_file(HERE / "pairs.yaml", output, settings)
-    runs = read_table(output / "runs.csv")
-    forward = [row for row in read_table(output / "links.csv") if row["direction"] == "forward"]
+    folder = results_folder(options, NAME)
+    runs = run_file(HERE / "pairs.yaml", folder, settings_of(options))
+    forward = [row for row in read_table(folder / "links.csv") if row["direction"] == "forward"]
     return [link | row for row, link in zip(runs, forward, strict=True)]
 
 
@@ -116,17 +113,12 @@ def draw(cells: Cells, where: str, path: Path) -> list[Path]:
 
 
 def main() -> None:
-    parser = study_arguments(__doc__)
-    parser.add_argument("--replications", type=int, help="of each cell (the file's own number if not given)")
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="in every cell"
-    )
-    options = parser.parse_args()
+    options = study_arguments(__doc__).parse_args()
     rows = run(options)
     cells, where = means(rows), path_label(rows[0])
     console = Console(width=120)
     console.print(table(cells, where))
-    paths = draw(cells, where, options.output / "fairness-pairs" / "shares")
+    paths = draw(cells, where, results_folder(options, NAME) / "shares")
     console.print(f"drawn: {', '.join(map(str, paths))}")
 
 

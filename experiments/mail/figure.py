@@ -1,6 +1,6 @@
 """How long one mail takes: from connect to the final 250, with and without PIPELINING, redundancy and 0-RTT.
 
-    python experiments/mail/figure.py [--replications N] [--quick] [--output DIR]
+    python experiments/mail/figure.py [--quick] [--replications N] [--set KEY=VALUE] [--output DIR]
 
 4 KB to one recipient over an RTT of 100 ms that loses 0, 1, 5 or 10 % of packets each way, and has no rate limit.
 Prints the median, p95 and p99 beside the lower bound, and draws them. Finished runs are kept and not run again.
@@ -23,17 +23,24 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from rudp_smtp.experiment.figures import COLOURS, GREY, save, style
-from rudp_smtp.experiment.statistics import MEDIAN, P95, P99, Number, nearest_rank
-from rudp_smtp.experiment.study import Row, read_table, run_file, study_arguments
+from rudp_smtp.experiment.figures import COLOURS, GREY, MARKERS, name_panels, save, style
+from rudp_smtp.experiment.statistics import MEDIAN, P95, P99
+from rudp_smtp.experiment.study import (
+    Row,
+    quantile,
+    read_table,
+    results_folder,
+    run_file,
+    settings_of,
+    study_arguments,
+)
 
 HERE = Path(__file__).parent
 LOSS = "network.forward.loss.p"
 RTT_MS = 100
 MEASURED = "1"  # the second message
-QUICK_REPLICATIONS = 40
+QUICK_REPLICATIONS = "40"
 WIDTH = 0.8  # of a group, where the next one begins at 1
-MARKERS = ("o", "s", "^", "D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +68,18 @@ Cells = dict[tuple[Variant, str], list[float]]  # milliseconds
 
 def run(options: argparse.Namespace, *, early: bool) -> Cells:
     """Run (or resume) the scenario without or with 0-RTT; what each cell measured."""
-    output = folder(options, early=early)
-    replications = QUICK_REPLICATIONS if options.quick else options.replications
+    folder = results_folder(options, "mail-0rtt" if early else "mail")
     settings = {key: str(early).lower() for key in ("transport.resumption", "workload.early_ehlo")}
-    if replications is not None:
-        settings["replications"] = str(replications)
-    run_file(HERE / "mail.yaml", output, settings)
+    if options.quick:
+        settings["replications"] = QUICK_REPLICATIONS
+    run_file(HERE / "mail.yaml", folder, settings | settings_of(options))
     cells: Cells = defaultdict(list)
-    for row in read_table(output / "messages.csv"):
+    for row in read_table(folder / "messages.csv"):
         if row["message"] == MEASURED:
             redundancy = row["transport.redundancy.model"] != "none"
             one = Variant(row["workload.pipelining"] == "true", redundancy, early)
             cells[one, row[LOSS]].append(latency(row))
     return cells
-
-
-def folder(options: argparse.Namespace, *, early: bool) -> Path:
-    """Where the results go: a first look does not overwrite what took long."""
-    name: str = ("mail-0rtt" if early else "mail") + ("-quick" if options.quick else "")
-    output: Path = options.output
-    return output / name
 
 
 def latency(row: Row) -> float:
@@ -89,9 +88,9 @@ def latency(row: Row) -> float:
     return float(row["latency_ms"]) if is_once else float("inf")
 
 
-def quantiles(latencies: Sequence[float]) -> list[Number]:
+def quantiles(latencies: Sequence[float]) -> list[float]:
     """Median, p95 and p99."""
-    return [value for share in (MEDIAN, P95, P99) if (value := nearest_rank(latencies, share)) is not None]
+    return [quantile(latencies, share) for share in (MEDIAN, P95, P99)]
 
 
 def table(cells: Cells) -> Table:
@@ -119,15 +118,8 @@ def draw(cells: Cells) -> Figure:
     panels[0].set_ylabel("connect to the final 250 (ms)")
     panels[0].set_ylim(0)
     count = min(map(len, cells.values()))
-    figure.suptitle(
-        f"One 4 KB mail over an RTT of {RTT_MS} ms: median, p95 (thick) and p99 (thin) of {count} mails",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-        fontweight="bold",
-    )
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    title = f"One 4 KB mail over an RTT of {RTT_MS} ms: median, p95 (thick) and p99 (thin) of {count} mails"
+    name_panels(figure, title, 3)
     return figure
 
 
@@ -154,15 +146,12 @@ def draw_panel(axes: Axes, cells: Cells, variants: list[Variant]) -> None:
 
 
 def main() -> None:
-    parser = study_arguments(__doc__)
-    parser.add_argument("--replications", type=int, help="of each cell (the file's own number if not given)")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_REPLICATIONS} replications: for a first look")
-    options = parser.parse_args()
+    options = study_arguments(__doc__, quick=f"{QUICK_REPLICATIONS} replications").parse_args()
     cells = run(options, early=False) | run(options, early=True)
     console = Console(width=130)
     console.print(table(cells))
     with style():
-        for path in save(draw(cells), folder(options, early=False) / "delivery_time"):
+        for path in save(draw(cells), results_folder(options, "mail") / "delivery_time"):
             console.print(path)
 
 

@@ -1,6 +1,6 @@
 """The reference path's two tables: every congestion controller, timer and textbook transport beside the targets.
 
-    python experiments/path/tables.py [--all] [--replications N] [--bulk-size SIZE] [--output DIR]
+    python experiments/path/tables.py [--all] [--bulk-size SIZE] [--replications N] [--set KEY=VALUE] [--output DIR]
 
 Bulk: median goodput in Mbit/s, and in brackets the stream octets sent beyond what the path's own losses make
 necessary. Dialogue: 20 turns of 48 B out and 64 B back, mean / p95 in seconds. The path: 20 Mbit/s, 20 ms each way, a
@@ -19,8 +19,16 @@ from rich.console import Console
 from rich.table import Table
 
 from rudp_smtp.ack.policy import ACK_POLICIES
-from rudp_smtp.experiment.statistics import P95, nearest_rank
-from rudp_smtp.experiment.study import Row, read_table, run_file, study_arguments
+from rudp_smtp.experiment.statistics import P95
+from rudp_smtp.experiment.study import (
+    Row,
+    is_complete,
+    quantile,
+    results_folder,
+    run_file,
+    settings_of,
+    study_arguments,
+)
 from rudp_smtp.recovery.loss_detection import LOSS_DETECTORS
 from rudp_smtp.transport import TRANSPORTS
 
@@ -39,13 +47,10 @@ Label = tuple[str, ...]  # the plug-ins of a row, by axis
 
 def run(name: str, options: argparse.Namespace, settings: dict[str, str]) -> list[Row]:
     """Run (or resume) one scenario; its runs.csv."""
-    output = options.output / f"path-{name.replace('_', '-')}{'-all' if options.all else ''}"
-    if options.replications is not None:
-        settings = settings | {"replications": str(options.replications)}
+    folder = results_folder(options, f"path-{name.replace('_', '-')}{'-all' if options.all else ''}")
     if options.bulk_size is not None and name != "dialogue":
         settings = settings | {"workload.size": options.bulk_size}
-    run_file(HERE / f"{name}.yaml", output, settings)
-    return read_table(output / "runs.csv")
+    return run_file(HERE / f"{name}.yaml", folder, settings | settings_of(options))
 
 
 def results(options: argparse.Namespace) -> dict[str, list[Row]]:
@@ -86,7 +91,7 @@ def default_profile(axes: tuple[str, ...]) -> Label:
 
 
 def bulk_cell(rows: list[Row]) -> str:
-    finished = [row for row in rows if row["stop"] == "done" and row["delivered_count"] == row["messages_count"]]
+    finished = list(filter(is_complete, rows))
     if not finished:
         return "gave up" if rows else ""
     goodput = median(float(row["goodput_bps"]) for row in finished) / 1e6
@@ -118,12 +123,11 @@ def bulk_table(rows: dict[str, list[Row]]) -> Table:
 
 
 def dialogue_cell(rows: list[Row]) -> str:
-    finished = [row for row in rows if row["stop"] == "done" and row["delivered_count"] == row["messages_count"]]
-    seconds = [float(row["completion_ms"]) / 1e3 for row in finished]
-    p95 = nearest_rank(seconds, P95)
-    if p95 is None:
+    finished = list(filter(is_complete, rows))
+    if not finished:
         return "gave up"
-    return f"{fmean(seconds):.3f} / {p95:.3f}{gave_up(rows, finished)}"
+    seconds = [float(row["completion_ms"]) / 1e3 for row in finished]
+    return f"{fmean(seconds):.3f} / {quantile(seconds, P95):.3f}{gave_up(rows, finished)}"
 
 
 def dialogue_table(rows: list[Row]) -> Table:
@@ -143,7 +147,6 @@ def dialogue_table(rows: list[Row]) -> Table:
 def main() -> None:
     parser = study_arguments(__doc__)
     parser.add_argument("--all", action="store_true", help="every combination of the plug-ins")
-    parser.add_argument("--replications", type=int, help="of each cell (the files' own number if not given)")
     parser.add_argument("--bulk-size", help="instead of the files' own: smaller is faster and flatters nobody")
     options = parser.parse_args()
     rows = results(options)

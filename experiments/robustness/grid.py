@@ -1,6 +1,6 @@
 """How near the default transport comes to what a path allows, from 256 kbit/s to 1 Gbit/s and from 2 ms to 600 ms.
 
-    python experiments/robustness/grid.py [--quick] [--replications N] [--set KEY=VALUE ...] [--output DIR]
+    python experiments/robustness/grid.py [--quick] [--replications N] [--set KEY=VALUE] [--output DIR]
 
 Each cell sends for as long as an ideal sender would need for its share of octets: one round trip of handshake, then 10
 packets for each flow, twice as many in each round trip until the path is full, and the path's rate less headers and
@@ -22,7 +22,7 @@ from rudp_smtp.experiment.figures import LIGHT, HeatMap, draw_heat_maps, save, s
 from rudp_smtp.experiment.files import write_atomic
 from rudp_smtp.experiment.records import Record
 from rudp_smtp.experiment.scenario import Axis, Cell, Scenario
-from rudp_smtp.experiment.study import read_scenario, run_scenario, study_arguments
+from rudp_smtp.experiment.study import read_scenario, results_folder, run_scenario, settings_of, study_arguments
 from rudp_smtp.experiment.tables import Results, encode_csv
 from rudp_smtp.units import MILLISECOND, SECOND, parse_duration, parse_rate
 
@@ -224,18 +224,11 @@ def draw(found: Sequence[Outcome], path: Path) -> list[Path]:
 
 
 def main() -> None:
-    parser = study_arguments(__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the grid, and shorter")
-    parser.add_argument("--replications", default="1", help="of each cell (1)")
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="in every cell"
-    )
-    options = parser.parse_args()
-    settings = [("replications", options.replications)]
-    settings += [(key, value) for key, _, value in (text.partition("=") for text in options.settings)]
+    options = study_arguments(__doc__, quick="a tenth of the grid, and shorter").parse_args()
+    settings = list(settings_of(options).items())
     budget = BUDGET_QUICK if options.quick else BUDGET
     wanted = conditions(QUICK if options.quick else (RTTS, RATES, QUEUES, IMPAIRMENTS, FLOWS))
-    folder = options.output / ("robustness-quick" if options.quick else "robustness")
+    folder = results_folder(options, "robustness")
     results = run_scenario(grid_scenario(wanted, budget, settings), folder)
     found = outcomes(wanted, results, budget)
     write_atomic(folder / "cells.csv", cells_csv(found))

@@ -1,6 +1,6 @@
 """The simulator beside the textbooks: a figure for each formula, its curve and what was measured.
 
-    python experiments/theory/figures.py [--quick] [--only FIGURE] [--output DIR]
+    python experiments/theory/figures.py [--quick] [--only FIGURE] [--replications N] [--set KEY=VALUE] [--output DIR]
 
 `tests/theory` holds each formula to an interval; this shows them over a wider range. A point is the mean over
 seeded runs with its 99 % interval, of a distribution the share of all there were. Finished runs are kept and not run
@@ -16,17 +16,27 @@ from functools import partial
 from itertools import groupby
 from math import sqrt
 from pathlib import Path
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from rudp_smtp.experiment.build import execute
-from rudp_smtp.experiment.figures import COLOURS, GREY, save, style
+from rudp_smtp.experiment.figures import COLOURS, GREY, MARKERS, save, style
 from rudp_smtp.experiment.files import write_atomic
 from rudp_smtp.experiment.plan import plan
 from rudp_smtp.experiment.statistics import Interval, mean_interval, proportion_interval
-from rudp_smtp.experiment.study import Row, read_scenario, read_table, run_file, study_arguments
+from rudp_smtp.experiment.study import (
+    Row,
+    make_folder,
+    read_scenario,
+    read_table,
+    results_folder,
+    run_file,
+    settings_of,
+    study_arguments,
+)
 from rudp_smtp.experiment.tables import encode_csv
 from rudp_smtp.trace import Fact, LinkFate, PacketSent
 
@@ -37,7 +47,6 @@ FRAME_BITS, PAYLOAD_BITS, LINE_RATE = 8_000, 978 * 8, 8_000_000
 SYN_FRAMES = 0.03  # what a SYN takes of the line, in frames
 PACKET_BITS = (1472 - 30) * 8  # of the stream in a full packet of rudp
 RTT_MS, RTT_S, TIMEOUT = 40, 0.04, 4
-MARKERS = ("o", "s", "^", "D")
 A_WINDOW = 8  # of the figures by window
 EXPECTED_MIN = 10  # a tail is shown as far as theory expects so many: where it ends must not depend on what was seen
 QUICK_ARQ = {"replications": "8", "workload.duration": "2s"}
@@ -79,19 +88,14 @@ class Sheet:
 # Running
 
 
-def folder_of(options: argparse.Namespace, name: str) -> Path:
-    output: Path = options.output / (f"theory-{name}-quick" if options.quick else f"theory-{name}")
-    return output
-
-
 def run(options: argparse.Namespace, study: str, tag: str = "", changes: dict[str, str] | None = None) -> Rows:
     """Run (or resume) one scenario; its runs.csv."""
-    output = folder_of(options, study.replace("_", "-") + tag)
-    changes = dict(changes or {})
-    if options.quick:
-        changes |= QUICK.get(study, QUICK_ARQ)
-    run_file(HERE / f"{study}.yaml", output, changes)
-    return read_table(output / "runs.csv")
+    folder = results_folder(options, f"theory-{study.replace('_', '-')}{tag}")
+    return run_file(HERE / f"{study}.yaml", folder, (changes or {}) | settings(options, study))
+
+
+def settings(options: argparse.Namespace, study: str) -> dict[str, str]:
+    return (QUICK.get(study, QUICK_ARQ) if options.quick else {}) | settings_of(options)
 
 
 def run_with_propagation(options: argparse.Namespace, study: str, a: int) -> Rows:
@@ -156,7 +160,8 @@ def count(
     options: argparse.Namespace, study: str, key: str, listener: type[Transmissions] | type[Bursts]
 ) -> dict[float, Counter[int]]:
     """Do the runs of a scenario, listening, and leave counts.csv; by `key`, how many there were of each length."""
-    scenario = read_scenario(HERE / f"{study}.yaml", list(QUICK[study].items()) if options.quick else [])
+    scenario = read_scenario(HERE / f"{study}.yaml", list(settings(options, study).items()))
+    path = make_folder(results_folder(options, f"theory-{study}")) / "counts.csv"
     rows = []
     for planned in plan(scenario):
         sink = listener()
@@ -165,8 +170,6 @@ def count(
         parameters = planned.parameters()
         cell = [planned.key, planned.seed, *parameters.values()]
         rows += [[*cell, length, times] for length, times in sorted(Counter(sink.lengths()).items())]
-    path = folder_of(options, study) / "counts.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, encode_csv(["run", "seed", *parameters, "length_count", "times_count"], rows))
     counts: dict[float, Counter[int]] = defaultdict(Counter)
     for row in read_table(path):
@@ -247,7 +250,7 @@ def draw_series(axes: Axes, series: Series, xs: Sequence[float], place: int) -> 
     if not series.points:
         return
     places = sorted(series.points)
-    means = [sum(series.points[x]) / len(series.points[x]) for x in places]
+    means = [fmean(series.points[x]) for x in places]
     intervals = [mean_interval(series.points[x], CONFIDENCE) for x in places]
     draw_points(axes, places, means, intervals, label=series.label, place=place)
 
@@ -454,12 +457,10 @@ FIGURES = (
 
 
 def main() -> None:
-    parser = study_arguments(__doc__)
-    parser.add_argument("--quick", action="store_true", help="few and short runs: wider intervals, in a minute or two")
+    parser = study_arguments(__doc__, quick="few and short runs, wider intervals")
     parser.add_argument("--only", choices=[figure.__name__ for figure in FIGURES], help="one of the figures")
     options = parser.parse_args()
-    folder = options.output / ("theory-figures-quick" if options.quick else "theory-figures")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(results_folder(options, "theory-figures"))
     for make in FIGURES:
         if options.only in (None, make.__name__):
             with style():

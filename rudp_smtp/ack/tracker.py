@@ -62,11 +62,16 @@ class AckTracker:
             ranges.add(packet_number, packet_number + 1)
             if packet_number < self._floor:
                 self._gaps.subtract(packet_number, packet_number + 1)
-        if not is_next and len(ranges) > RANGES_KEPT:
+        if not is_next and len(ranges.starts) > RANGES_KEPT:
             self._forget(ranges.first()[1])
         if is_ack_eliciting:
             self._on_ack_eliciting(packet_number, size, smoothed_rtt, now)
         return True
+
+    @property
+    def largest(self) -> int:
+        """The largest packet number received, -1 before the first."""
+        return self._largest
 
     def obey(self, policy: AckPolicy, reordering_threshold: int) -> None:
         """From now on acknowledge as the peer asked (draft-ietf-quic-ack-frequency section 6)."""
@@ -104,7 +109,7 @@ class AckTracker:
 
     def on_ack_acked(self, largest: int) -> None:
         """The peer has our acknowledgement up to packet `largest`: no need to repeat it (RFC 9000 s13.2.4)."""
-        if len(self._ranges) > 1:
+        if len(self._ranges.starts) > 1:
             self._forget(min(largest + 1, self._largest))
 
     def wants_ack_of_ack(self, smoothed_rtt: int, now: int) -> bool:
@@ -114,7 +119,7 @@ class AckTracker:
         nothing to say fall silent (RFC 9000 section 13.2.4).
         """
         return (
-            len(self._ranges) > 1
+            len(self._ranges.starts) > 1
             and self._eliciting_since_request >= PACKETS_PER_ACK_REQUEST
             and now >= self._request_time + smoothed_rtt
         )

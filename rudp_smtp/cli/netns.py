@@ -15,6 +15,7 @@ from rudp_smtp.errors import ConfigError, DriverError
 if TYPE_CHECKING:
     from rudp_smtp.drivers.hosts import Host
     from rudp_smtp.drivers.middlebox import Middlebox
+    from rudp_smtp.experiment.scenario import Configuration
     from rudp_smtp.link.link import Link
 
 LISTEN = "0A"  # a state of TCP, as the kernel's tables have it
@@ -45,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """COMMAND's own exit status; 2 for bad input, 130 when interrupted."""
+    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return _run(options)
     except (ConfigError, DriverError) as error:
@@ -53,44 +55,56 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; both hosts are removed", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _run(options: argparse.Namespace) -> int:
+    from rudp_smtp.drivers.clock import Waiter
     from rudp_smtp.drivers.hosts import two_hosts
     from rudp_smtp.drivers.middlebox import Middlebox
+    from rudp_smtp.experiment.events import arrange
 
-    forward, reverse = _links(options)
+    configuration, seed = path.load_live(options.scenario, options.settings)
+    forward, reverse = _links(configuration, seed if options.seed is None else options.seed)
     with two_hosts() as hosts:
         if options.tcp_congestion is not None:
             for host in hosts:
                 host.set_tcp_congestion(options.tcp_congestion)
-        box = Middlebox(hosts, forward, reverse)
-        previous = signal.signal(signal.SIGTERM, _interrupt)
+        waiter = Waiter()
+        box = Middlebox(hosts, forward, reverse, waiter=waiter)
+        arrange(configuration.events, box)
         server = None
         try:
             if options.serve is not None:
                 server = _start_server(hosts[1], options, box)
             status = _run_command(hosts[0], options.command, box)
         finally:
-            signal.signal(signal.SIGTERM, previous)
             if server is not None:
                 _end(server)
+            box.close()
+            waiter.close()
         unasked = sum(host.dropped() for host in hosts)
     _report(forward, reverse, box, unasked)
     return status
 
 
-def _links(options: argparse.Namespace) -> tuple["Link", "Link"]:
+def _links(configuration: "Configuration", seed: int) -> tuple["Link", "Link"]:
     from dataclasses import replace
 
     from rudp_smtp.draws import DrawKey
+    from rudp_smtp.experiment.inspection import Flows, read_packets
     from rudp_smtp.link.link import Link
 
-    configuration, seed = path.load(options.scenario, options.settings)
-    draws = DrawKey(seed if options.seed is None else options.seed).derive("link")
+    draws = DrawKey(seed).derive("link")
     # What passes are whole IP packets: their headers need not be added.
     forward, reverse = (replace(config, header_bytes=0) for config in (configuration.forward, configuration.reverse))
-    return Link(forward, name="forward", draws=draws), Link(reverse, name="reverse", draws=draws)
+    reader = read_packets(Flows())
+    return (
+        Link(forward, name="forward", draws=draws, reader=reader),
+        Link(reverse, name="reverse", draws=draws, reader=reader),
+    )
 
 
 def _start_server(host: "Host", options: argparse.Namespace, box: "Middlebox") -> "subprocess.Popen[bytes]":
@@ -123,8 +137,7 @@ def _run_command(host: "Host", command: list[str], box: "Middlebox") -> int:
         box.run(lambda: process.poll() is not None)
     finally:
         if process.poll() is None:
-            process.terminate()
-            process.wait()
+            _end(process)
     return process.returncode
 
 
@@ -139,16 +152,23 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
 
 
 def _interrupt(number: int, frame: object) -> None:
+    """Once: what is made has to be removed, however often and in whichever way we are asked to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _report(forward: "Link", reverse: "Link", box: "Middlebox", unasked: int) -> None:
     """Counters, for people; on standard error, as COMMAND owns the other."""
+    from rudp_smtp.drivers.validity import reasons
+
     for name, link in (("A to B", forward), ("B to A", reverse)):
         stats = link.stats
         print(
             f"{name}: {stats.packets_entered} packets, {stats.packets_lost} lost, "
-            f"{stats.packets_queue_dropped} dropped by the queue, {stats.packets_duplicated} duplicated, "
+            f"{stats.packets_queue_dropped} dropped by the queue, {stats.packets_too_big} too big, "
+            f"{stats.packets_matched} dropped by rules, {stats.packets_blackholed} in a black hole, "
+            f"{stats.packets_duplicated} duplicated, "
             f"{stats.packets_corrupted} corrupted, {stats.packets_reordered} reordered, "
             f"{stats.packets_delivered} delivered",
             file=sys.stderr,
@@ -156,7 +176,10 @@ def _report(forward: "Link", reverse: "Link", box: "Middlebox", unasked: int) ->
     late = box.lateness
     middle, tail = (late.quantile(share) / 1_000 for share in (0.5, 0.99))
     print(f"left late by {middle:.0f} us (median), {tail:.0f} us (99 %)", file=sys.stderr)
-    if unasked:
-        print(f"invalid: the kernel dropped {unasked} packets that no link was asked to drop", file=sys.stderr)
+    invalid = reasons({"packets dropped by the kernel": unasked}, late)
+    if invalid:
+        print(f"invalid: {invalid}", file=sys.stderr)
+    if box.strays:
+        print(f"{box.strays} packets came for a port that a rebinding took away", file=sys.stderr)
     if box.refused:
         print(f"{box.refused} corrupted packets were no IP packets any more", file=sys.stderr)

@@ -16,9 +16,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help=text)
 
 
-def load(file: Path, settings: list[str], *, is_live: bool = True) -> tuple["Configuration", int]:
-    """The file's one cell, and its seed; if real packets are to take that path, refuse what they cannot meet."""
-    from rudp_smtp.experiment.scenario import load_live, load_single
+def load(file: Path, settings: list[str]) -> tuple["Configuration", int]:
+    """The file's one cell, and its seed."""
+    from rudp_smtp.experiment.scenario import load_single
 
     pairs = []
     for text in settings:
@@ -26,7 +26,16 @@ def load(file: Path, settings: list[str], *, is_live: bool = True) -> tuple["Con
         if not separator or not key:
             raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
         pairs.append((key, value))
-    return load_live(file, pairs) if is_live else load_single(file, pairs)
+    return load_single(file, pairs)
+
+
+def load_live(file: Path, settings: list[str]) -> tuple["Configuration", int]:
+    """The same for real packets: refused where they could not be moved in time."""
+    from rudp_smtp.experiment.live import check_ceilings
+
+    configuration, own_seed = load(file, settings)
+    check_ceilings(configuration.forward, configuration.reverse, configuration.events)
+    return configuration, own_seed
 
 
 def seed(text: str) -> int:

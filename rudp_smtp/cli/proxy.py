@@ -14,7 +14,7 @@ from rudp_smtp.errors import ConfigError, DriverError
 if TYPE_CHECKING:
     from rudp_smtp.trace import Fact
 
-OK, FAILED, BAD_INPUT = 0, 1, 2
+OK, BAD_INPUT = 0, 2
 DESCRIPTION = """Relay UDP between clients and a server through the path of a scenario: what its links would do to
 packet n in simulation happens to packet n. Ctrl-C ends it and prints the counters; SIGUSR1 prints them meanwhile."""
 
@@ -57,26 +57,26 @@ class _Log:
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     try:
         return _relay(options)
-    except ConfigError as error:
+    except (ConfigError, DriverError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    except DriverError as error:
-        print(error, file=sys.stderr)
-        return FAILED
 
 
 def _relay(options: argparse.Namespace) -> int:
     from rudp_smtp.drivers.clock import Waiter
     from rudp_smtp.drivers.proxy import Path as Impaired
-    from rudp_smtp.drivers.proxy import Relay, report, resolve
-    from rudp_smtp.experiment.inspection import read_contents
+    from rudp_smtp.drivers.proxy import Relay, report
+    from rudp_smtp.drivers.sockets import resolve
+    from rudp_smtp.experiment.events import arrange
+    from rudp_smtp.experiment.inspection import readers_before
 
-    configuration, seed = path.load(options.config, options.settings)
+    configuration, seed = path.load_live(options.config, options.settings)
+    upstream = resolve(options.to)
     impaired = Impaired(
         forward=configuration.forward,
         reverse=configuration.reverse,
         seed=seed if options.seed is None else options.seed,
-        reader=read_contents,
+        readers=readers_before(upstream),
     )
     with ExitStack() as stack:
         log = None
@@ -87,8 +87,9 @@ def _relay(options: argparse.Namespace) -> int:
                 raise ConfigError(f"--log {options.log}: cannot be written: {error.strerror}") from error
         waiter = Waiter()
         stack.callback(waiter.close)
-        relay = Relay(resolve(options.listen), resolve(options.to), impaired, waiter=waiter, sink=log)
+        relay = Relay(resolve(options.listen), upstream, impaired, waiter=waiter, sink=log)
         stack.callback(relay.close)
+        arrange(configuration.events, relay)
         signal.signal(signal.SIGUSR1, lambda *_: print(report(relay), flush=True))
         signal.signal(signal.SIGINT, lambda *_: relay.stop())
         signal.signal(signal.SIGTERM, lambda *_: relay.stop())

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     from rudp_smtp.link.tc import to_netem
 
     try:
-        configuration, _ = path.load(options.file, options.settings, is_live=False)
+        configuration, _ = path.load(options.file, options.settings)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT

@@ -4,7 +4,8 @@ import threading
 from types import TracebackType
 
 from rudp_smtp.drivers.clock import Waiter
-from rudp_smtp.drivers.proxy import Endpoint, Path, Relay
+from rudp_smtp.drivers.proxy import Path, Relay
+from rudp_smtp.drivers.sockets import Endpoint
 from rudp_smtp.trace import Sink
 
 LOOPBACK = ("127.0.0.1", 0)
@@ -13,9 +14,11 @@ LOOPBACK = ("127.0.0.1", 0)
 class BackgroundRelay:
     """Owns the thread, the waiter and the relay; the relay's counters may be read meanwhile and afterwards."""
 
-    def __init__(self, upstream: Endpoint, path: Path, *, sink: Sink | None = None) -> None:
+    def __init__(
+        self, upstream: Endpoint, path: Path, *, listen: Endpoint = LOOPBACK, sink: Sink | None = None
+    ) -> None:
         self._waiter = Waiter()
-        self.relay = Relay(LOOPBACK, upstream, path, waiter=self._waiter, sink=sink)
+        self.relay = Relay(listen, upstream, path, waiter=self._waiter, sink=sink)
         self.address = self.relay.address
         self._thread = threading.Thread(target=self.relay.run, name="relay", daemon=True)
 

@@ -8,8 +8,10 @@ beginning of the run. Nothing else goes in, so the same run gives the same octet
 from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
+from typing import Protocol
 
 from rudp_smtp.datagram import DEFAULT_PORT, NOT_ECT, Address
+from rudp_smtp.drivers.ipv4 import checksum
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.errors import DriverError
 
@@ -47,6 +49,16 @@ class Captured:
     data: bytes
 
 
+class Watcher(Protocol):
+    """Whoever wants to see what the hosts send and receive."""
+
+    def watch(self, address: Address, node: Node) -> Node:
+        """The node to use instead of `node`: `Watched`, as a rule."""
+
+    def note(self, data: bytes, hosts: tuple[Address, Address], now: int, ecn: int, direction: int) -> None:
+        """A datagram that the source of `hosts` sends (OUTBOUND) to the target, or that the target receives."""
+
+
 class Capture:
     """Collects a file's blocks while a simulation runs."""
 
@@ -60,11 +72,11 @@ class Capture:
         self._numbers[address] = len(self._numbers)
         options = _option(_IF_NAME, str(address).encode()) + _option(_IF_TSRESOL, b"\x09") + _OPTION.pack(0, 0)
         self._blocks.append(_block(INTERFACE, _INTERFACE.pack(LINK_ETHERNET, 0, 0) + options))
-        return _Watched(self, address, node)
+        return Watched(self, address, node)
 
     def note(self, data: bytes, hosts: tuple[Address, Address], now: int, ecn: int, direction: int) -> None:
-        """`hosts`: the source and the target."""
-        source, target = (self._numbers[host] + 1 for host in hosts)
+        """A host that is seen under another address since a rebinding is numbered anew there, as if behind a NAT."""
+        source, target = (self._numbers.setdefault(host, len(self._numbers)) + 1 for host in hosts)
         seen_at = (source if direction == OUTBOUND else target) - 1
         frame = _frame(data, source, target, ecn)
         header = _PACKET.pack(seen_at, now >> 32, now & 0xFFFF_FFFF, len(frame), len(frame))
@@ -75,16 +87,16 @@ class Capture:
         return b"".join(self._blocks)
 
 
-class _Watched:
-    """A node between its driver and itself."""
+class Watched:
+    """A node, seen through: a datagram is noted before the node receives it, and after the node gave it out."""
 
-    def __init__(self, capture: Capture, address: Address, node: Node) -> None:
-        self._capture = capture
+    def __init__(self, watcher: Watcher, address: Address, node: Node) -> None:
+        self._watcher = watcher
         self._address = address
         self._node = node
 
     def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
-        self._capture.note(data, (remote, self._address), now, ecn, INBOUND)
+        self._watcher.note(data, (remote, self._address), now, ecn, INBOUND)
         self._node.receive_datagram(data, remote, now, ecn)
 
     def handle_timeout(self, now: int) -> None:
@@ -93,7 +105,7 @@ class _Watched:
     def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None:
         outgoing = self._node.next_datagram(now)
         if outgoing is not None:
-            self._capture.note(outgoing[0], (self._address, outgoing[1]), now, outgoing[2], OUTBOUND)
+            self._watcher.note(outgoing[0], (self._address, outgoing[1]), now, outgoing[2], OUTBOUND)
         return outgoing
 
     def next_timeout(self) -> int | None:
@@ -130,12 +142,6 @@ def _frame(data: bytes, source: int, target: int, ecn: int) -> bytes:
     ip = ip[:10] + checksum(ip).to_bytes(2, "big") + ip[12:]
     ethernet = b"\x02\0" + goal + b"\x02\0" + origin + b"\x08\0"  # locally administered
     return ethernet + ip + udp + data
-
-
-def checksum(data: bytes) -> int:
-    """RFC 1071. A one's complement sum of 16-bit words is the number they spell, modulo 0xffff."""
-    value = int.from_bytes(data + bytes(len(data) % 2), "big")
-    return 0xFFFF - (value % 0xFFFF or (0xFFFF if value else 0))
 
 
 def read_capture(octets: bytes) -> Iterator[Captured]:

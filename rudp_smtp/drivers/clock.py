@@ -58,6 +58,10 @@ class Waiter:
     def now(self) -> int:
         return time.monotonic_ns() - self._origin
 
+    def restart(self) -> None:
+        """Begin time anew; for when nothing has been given a time yet."""
+        self._origin = time.monotonic_ns()
+
     def add(self, source: Readable, ready: Callable[[], None]) -> None:
         """Call `ready` from `wait` whenever there is something to read."""
         self._ready[source.fileno()] = ready
@@ -114,16 +118,20 @@ class Lateness:
     """A histogram of delays in ns, in steps of a sixteenth: of any length in the same memory."""
 
     def __init__(self) -> None:
-        self.count = 0
         self.maximum = 0
         self._counts = [0] * (64 * 16)
 
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
     def add(self, late: int) -> None:
-        late = max(late, 0)
-        self.count += 1
         if late > self.maximum:
             self.maximum = late
-        shift = max(late.bit_length() - 5, 0)
+        if late < 32:  # too early, or so little that each has a step of its own
+            self._counts[late if late > 0 else 0] += 1
+            return
+        shift = late.bit_length() - 5
         self._counts[(shift << 4) + (late >> shift)] += 1
 
     def quantile(self, share: float) -> int:

@@ -2,8 +2,11 @@
 
 They are named after this process, so that what a run leaves behind that was killed is found by the next one and
 removed. Needs root, iproute2 and /dev/net/tun.
+
+A socket belongs for ever to the namespace it was made in, whoever uses it: `Host.inside` makes them there, by a thread.
 """
 
+import ctypes
 import fcntl
 import os
 import re
@@ -11,10 +14,12 @@ import shutil
 import signal
 import struct
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rudp_smtp.errors import DriverError
 
@@ -27,6 +32,12 @@ TX_QUEUE_PACKETS = 10_000  # what the kernel keeps for us while we are late: no 
 _TUN_PATH = "/dev/net/tun"
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000  # linux/if_tun.h
 _NAMESPACE = re.compile(rf"{PREFIX}-(\d+)-[ab]")
+_FOLDER = Path("/run/netns")  # where `ip netns` keeps them
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
+_TX_DROP = 12  # the place of its column in /proc/net/dev
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +72,61 @@ class Host:
         available = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
         if name not in available:
             raise DriverError(f"the kernel has no congestion control {name!r}, but {', '.join(available)}")
-        try:
-            self.set_kernel({"net.ipv4.tcp_congestion_control": name})
-        except DriverError:
-            names = " ".join(available)
-            remedy = f"allow it with: sysctl -w net.ipv4.tcp_allowed_congestion_control='{names}'"
-            raise DriverError(f"the kernel keeps {name!r} from network namespaces; {remedy}") from None
+        # The default of a namespace may only be what the first one allows to everybody. A route may say what it likes.
+        route = [self.peer, "dev", DEVICE, "src", self.address, "congctl", name]
+        _run(["ip", "-netns", self.namespace, "route", "replace", *route])
+
+    def inside(self, make: Callable[[], T]) -> T:
+        """Call `make` in the host's namespace, in a thread that nothing else ever runs in."""
+        made: list[T] = []
+        failed: list[OSError] = []
+
+        def enter() -> None:
+            try:
+                with (_FOLDER / self.namespace).open("rb") as namespace:
+                    if _LIBC.setns(namespace.fileno(), _CLONE_NEWNET):
+                        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+                made.append(make())
+            except OSError as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=enter, name=self.namespace)
+        thread.start()
+        thread.join()
+        if failed:
+            raise DriverError(f"in {self.namespace}: {failed[0]}") from failed[0]
+        assert made, "what went wrong in the thread was no OSError, and was told by it"
+        return made[0]
+
+    def counters(self) -> dict[str, int]:
+        """The kernel's own counts inside, as /proc/net/snmp and netstat name them: "Udp RcvbufErrors"."""
+
+        def read() -> str:
+            folder = Path("/proc/thread-self/net")
+            return (folder / "snmp").read_text() + (folder / "netstat").read_text()
+
+        lines = [line.split() for line in self.inside(read).splitlines()]
+        pairs = zip(lines[::2], lines[1::2], strict=True)
+        return {
+            f"{names[0].rstrip(':')} {name}": int(value)
+            for names, values in pairs
+            for name, value in zip(names[1:], values[1:], strict=True)
+        }
 
     def dropped(self) -> int:
         """Packets the kernel dropped on the way to us, which no link decided."""
-        text = _run(self.command(["cat", f"/sys/class/net/{DEVICE}/statistics/tx_dropped"]))
-        return int(text)
+        table = self.inside(lambda: Path("/proc/thread-self/net/dev").read_text())
+        (line,) = (line for line in table.splitlines() if line.strip().startswith(f"{DEVICE}:"))
+        return int(line.split()[_TX_DROP])
 
 
 @contextmanager
-def two_hosts() -> Iterator[tuple[Host, Host]]:
+def two_hosts(mtu: int = MTU) -> Iterator[tuple[Host, Host]]:
     """Both hosts for the length of a `with`: they are gone after it, whatever happens, and what ran inside as well."""
     require_root()
     remove_leftovers()
     one, other = ADDRESSES
-    with _host("a", one, other) as first, _host("b", other, one) as second:
+    with _host("a", one, other, mtu) as first, _host("b", other, one, mtu) as second:
         yield first, second
 
 
@@ -105,33 +151,46 @@ def remove_leftovers() -> list[str]:
     return removed
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Put off what would end us, until there is nothing left to remove."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def remove_namespace(namespace: str) -> None:
     """End what runs inside, and forget the namespace."""
-    for pid in _run(["ip", "netns", "pids", namespace]).split():
-        try:
-            os.kill(int(pid), signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    _run(["ip", "netns", "delete", namespace])
+    try:
+        for pid in _run(["ip", "netns", "pids", namespace]).split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        _run(["ip", "netns", "delete", namespace])
+    except DriverError:
+        if (_FOLDER / namespace).exists():  # or another run found the same leftovers and was first
+            raise
 
 
 @contextmanager
-def _host(name: str, address: str, peer: str) -> Iterator[Host]:
+def _host(name: str, address: str, peer: str, mtu: int) -> Iterator[Host]:
     namespace = f"{PREFIX}-{os.getpid()}-{name}"
-    _run(["ip", "netns", "add", namespace])
     try:
+        _run(["ip", "netns", "add", namespace])
         device = os.open(_TUN_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             host = Host(namespace, address, peer, device)
-            _configure(host, f"{PREFIX}{os.getpid()}{name}")
+            _configure(host, f"{PREFIX}{os.getpid()}{name}", mtu)
             yield host
         finally:
             os.close(device)
     finally:
-        remove_namespace(namespace)
+        with _signals_held():  # here and in the commands that remove it, whoever else they are sent to
+            remove_namespace(namespace)
 
 
-def _configure(host: Host, name: str) -> None:
+def _configure(host: Host, name: str, mtu: int) -> None:
     """Move the device inside. Without TUNSETOFFLOAD it has no segmentation and no checksum left to others."""
     fcntl.ioctl(host.device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
     _run(["ip", "link", "set", name, "netns", host.namespace, "name", DEVICE])
@@ -139,7 +198,7 @@ def _configure(host: Host, name: str) -> None:
     _run([*inside, "link", "set", "lo", "up"])
     host.set_kernel({"net.ipv6.conf.all.disable_ipv6": "1"})  # or its router solicitations use up the links' indexes
     _run([*inside, "address", "add", host.address, "peer", host.peer, "dev", DEVICE])
-    _run([*inside, "link", "set", DEVICE, "mtu", str(MTU), "txqueuelen", str(TX_QUEUE_PACKETS), "up"])
+    _run([*inside, "link", "set", DEVICE, "mtu", str(mtu), "txqueuelen", str(TX_QUEUE_PACKETS), "up"])
 
 
 def _run(command: list[str]) -> str:

@@ -5,65 +5,87 @@ lateness, which is measured: how long after the time that the link named a packe
 """
 
 import os
-import select
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rudp_smtp.datagram import CE, Label
-from rudp_smtp.drivers.clock import Lateness
+from rudp_smtp.drivers.clock import Waiter
+from rudp_smtp.drivers.crossing import Action, Crossing
 from rudp_smtp.drivers.hosts import Host
-from rudp_smtp.link.link import NEVER, Link
-from rudp_smtp.units import MICROSECOND, MILLISECOND, SECOND
+from rudp_smtp.drivers.ipv4 import HEADER_SIZE, TCP, UDP, with_ce
+from rudp_smtp.drivers.nat import Nat
+from rudp_smtp.link.link import Link
+from rudp_smtp.units import MILLISECOND
 
 READ_OCTETS = 65_535  # an IPv4 packet is no larger
-BATCH_PACKETS = 64  # read from one host before the other has its turn
-SPIN = 100 * MICROSECOND  # the last of a wait is spun: a sleeping process wakes about that late
+BATCH_PACKETS = 64  # read from one host before what is due goes out
+FLOWS_MAX = 10_000  # told apart; after that many they are learnt anew
 CHECK_INTERVAL = 20 * MILLISECOND  # how often we look whether all is over
-IPV4_HEADER_OCTETS = 20
+
+
+class _Labels:
+    """What packets from one host to the other wear, flow by flow, because a queue may serve flows in turn."""
+
+    def __init__(self, source: Host, target: Host) -> None:
+        self._ends = source.address, target.address
+        self._flows: dict[bytes, tuple[Label, ...]] = {}
+
+    def of(self, packet: bytes) -> Label:
+        if len(packet) < HEADER_SIZE:
+            return self._learn(b"")[0]
+        # A plain header before the ports of TCP or UDP: all but a few packets. The rest is one flow.
+        is_plain = packet[0] == 0x45 and packet[9] in (UDP, TCP) and not packet[7] and not packet[6] & 0x1F
+        flow = packet[20:24] if is_plain else b""
+        return (self._flows.get(flow) or self._learn(flow))[packet[1] & 3]
+
+    def _learn(self, flow: bytes) -> tuple[Label, ...]:
+        if len(self._flows) >= FLOWS_MAX:
+            self._flows.clear()
+        source, target = (f"{end} {flow.hex()}" for end in self._ends)
+        labels = self._flows[flow] = tuple(Label(source, target, ecn) for ecn in range(4))
+        return labels
 
 
 class _Direction:
-    """From one host to the other."""
+    """From one host to the other. `enter` and `leave` change a packet at the link's ends, or take it away."""
 
-    __slots__ = ("labels", "lateness", "link", "refused", "source", "target")
+    __slots__ = ("_clock", "_labels", "enter", "leave", "link", "refused", "source", "strays", "target")
 
-    def __init__(self, link: Link, source: Host, target: Host, lateness: Lateness) -> None:
+    def __init__(self, link: Link, ends: tuple[Host, Host], waiter: Waiter) -> None:
+        source, target = ends
         self.link = link
         self.source = source.device
         self.target = target.device
-        self.labels = tuple(Label(source.address, target.address, ecn) for ecn in range(4))
-        self.lateness = lateness
+        self.enter: Callable[[bytes], bytes] | None = None
+        self.leave: Callable[[bytes], bytes | None] | None = None
         self.refused = 0  # by the kernel: no IP packet any more, once it was corrupted
+        self.strays = 0  # to a port that a rebinding took away
+        self._labels = _Labels(source, target)
+        self._clock = waiter.now
 
-    def read(self, now: int) -> bool:
-        """Take in what the host sent; whether there may be more."""
-        link, labels, source = self.link, self.labels, self.source
+    def fileno(self) -> int:
+        return self.source
+
+    def receive(self) -> None:
+        """Take in what the host sent, up to a batch."""
+        push, clock, label_of, source = self.link.push, self._clock, self._labels.of, self.source
         for _ in range(BATCH_PACKETS):
             try:
                 data = os.read(source, READ_OCTETS)
             except BlockingIOError:
-                return False
-            link.push(data, now, labels[data[1] & 3] if len(data) >= IPV4_HEADER_OCTETS else labels[0])
-        return True
+                return
+            if self.enter is not None:
+                data = self.enter(data)
+            push(data, clock(), label_of(data))
 
-    def write(self, now: int) -> int:
-        """Hand over what has arrived; when the next one does."""
-        link = self.link
-        due = link.next_timeout()
-        while due is not None and due <= now:
-            arrived = link.next_datagram(now)
-            if arrived is not None:
-                self.lateness.add(now - due)
-                self._hand_over(*arrived)
-            upcoming = link.next_timeout()
-            if arrived is None and upcoming == due:
-                break
-            due = upcoming
-        return NEVER if due is None else due
-
-    def _hand_over(self, data: bytes, label: Label) -> None:
+    def send(self, data: bytes, label: Label) -> None:
         if label.ecn == CE and data[1] & 3 != CE:
             data = with_ce(data)
+        if self.leave is not None:
+            left = self.leave(data)
+            if left is None:
+                self.strays += 1
+                return
+            data = left
         try:
             os.write(self.target, data)
         except BlockingIOError:
@@ -73,49 +95,62 @@ class _Direction:
 
 
 class Middlebox:
-    """Owns both directions. `lateness` is of both."""
+    """Owns both directions. Whoever moves the waiter moves it: `run`, or a driver."""
 
-    def __init__(self, hosts: tuple[Host, Host], forward: Link, reverse: Link) -> None:
+    def __init__(self, hosts: tuple[Host, Host], forward: Link, reverse: Link, *, waiter: Waiter) -> None:
         one, other = hosts
-        self.lateness = Lateness()
-        self._forward = _Direction(forward, one, other, self.lateness)
-        self._reverse = _Direction(reverse, other, one, self.lateness)
-        self._started = time.monotonic_ns()
+        self.forward, self.reverse = forward, reverse
+        self._waiter = waiter
+        self._crossing = Crossing(forward, reverse, waiter)
+        self.lateness = self._crossing.lateness  # of both directions
+        self._nat = Nat()
+        self._there = _Direction(forward, (one, other), waiter)
+        self._back = _Direction(reverse, (other, one), waiter)
+        for direction in (self._there, self._back):
+            waiter.add(direction, direction.receive)
 
     @property
     def refused(self) -> int:
         """Packets that the kernel took for no IP packet, as corruption leaves some."""
-        return self._forward.refused + self._reverse.refused
+        return self._there.refused + self._back.refused
+
+    @property
+    def strays(self) -> int:
+        """Packets to the first host that a rebinding left without a way to it."""
+        return self._back.strays
+
+    def schedule(self, moments: Iterable[tuple[int, Action]]) -> None:
+        """Have these done at these times after the first packet."""
+        self._crossing.schedule(moments)
+
+    def rebind(self, now: int) -> None:
+        """Let the first host's flows come from other ports from now on, as a NAT that forgot does."""
+        self._nat.rebind()
+        self._there.enter = self._nat.outward
+        self._back.leave = self._nat.inward
+
+    def next_timeout(self) -> int | None:
+        """When something is due."""
+        return self._crossing.next_timeout()
+
+    def handle_timeout(self) -> None:
+        """Hand over what is due."""
+        self._crossing.carry(self._there.send, self._back.send)
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Carry packets until `is_over`, which is asked a few dozen times a second."""
-        directions = (self._forward, self._reverse)
-        devices = [direction.source for direction in directions]
         check_at = 0
         while True:
-            now = time.monotonic_ns() - self._started
+            now = self._waiter.now()
             if now >= check_at:
                 if is_over():
                     return
                 check_at = now + CHECK_INTERVAL
-            is_more = False
-            for direction in directions:
-                is_more = direction.read(time.monotonic_ns() - self._started) or is_more
-            now = time.monotonic_ns() - self._started
-            due = min(direction.write(now) for direction in directions)
-            wait = min(due, check_at) - SPIN - (time.monotonic_ns() - self._started)
-            if not is_more:
-                select.select(devices, (), (), max(wait, 0) / SECOND)
+            self.handle_timeout()
+            due = self.next_timeout()
+            self._waiter.wait(check_at if due is None else min(due, check_at))
 
-
-def with_ce(packet: bytes) -> bytes:
-    """The IPv4 packet with CE in its header, whose checksum is put right (RFC 3168 section 5, RFC 1624)."""
-    changed = bytearray(packet)
-    before = int.from_bytes(packet[:2], "big")
-    changed[1] |= CE
-    after = int.from_bytes(changed[:2], "big")
-    total = (~int.from_bytes(packet[10:12], "big") & 0xFFFF) + (~before & 0xFFFF) + after
-    total = (total & 0xFFFF) + (total >> 16)
-    total = (total & 0xFFFF) + (total >> 16)
-    changed[10:12] = (~total & 0xFFFF).to_bytes(2, "big")
-    return bytes(changed)
+    def close(self) -> None:
+        """Look at the hosts no more; their devices are the hosts' own."""
+        for direction in (self._there, self._back):
+            self._waiter.remove(direction)

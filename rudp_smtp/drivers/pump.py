@@ -36,16 +36,17 @@ class Network(Protocol):
 def deliver(node: Node, data: bytes, label: Label, now: int, network: Network) -> int | None:
     """Hand over a datagram that arrived, send what comes out, and say when the node wants to be woken."""
     node.receive_datagram(data, label.source, now, label.ecn)
-    return _drain(node, now, network)
+    return drain(node, now, network)
 
 
 def expire(node: Node, now: int, network: Network) -> int | None:
     """Tell the node its deadline has come, send what comes out, and say when it wants to be woken next."""
     node.handle_timeout(now)
-    return _drain(node, now, network)
+    return drain(node, now, network)
 
 
-def _drain(node: Node, now: int, network: Network) -> int | None:
+def drain(node: Node, now: int, network: Network) -> int | None:
+    """After commands: send what comes out of them, and say when the node wants to be woken."""
     sent = 0
     while (outgoing := node.next_datagram(now)) is not None:
         network.send(outgoing[0], outgoing[1], now, outgoing[2])

@@ -6,6 +6,7 @@ reads the output. Only argparse is imported at once: `--help` must not wait for 
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,9 @@ from rudp_smtp.errors import ConfigError, DriverError, RunFailed
 
 if TYPE_CHECKING:
     from rudp_smtp.experiment.plan import Run
-    from rudp_smtp.experiment.runner import Runner
+    from rudp_smtp.experiment.runner import Perform, Runner
     from rudp_smtp.experiment.scenario import Scenario
+    from rudp_smtp.experiment.store import Store
     from rudp_smtp.experiment.tables import Results
 
 OK, INCOMPLETE, BAD_INPUT, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
@@ -43,6 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="DIR", type=_folder, help="where to write (default: results/NAME)")
     add("--workers", metavar="N", type=_positive, help="processes (default: the scenario's executor)")
     add("--capture", metavar="DIR", type=_folder, help="write each cell's first run as a pcapng file there")
+    add("--qlog", metavar="DIR", type=_folder, help="write every run as each host saw it there, as qlog (.sqlog)")
+    add("--qvis", metavar="DIR", type=_folder, help="write every run there as the older qlog that qvis opens (.qlog)")
     add("--export-fate", metavar="DIR", type=_folder, help="write each run as a scenario there that replays it exactly")
     add("--list", action="store_true", dest="only_list", help="print what would run, and stop")
     add("--schema", action=_PrintSchema, nargs=0, help="print the JSON Schema of a scenario file, and stop")
@@ -88,6 +92,7 @@ def _positive(text: str) -> int:
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Do what the arguments say, parsed and as they were given; the exit status."""
     command = _Command(options, arguments)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is made has to be removed then too
     try:
         status = command.list_runs() if options.only_list else command.run()
         sys.stdout.flush()
@@ -107,6 +112,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         command.tell_interruption()
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Command:
@@ -135,37 +142,61 @@ class _Command:
     def run(self) -> int:
         from rich.console import Console
 
+        from rudp_smtp.experiment.build import clear_machine, require_machine
         from rudp_smtp.experiment.console import progress_reports
-        from rudp_smtp.experiment.executor import open_executor
+        from rudp_smtp.experiment.executor import cores_each, interrupts_held, open_executor
         from rudp_smtp.experiment.files import prepare_folder
         from rudp_smtp.experiment.runner import Runner
         from rudp_smtp.experiment.store import Store
         from rudp_smtp.experiment.tables import Results
 
         scenario, runs = self._plan()
+        require_machine(runs)
         prepare_folder(self._folder)
-        for option, folder in (("--capture", self._options.capture), ("--export-fate", self._options.export_fate)):
-            if folder is not None:
-                _prepare_second_look(scenario, folder, option)
+        self._prepare_recordings(scenario)
         store = Store(self._folder / "runs")
         if self._options.fresh:
             store.discard(planned.key for planned in runs)
         with progress_reports(Console(stderr=True)) as report:
-            self._runner = Runner(store, report=report)
+            self._runner = Runner(store, report=report, perform=self._performance(runs, store))
             workers = self._options.workers
-            records = self._runner.run(runs, lambda: open_executor(scenario.executor, workers))
+            cores = cores_each(scenario.driver)
+            try:
+                records = self._runner.run(runs, lambda: open_executor(scenario.executor, workers, cores_each=cores))
+            except KeyboardInterrupt:
+                with interrupts_held():
+                    clear_machine(runs)
+                raise
+        self._record_every_run(scenario, runs)
         return self._finish(Results(scenario, runs, records))
 
     def _plan(self) -> tuple["Scenario", list["Run"]]:
         from rudp_smtp.experiment.plan import plan
-        from rudp_smtp.experiment.scenario import load_scenario
+        from rudp_smtp.experiment.scenario import load_scenario, read_setting
 
         options = self._options
-        settings = [_setting(text) for text in options.settings]
+        settings = [read_setting(text) for text in options.settings]
         settings += [(key, value) for key in ("replications", "seed") if (value := getattr(options, key)) is not None]
         scenario = load_scenario(options.scenario, settings)
         self._folder = options.output if options.output is not None else Path("results") / scenario.name
         return scenario, plan(scenario)
+
+    def _performance(self, runs: Sequence["Run"], store: "Store") -> "Perform":
+        """How to do a run. It is the first whose trace is drawn, and a live one can only be traced while it runs.
+
+        So a live one that is stored without its trace is done anew.
+        """
+        from functools import partial
+
+        from rudp_smtp.experiment.runner import perform
+        from rudp_smtp.experiment.trace_table import is_traced, perform_traced
+
+        first = runs[0]
+        if first.driver == "sim":
+            return perform
+        if not is_traced(self._folder, first):
+            store.discard([first.key])
+        return partial(perform_traced, self._folder, first.key)
 
     def _finish(self, results: "Results") -> int:
         from rudp_smtp.experiment.console import Output, print_whole, problems, summary_table
@@ -189,6 +220,38 @@ class _Command:
             print("not everything was delivered:", *incomplete, sep="\n  ", file=sys.stderr)
         return INCOMPLETE if incomplete else OK
 
+    def _prepare_recordings(self, scenario: "Scenario") -> None:
+        """Before any run starts, as the results folder is."""
+        from rudp_smtp.experiment.files import prepare_folder
+
+        verbs = {"capture": "captured", "qlog": "logged", "qvis": "logged", "export-fate": "exported"}
+        for option, verb in verbs.items():
+            folder: Path | None = getattr(self._options, option.replace("-", "_"))
+            if folder is None:
+                continue
+            key = f"--{option}"
+            if scenario.driver != "sim":
+                raise ConfigError(f"driver {scenario.driver} cannot be {verb} here; expected driver: sim", key=key)
+            prepare_folder(folder, key=key, inner="")
+
+    def _record_every_run(self, scenario: "Scenario", runs: Sequence["Run"]) -> None:
+        """Do every run once more, listening, as widely spread as the first time: what is stored has no events."""
+        from functools import partial
+
+        from rich.console import Console
+
+        from rudp_smtp.experiment.console import progress_reports
+        from rudp_smtp.experiment.executor import open_executor
+        from rudp_smtp.experiment.qlog.recorder import record_run
+        from rudp_smtp.experiment.runner import Runner
+
+        options = self._options
+        if options.qlog is None and options.qvis is None:
+            return
+        with progress_reports(Console(stderr=True)) as report:
+            recorder = Runner(None, report=report, perform=partial(record_run, qlog=options.qlog, qvis=options.qvis))
+            recorder.run(runs, lambda: open_executor(scenario.executor, options.workers))
+
     def _capture(self, runs: Sequence["Run"]) -> None:
         """Do the first run of each cell once more, with every host watched: stored runs have no packets."""
         from rudp_smtp.drivers.capture import Capture
@@ -200,7 +263,7 @@ class _Command:
         for planned in runs:
             if planned.replication == 0:
                 capture = Capture()
-                execute(planned, capture=capture)
+                execute(planned, watcher=capture)
                 write_atomic(folder / f"run{planned.index:05}.pcapng", capture.octets())
 
     def _export_fate(self, results: "Results") -> None:
@@ -229,24 +292,6 @@ class _Command:
         assert error.__cause__ is not None
         traceback.print_exception(error.__cause__)
         print(f"{error}; {self._runner.progress.done} finished runs are kept", file=sys.stderr)
-
-
-def _prepare_second_look(scenario: "Scenario", folder: Path, option: str) -> None:
-    """Make the folder for what is found when runs are done once more; before any run starts, as the results folder."""
-    if scenario.driver != "sim":
-        text = f"driver {scenario.driver} does no run twice alike, to be looked at again; expected driver: sim"
-        raise ConfigError(text, key=option)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}", key=option) from error
-
-
-def _setting(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
-    return key, value
 
 
 if __name__ == "__main__":

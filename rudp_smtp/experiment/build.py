@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 
+from rudp_smtp.datagram import Label
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.drivers.capture import Capture
+from rudp_smtp.drivers.capture import Watcher
+from rudp_smtp.drivers.headers import SimulatedHosts
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import SimulationResult, Simulator
-from rudp_smtp.experiment.events import Timetable
-from rudp_smtp.experiment.inspection import read_contents
+from rudp_smtp.errors import ConfigError, DriverError
+from rudp_smtp.experiment.events import Timetable, arrange
+from rudp_smtp.experiment.inspection import Flows, read_datagrams, read_packets, readers_between
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.scenario import Rival
 from rudp_smtp.link.config import LinkConfig
@@ -24,6 +27,8 @@ from rudp_smtp.link.stats import LinkStats
 from rudp_smtp.registry import Spec
 from rudp_smtp.trace import Sink
 from rudp_smtp.transport import TRANSPORTS, Address
+from rudp_smtp.transport.peers.tcp import Tcp
+from rudp_smtp.transport.peers.tcp_adapter import TcpEndpoint
 from rudp_smtp.workload import SERVER, WORKLOADS, WorkloadReport
 
 NO_FATES: Mapping[str, Fates] = MappingProxyType({})
@@ -65,7 +70,7 @@ class _Pair:
     ) -> None:
         plugin = TRANSPORTS.build(transport)
         self.client, self.server = prefix + CLIENT, prefix + SERVER
-        client, server = (
+        self.endpoints = client, server = tuple(
             plugin.endpoint(host=host, accepts=host == self.server, draws=draws.derive("transport", host), sink=sink)
             for host in (self.client, self.server)
         )
@@ -88,7 +93,7 @@ class _Moved:
 
 
 def execute(
-    run: Run, sink: Sink | None = None, capture: Capture | None = None, fates: Mapping[str, Fates] = NO_FATES
+    run: Run, sink: Sink | None = None, watcher: Watcher | None = None, fates: Mapping[str, Fates] = NO_FATES
 ) -> RunFacts:
     """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught.
 
@@ -99,7 +104,7 @@ def execute(
     pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
     if configuration.rival is not None:
         pairs += _rivals(configuration.rival, draws, sink)
-    moved = _DRIVERS[run.driver](run, pairs, _Watchers(sink, capture, fates))
+    moved = _DRIVERS[run.driver](run, pairs, _Watchers(sink, watcher, fates))
     report, *rivals = (pair.report() for pair in pairs)
     return RunFacts(
         run=run,
@@ -120,20 +125,28 @@ class _Watchers:
     """Who looks on while a run is under way."""
 
     sink: Sink | None
-    capture: Capture | None
+    watcher: Watcher | None
     fates: Mapping[str, Fates]
+
+    def must_be_alone(self) -> Sink | None:
+        """The sink, where nobody but it can look on."""
+        assert self.watcher is None, "what is watched is run again, and a live run is never the same"
+        assert not self.fates, "nor can its fates be had again"
+        return self.sink
 
 
 def _simulate(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
-    configuration, capture = run.configuration, watchers.capture
+    configuration, watcher = run.configuration, watchers.watcher
     draws = link_draws(run)
+    hosts = SimulatedHosts(name for pair in pairs for name in (pair.client, pair.server))
+    reader = read_datagrams(hosts, Flows())
     forward, reverse = (
         Link(
             config,
             name=direction,
             draws=draws,
             sink=watchers.sink,
-            reader=read_contents,
+            reader=reader,
             fates=watchers.fates.get(direction),
         )
         for direction, config in (("forward", configuration.forward), ("reverse", configuration.reverse))
@@ -143,8 +156,8 @@ def _simulate(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
     for pair in pairs:
         nodes |= {pair.client: pair.stage.client, pair.server: pair.stage.server}
         links |= {(pair.client, pair.server): forward, (pair.server, pair.client): reverse}
-    if capture is not None:
-        nodes = {address: capture.watch(address, node) for address, node in nodes.items()}
+    if watcher is not None:
+        nodes = {address: watcher.watch(address, node) for address, node in nodes.items()}
     simulator = Simulator(nodes, links, background=[host for host in nodes if host not in (CLIENT, SERVER)])
     if configuration.events:
         timetable = Timetable(
@@ -161,20 +174,69 @@ def link_draws(run: Run) -> DrawKey:
 
 
 def _run_live(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
-    assert watchers.capture is None, "what is captured is run again, and a live run is never the same"
-    assert not watchers.fates, "nor can its fates be had again"
+    sink = watchers.must_be_alone()
     from rudp_smtp.drivers.proxy import Path  # a simulation does without sockets
-    from rudp_smtp.drivers.udp import LiveRun
+    from rudp_smtp.drivers.udp import UdpRun
 
     configuration = run.configuration
     (pair,) = pairs
-    path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, reader=read_contents)
-    live = LiveRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, watchers.sink)
+    readers = readers_between(*SimulatedHosts([pair.client, pair.server])(Label(pair.client, pair.server)))
+    path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, readers=readers)
+    live = UdpRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, sink)
+    arrange(configuration.events, live.path)
     moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 
 
-_DRIVERS = {"sim": _simulate, "udp": _run_live}
+def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
+    sink = watchers.must_be_alone()
+    from rudp_smtp.drivers.hosts import MTU, two_hosts
+    from rudp_smtp.drivers.netns import MTU_MAX, NetnsRun, Party
+    from rudp_smtp.drivers.proxy import Path
+
+    configuration = run.configuration
+    (pair,) = pairs
+    reader = read_packets(Flows())
+    path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, readers=(reader, reader))
+    users = [endpoint if isinstance(endpoint, TcpEndpoint) else None for endpoint in pair.endpoints]
+    with two_hosts(MTU if any(users) else MTU_MAX) as hosts:
+        client = Party(hosts[0], pair.client, pair.stage.client, users[0])
+        server = Party(hosts[1], pair.server, pair.stage.server, users[1])
+        live = NetnsRun(client, server, path, sink)
+        arrange(configuration.events, live.path)
+        moved = live.run(configuration.limits.time, configuration.limits.events)
+    return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
+
+
+_DRIVERS = {"sim": _simulate, "udp": _run_live, "netns": _run_in_namespaces}
+
+
+def clear_machine(runs: Sequence[Run]) -> None:
+    """Remove what runs that were abandoned have left on this machine; nothing of those that still go on."""
+    if any(run.driver == "netns" for run in runs):
+        from rudp_smtp.drivers.hosts import remove_leftovers
+
+        remove_leftovers()
+
+
+def require_machine(runs: Sequence[Run]) -> None:
+    """Raise ConfigError where this machine cannot do these runs at all."""
+    if not any(run.driver == "netns" for run in runs):
+        return
+    from rudp_smtp.drivers.hosts import require_root
+    from rudp_smtp.drivers.streams import require_congestion
+
+    try:
+        require_root()
+    except DriverError as error:
+        raise ConfigError(str(error), key="driver") from error
+    for spec in dict.fromkeys(run.configuration.transport for run in runs):
+        plugin = TRANSPORTS.build(spec)
+        if isinstance(plugin, Tcp):
+            try:
+                require_congestion(plugin.congestion)
+            except DriverError as error:
+                raise ConfigError(str(error), key="transport.congestion") from error
 
 
 def _rivals(rival: Rival, draws: DrawKey, sink: Sink | None) -> list[_Pair]:

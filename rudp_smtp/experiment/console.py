@@ -165,6 +165,7 @@ def _faults(record: Record) -> list[str]:
     refused = [row for row in record.messages if row.status == "refused"]
     faults += [f"{pending} of {total} messages undelivered"] if pending else []
     faults += [f"{damaged} of {total} messages damaged"] if damaged else []
+    faults += [f"invalid: {record.invalid}"] if record.invalid else []
     faults += [record.notes] if record.notes else []
     if refused:
         faults.append(f"{len(refused)} of {total} messages refused (first: {refused[0].name}: {refused[0].reply})")

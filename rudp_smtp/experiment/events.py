@@ -1,9 +1,9 @@
 """`network.events`: what happens to the path while a run is under way, and when (SCENARIOS.md section 2)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from heapq import heapify, heappop, heappush
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.link.config import LinkConfig
@@ -110,6 +110,24 @@ class Timetable:
         if config != link.config:
             link.change(config, now)
         link.set_blackhole(is_blackhole)
+
+
+class LivePath(Protocol):
+    """What real packets cross."""
+
+    forward: Link
+    reverse: Link
+
+    def rebind(self, now: int) -> None: ...
+
+    def schedule(self, moments: Iterable[tuple[int, Callable[[int], None]]]) -> None: ...
+
+
+def arrange(changes: tuple[Change, ...], path: LivePath) -> None:
+    """Have the changes happen to real packets' path, at times counted from the first packet."""
+    if changes:
+        timetable = Timetable(changes, {"forward": path.forward, "reverse": path.reverse}, path.rebind)
+        path.schedule(timetable.moments())
 
 
 def assigned(config: Any, path: tuple[str, ...], value: object) -> Any:

@@ -34,12 +34,20 @@ def read_executor(name: str) -> int | None:
     return int(named.group(2)) if named.group(2) else None
 
 
-def open_executor(name: str, workers: int | None = None) -> Executor:
-    """`workers`, where given, overrides what `name` says with that many processes."""
+def open_executor(name: str, workers: int | None = None, *, cores_each: int = 1) -> Executor:
+    """`workers`, where given, overrides what `name` says with that many processes.
+
+    `cores_each`: how many a run takes; of more runs at a time than there is room for each would be late.
+    """
     asked = read_executor(name)
     if asked == 0 and workers is None:
         return Serial()
-    return Processes(workers or asked or available_cores())
+    return Processes(workers or asked or max(1, available_cores() // cores_each))
+
+
+def cores_each(driver: str) -> int:
+    """A run in real time takes one for itself, and leaves one to the kernel and to everybody else."""
+    return 1 if driver == "sim" else 2
 
 
 def available_cores() -> int:
@@ -49,8 +57,8 @@ def available_cores() -> int:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Put Ctrl-C off for a moment in which it would leave a lock taken."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Put Ctrl-C and SIGTERM off for a moment in which they would leave a lock taken."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
@@ -103,6 +111,7 @@ class Processes(ProcessPoolExecutor):
 
 
 def _start_worker(lifeline: Connection) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked when we were started: see `submit`
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to every process; the parent decides
     threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
 

@@ -24,6 +24,7 @@ from rudp_smtp.experiment.files import write_atomic
 from rudp_smtp.ranges import RangeSet
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINE_STYLES = ("-", "--", "-.", ":")
 BLUE, VERMILION, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
 GREY, SHADE = "#666666", "#fff3c9"
@@ -392,6 +393,12 @@ def _ranges(row: Row) -> list[tuple[int, int, int]]:
         start, _, stop = offsets.partition("-")
         ranges.append((int(stream), int(start), int(stop)))
     return ranges
+
+
+def name_panels(figure: Figure, title: str, columns: int) -> None:
+    """Over panels that show the same things a title, and under them one legend."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
 
 
 # Heat maps: a share for each pair of conditions.

@@ -6,17 +6,21 @@ from pathlib import Path
 from rudp_smtp.errors import ConfigError, DriverError
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the results folder and its `runs`, and prove that files can be written, before any run starts."""
-    probe = folder / "runs" / f".probe.{os.getpid()}.tmp"
+def prepare_folder(folder: Path, *, key: str = "output", inner: str = "runs") -> None:
+    """Make a folder and `inner` in it, and prove that files can be written, before any run starts.
+
+    As it is for the results; `key` is the option that named it, and "" as `inner` is the folder itself.
+    """
+    probe = folder / inner / f".probe.{os.getpid()}.tmp"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        message = f"cannot write to the output folder {folder}: {reason}; expected a folder that can be written"
-        raise ConfigError(message, key="output") from error
+        kind = key.removeprefix("--")
+        message = f"cannot write to the {kind} folder {folder}: {reason}; expected a folder that can be written"
+        raise ConfigError(message, key=key) from error
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -123,6 +123,7 @@ class Record:
     seed: int
     parameters: dict[str, str | int | float]
     stop: str  # done, or the limit that was reached
+    invalid: str  # of a live run: what the machine did that nobody asked for, so that it must not be believed
     notes: str  # what else a reader must know of the run; mostly nothing
     metrics: dict[str, Number | None]
     messages: tuple[MessageRow, ...]
@@ -139,6 +140,7 @@ class Record:
             "seed": self.seed,
             "parameters": self.parameters,
             "stop": self.stop,
+            "invalid": self.invalid,
             "notes": self.notes,
             "metrics": self.metrics,
             "messages": [asdict(row) for row in self.messages],
@@ -164,13 +166,13 @@ def columns() -> list[str]:
 def record(facts: RunFacts) -> Record:
     """Keep of a run what the tables show."""
     run, configuration = facts.run, facts.run.configuration
-    invalid = (f"invalid: {facts.invalid}",) if facts.invalid else ()
     return Record(
         key=run.key,
         seed=run.seed,
         parameters=run.parameters(),
         stop=facts.stop,
-        notes="; ".join((*invalid, *facts.report.notes)),
+        invalid=facts.invalid,
+        notes="; ".join(facts.report.notes),
         metrics={name: METRICS.load(name)(facts) for name in METRICS.names()},
         messages=tuple(_message_row(delivery) for delivery in facts.report.deliveries),
         links=(

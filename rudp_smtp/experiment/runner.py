@@ -48,9 +48,10 @@ def perform(run: Run) -> Record:
 
 
 class Runner:
-    """Runs what is not stored yet. `perform` must be a function of a module: workers find it by its name."""
+    """Runs what is not stored yet; without a store everything. `perform` must be a function of a module, or a partial
+    of one: workers find it by its name."""
 
-    def __init__(self, store: Store, *, report: Report, perform: Perform = perform) -> None:
+    def __init__(self, store: Store | None, *, report: Report, perform: Perform = perform) -> None:
         self._store = store
         self._report = report
         self._perform = perform
@@ -65,7 +66,7 @@ class Runner:
         self._started = time.monotonic()
         wanted = {run.key: run for run in runs}
         for key in wanted:
-            stored = self._store.load(key)
+            stored = None if self._store is None else self._store.load(key)
             if stored is not None:
                 self._records[key] = stored
         self.progress = Progress(len(self._records), len(wanted), len(self._records), 0.0)
@@ -126,7 +127,8 @@ class Runner:
         if error is not None:
             self._failures.append((run, error))
             return
-        self._store.save(future.result())
+        if self._store is not None:
+            self._store.save(future.result())
         self._records[run.key] = future.result()  # after it is stored: what is counted as done is kept
 
     def _tell(self) -> None:

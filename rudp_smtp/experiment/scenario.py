@@ -141,6 +141,14 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def read_setting(text: str) -> tuple[str, str]:
+    """What `--set` is given: a dotted key, and YAML text."""
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as --set network.both.loss.p=5%")
+    return key, value
+
+
 def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scenario:
     """Read and check a scenario file; `overrides` are (dotted key, YAML text) pairs as `--set` gives them.
 
@@ -166,9 +174,10 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
         problems.add(tree.locate(("replications",)), message)
     if header and header.driver != "sim" and any(cell.configuration.rival for cell in cells):
         problems.add(tree.locate(("rival",)), f"driver {header.driver} moves one pair of hosts; expected driver: sim")
-    if header and header.driver != "sim" and any(cell.configuration.events for cell in cells):
-        text = f"driver {header.driver} changes no path during a run; expected driver: sim"
-        problems.add(tree.locate(("network", "events")), text)
+    if header and header.driver != "sim":
+        _check_ceilings(header.driver, cells, tree, problems)
+    if header:
+        _check_kernel(header.driver, cells, tree, problems)
     comparison = header.compare if header and not problems else None  # an unread axis has no values to compare
     compare = read_comparison(comparison, axes, tree, problems) if comparison else None
     problems.raise_any()
@@ -187,6 +196,35 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
     )
 
 
+def _check_ceilings(driver: str, cells: Sequence[Cell], tree: Tree, problems: Problems) -> None:
+    from rudp_smtp.experiment.live import ceilings
+
+    found: dict[str, str] = {}
+    for cell in cells:
+        configuration = cell.configuration
+        found |= dict(ceilings(configuration.forward, configuration.reverse, configuration.events))
+    for direction, text in found.items():
+        problems.add(tree.locate(("network", direction, "rate")), f"driver {driver}: {text}")
+
+
+def _check_kernel(driver: str, cells: Sequence[Cell], tree: Tree, problems: Problems) -> None:
+    """Refuse the kernel's own transports where no kernel can speak them, and what they cannot do."""
+    for cell in cells:
+        configuration, rival = cell.configuration, cell.configuration.rival
+        if rival is not None and TRANSPORTS.load(rival.transport.name).needs_kernel:
+            text = f"a rival is simulated, and transport {rival.transport.name!r} cannot be; expected another"
+            problems.add(tree.locate(("rival", "transport")), text)
+        name = configuration.transport.name
+        if not TRANSPORTS.load(name).needs_kernel:
+            continue
+        if driver != "netns":
+            text = f"transport {name!r} is the kernel's own, which driver {driver} has not; expected driver: netns"
+            problems.add(tree.locate(("transport",)), text)
+        if dict(configuration.workload.parameters).get("multiplex") == "stream":
+            text = f"transport {name!r} has one stream to a connection; expected multiplex: connection"
+            problems.add(tree.locate(("workload", "multiplex")), text)
+
+
 def load_single(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> tuple[Configuration, int]:
     """The one cell of a scenario that varies nothing, and the seed. Raises ConfigError."""
     scenario = load_scenario(path, overrides)
@@ -195,15 +233,6 @@ def load_single(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> tuple[
         text = f"varies {varied}, so it names {len(scenario.cells)} paths; expected one: with vary=null, say"
         raise ConfigError(f"{path}: {text}")
     return scenario.cells[0].configuration, scenario.seed
-
-
-def load_live(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> tuple[Configuration, int]:
-    """The same for real packets, whose path stays as it is. Raises ConfigError where it is to change."""
-    configuration, seed = load_single(path, overrides)
-    if configuration.events:
-        text = "network.events: only a simulation changes its path meanwhile; expected none: with network.events=[]"
-        raise ConfigError(f"{path}: {text}")
-    return configuration, seed
 
 
 def _read_file(path: Path, problems: Problems) -> Tree:

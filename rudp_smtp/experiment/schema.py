@@ -30,8 +30,8 @@ from rudp_smtp.experiment.events import LINK_KEYS, Change, Event, looked_up
 from rudp_smtp.experiment.executor import read_executor
 from rudp_smtp.experiment.inspection import FRAME_NAMES
 from rudp_smtp.experiment.scenario import Configuration, Limits, Rival
-from rudp_smtp.link.config import UNSAID, LinkConfig, RateConfig
-from rudp_smtp.registry import Registry, Spec, describe_value, nearest, tell
+from rudp_smtp.link.config import LinkConfig, MatchRule, RateConfig
+from rudp_smtp.registry import UNSAID, Registry, Spec, describe_value, nearest, tell
 from rudp_smtp.transport import TRANSPORTS
 from rudp_smtp.units import PARSERS
 from rudp_smtp.workload import WORKLOADS
@@ -70,7 +70,7 @@ class Header:
     description: str = ""
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 1
     replications: Annotated[int, Field(ge=1, le=MAX_REPLICATIONS)] = 30
-    driver: Literal["sim", "udp"] = "sim"
+    driver: Literal["sim", "udp", "netns"] = "sim"
     vary: dict[str, list[object]] | None = None
     compare: Comparison | None = None
     executor: str = "local"
@@ -137,7 +137,8 @@ def read_configuration(tree: Tree, problems: Problems) -> tuple[Configuration, d
         del document["rival"]  # a run without one keeps its key
     for link in ("forward", "reverse"):
         _sink_where(document, link)
-    _check_frames(tree, network, problems)
+    for direction, config in (("forward", network.forward), ("reverse", network.reverse)):
+        _check_rules(config.match, tree, ("network", direction, "match"), problems)
     changes = _ChangeReader(tree, document, problems).read(network.events)
     configuration = Configuration(
         forward=network.forward,
@@ -172,13 +173,20 @@ def _describe_plain(given: object, hint: object) -> object:
     return dict(given) if isinstance(given, dict) else describe_value(given, hint)
 
 
-def _check_frames(tree: Tree, network: Network, problems: Problems) -> None:
-    """A link does not know our frames' names."""
-    for direction, link in (("forward", network.forward), ("reverse", network.reverse)):
-        for place, rule in enumerate(link.match):
-            if rule.frame is not None and rule.frame not in FRAME_NAMES:
-                text = f"unknown frame {rule.frame!r}; {nearest(rule.frame, FRAME_NAMES)}"
-                problems.add(tree.locate(("network", direction, "match", place, "frame")), text)
+def _check_rules(rules: tuple[MatchRule, ...], tree: Tree, path: KeyPath, problems: Problems) -> None:
+    """A link knows neither our frames' names nor scapy's fields."""
+    for number, rule in enumerate(rules):
+        if rule.frame is not None and rule.frame not in FRAME_NAMES:
+            text = f"unknown frame {rule.frame!r}; {nearest(rule.frame, FRAME_NAMES)}"
+            problems.add(tree.locate((*path, number, "frame")), text)
+        if rule.test is None:
+            continue
+        from rudp_smtp.drivers.scapy_fields import prepare  # takes a second, which only such a rule is worth
+
+        try:
+            prepare(rule.test)
+        except ConfigError as error:
+            problems.add(tree.locate((*path, number, error.key)), error.message)
 
 
 class _ChangeReader:
@@ -225,6 +233,8 @@ class _ChangeReader:
         link = read(LinkConfig, alone.subtree("network", direction), self._problems)
         if link is None:
             return {}
+        if key == "match":
+            _check_rules(link.match, self._tree, given, self._problems)
         self._print(event, key, describe(link))
         return {path: looked_up(link, path)}
 

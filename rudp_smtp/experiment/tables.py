@@ -92,12 +92,13 @@ def runs_csv(results: Results) -> bytes:
         [
             *prefix.values(run, record),
             record.stop,
+            record.invalid,
             record.notes,
             *(record.metrics[metric] for metric in METRICS.names()),
         ]
         for run, record in zip(results.runs, results.records, strict=True)
     ]
-    return encode_csv([*prefix.columns, "stop", "notes", *METRICS.names()], rows)
+    return encode_csv([*prefix.columns, "stop", "invalid", "notes", *METRICS.names()], rows)
 
 
 def messages_csv(results: Results) -> bytes:
@@ -232,6 +233,7 @@ def manifest(results: Results, invocation: Invocation, tables: Mapping[str, byte
             "total": len(results.runs),
             "reused": invocation.reused,
             "censored": sum(record.is_censored for record in results.records),
+            "invalid": sum(bool(record.invalid) for record in results.records),
         },
         "wall_seconds": round(invocation.seconds, 3),
         "sha256": {name: sha256(content).hexdigest() for name, content in tables.items()},

@@ -9,10 +9,11 @@ from rudp_smtp.experiment.build import execute
 from rudp_smtp.experiment.files import write_atomic
 from rudp_smtp.experiment.metrics import milliseconds
 from rudp_smtp.experiment.plan import Run
-from rudp_smtp.experiment.records import Value
+from rudp_smtp.experiment.records import Record, Value, record
 from rudp_smtp.experiment.tables import encode_csv
-from rudp_smtp.trace import Fact, Sink
+from rudp_smtp.trace import Fact, Sink, SmtpCommand, SmtpContent, SmtpReply, TimerExpired
 
+NAME = "trace.csv"
 FACTS_MAX = 100_000  # a trace is for looking at: of a long run its beginning is kept
 
 COLUMNS = {  # a fact's field -> its column
@@ -35,6 +36,12 @@ COLUMNS = {  # a fact's field -> its column
     "index": "index",
     "fate": "fate",
 }
+UNTABLED = (
+    TimerExpired,
+    SmtpCommand,
+    SmtpReply,
+    SmtpContent,
+)  # for qlog: a figure has no use for these, nor for fields that are no column
 _HEADER = ["run", "seed", "event", *COLUMNS.values()]
 
 
@@ -46,24 +53,37 @@ class FirstFacts:
         self._limit = limit
 
     def emit(self, fact: Fact) -> None:
-        if len(self.facts) < self._limit:
+        if len(self.facts) < self._limit and not isinstance(fact, UNTABLED):
             self.facts.append(fact)
 
 
 def write_trace(folder: Path, run: Run, simulate: Callable[[Run, Sink], object] = execute) -> Path:
     """Do the run once more, listening, unless the trace that is there is of this very run."""
-    path = folder / "trace.csv"
-    if not _is_of(path, run):
+    if not is_traced(folder, run):
         sink = FirstFacts(FACTS_MAX)
         simulate(run, sink)
-        write_atomic(path, trace_csv(run, sink.facts))
-    return path
+        _write(folder, run, sink)
+    return folder / NAME
 
 
-def _is_of(path: Path, run: Run) -> bool:
+def perform_traced(folder: Path, key: str, run: Run) -> Record:
+    """What a worker does with live runs, none of which is ever the same again: write down the one with this key."""
+    if run.key != key:
+        return record(execute(run))
+    sink = FirstFacts(FACTS_MAX)
+    done = record(execute(run, sink))
+    _write(folder, run, sink)
+    return done
+
+
+def _write(folder: Path, run: Run, sink: FirstFacts) -> None:
+    write_atomic(folder / NAME, trace_csv(run, sink.facts))
+
+
+def is_traced(folder: Path, run: Run) -> bool:
     """Whole it is if it is there at all; ours if the header and the first row's key say so."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with (folder / NAME).open(encoding="utf-8") as file:
             return file.readline() == ",".join(_HEADER) + "\n" and file.readline().startswith(f"{run.key},")
     except (OSError, ValueError):
         return False
@@ -75,7 +95,9 @@ def trace_csv(run: Run, facts: Sequence[Fact]) -> bytes:
 
 
 def _cells(fact: Fact) -> list[Value]:
-    values: dict[str, Value] = {field.name: _value(field.name, getattr(fact, field.name)) for field in fields(fact)}
+    values: dict[str, Value] = {
+        field.name: _value(field.name, getattr(fact, field.name)) for field in fields(fact) if field.name in COLUMNS
+    }
     event = re.sub(r"(?<!^)(?=[A-Z])", "_", type(fact).__name__).lower()
     return [event, *(values.get(name) for name in COLUMNS)]
 

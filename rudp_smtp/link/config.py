@@ -6,25 +6,23 @@ That is not netem's, on purpose: there a duplicate may be lost instead of its or
 the rate. A queue's marks (ECN) are set where the packet joins it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 from rudp_smtp.errors import ConfigError
+from rudp_smtp.link.bursts import check_cap
 from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS
 from rudp_smtp.link.fates import check_groups, check_indexes
 from rudp_smtp.link.loss import LOSS_MODELS
 from rudp_smtp.link.queue import QUEUE_DISCIPLINES
-from rudp_smtp.registry import Spec
+from rudp_smtp.registry import UNSAID, Spec
 from rudp_smtp.units import Duration, Probability, Rate, Size
 
 IPV4_UDP_HEADER_BYTES = 20 + 8  # RFC 791 section 3.1 without options, RFC 768
 UNIFORM = Spec("uniform")
 DROPTAIL = Spec("droptail")
-# A field that came after runs had been stored: while it has its default nothing is said of it, and their keys hold.
-UNSAID: Mapping[str, bool] = MappingProxyType({"unsaid": True})
+CONTAINS_OCTETS_MAX = 1000  # a stream's followers keep this much at every edge of what they have seen
 OPPORTUNITY_OCTETS = 1504  # Mahimahi's packets: an Ethernet frame's 1500 and its own header
 
 
@@ -113,13 +111,14 @@ class SlotConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorruptConfig:
-    """Flip `bits` distinct bits anywhere in the datagram; or exactly these.
+    """Flip `bits` distinct bits anywhere in the datagram; of at most `max_burst` packets in a row (`bursts`).
 
-    `flips`: packet, copy (0, or 1 for its duplicate) and bit for each, counted from 0. Then nothing else is corrupted.
+    `flips`: exactly these instead: packet, copy (0, or 1 for its duplicate) and bit for each, counted from 0.
     """
 
     probability: Probability
     bits: int = 1
+    max_burst: int | None = field(default=None, metadata=UNSAID)
     flips: tuple[int, ...] | None = field(default=None, metadata=UNSAID)
 
     def __post_init__(self) -> None:
@@ -128,6 +127,7 @@ class CorruptConfig:
             check_groups(self.flips, 3, "a packet, its copy and a bit each", "flips")
         if self.bits < 1:
             raise ConfigError(f"{self.bits} flipped bits corrupt nothing; expected at least 1", key="bits")
+        check_cap(self.max_burst)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +155,17 @@ class ReorderConfig:
             raise ConfigError(f"a gap of {self.gap} packets does not exist; expected at least 1", key="gap")
 
 
+@dataclass(frozen=True, slots=True)
+class FieldTest:
+    """What a match rule asks of a packet's field. A value: those who look into packets keep what they made of it."""
+
+    name: str
+    equals: int | str | None = None
+    differs: int | str | None = None
+    at_least: int | None = None
+    at_most: int | None = None
+
+
 def _check_exact(probability: int, key: str) -> None:
     if probability:
         raise ConfigError(f"{key!r} leaves nothing to chance; expected probability: 0%", key=key)
@@ -164,16 +175,27 @@ def _check_exact(probability: int, key: str) -> None:
 class MatchRule:
     """Packets that are all that is said here; of them the `nth` (from 1), each `every`-th, or all; and what then.
 
-    `contains`: a piece of stream data with these octets in it, each transmission of which counts. Sizes are of the IP
-    packet. Rules come before all other stages, in their order; the first whose turn it is has the packet.
+    `contains`: the packet that carries the last of these octets of a stream that is followed, however they were cut
+    into frames and packets; with `transmission` only when it is carried for that time, from 1. `field`: of any layer,
+    by the layer's class and its own name as scapy has them. Sizes are of the IP packet. Rules come before all other
+    stages, in their order; the first whose turn it is has the packet.
     """
 
     action: Literal["drop", "delay", "duplicate", "corrupt"]
     delay: Duration | None = None  # of `action: delay`, beyond what the packet would have had
     frame: str | None = None
     contains: str | None = None
+    transmission: int | None = field(default=None, metadata=UNSAID)
     larger: Size | None = None
     smaller: Size | None = None
+    protocol: Literal["udp", "tcp", "icmp"] | None = field(default=None, metadata=UNSAID)
+    source_port: int | None = field(default=None, metadata=UNSAID)
+    destination_port: int | None = field(default=None, metadata=UNSAID)
+    field_: str | None = field(default=None, metadata=UNSAID)
+    equals: int | str | None = field(default=None, metadata=UNSAID)
+    not_: int | str | None = field(default=None, metadata=UNSAID)
+    at_least: int | None = field(default=None, metadata=UNSAID)
+    at_most: int | None = field(default=None, metadata=UNSAID)
     nth: int | None = None
     every: int | None = None
     flips: tuple[int, ...] | None = field(default=None, metadata=UNSAID)  # of `action: corrupt`: these bits, not any
@@ -183,13 +205,50 @@ class MatchRule:
             raise ConfigError("are bits, counted from 0, that 'action: corrupt' flips; expected such", key="flips")
         if (self.action == "delay") != (self.delay is not None):
             raise ConfigError("goes with 'action: delay', and that with it; expected both or neither", key="delay")
-        if self.contains is not None and not self.contains:
-            raise ConfigError("no octets are in everything; expected some text", key="contains")
+        self._check_contains()
+        self._check_field()
+        for key, port in (("source_port", self.source_port), ("destination_port", self.destination_port)):
+            if port is not None and not 0 <= port < 1 << 16:
+                raise ConfigError(f"{port} is no port; expected 0 to 65535", key=key)
         if self.nth is not None and self.every is not None:
             raise ConfigError("'every' beside 'nth'; expected one of them", key="every")
-        for key, value in (("nth", self.nth), ("every", self.every)):
+        for key, value in (("nth", self.nth), ("every", self.every), ("transmission", self.transmission)):
             if value is not None and value < 1:
                 raise ConfigError(f"{value} counts no packet; expected at least 1", key=key)
+
+    @property
+    def test(self) -> FieldTest | None:
+        """What it asks of a field."""
+        if self.field_ is None:
+            return None
+        return FieldTest(self.field_, self.equals, self.not_, self.at_least, self.at_most)
+
+    def _check_contains(self) -> None:
+        if self.contains is None:
+            if self.transmission is not None:
+                raise ConfigError("of what? expected 'contains' too", key="transmission")
+            return
+        if not self.contains:
+            raise ConfigError("no octets are in everything; expected some text", key="contains")
+        octets = len(self.contains.encode())
+        if octets > CONTAINS_OCTETS_MAX:
+            text = f"{octets} octets are too many to look for; expected at most {CONTAINS_OCTETS_MAX}"
+            raise ConfigError(text, key="contains")
+
+    def _check_field(self) -> None:
+        compared = {
+            "equals": self.equals,
+            "not": self.not_,
+            "at_least": self.at_least,
+            "at_most": self.at_most,
+        }
+        given = [key for key, value in compared.items() if value is not None]
+        if self.field_ is None and given:
+            raise ConfigError("compares nothing; expected 'field' too, such as IP.ttl", key=given[0])
+        if self.field_ is not None and not given:
+            raise ConfigError(f"compared with nothing; expected {', '.join(compared)}, or several", key="field")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ConfigError(f"no number is at least {self.at_least} and less; expected more", key="at_most")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

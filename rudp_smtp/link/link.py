@@ -16,6 +16,7 @@ from heapq import heappop, heappush
 from rudp_smtp.datagram import CE, UNLABELLED, Label
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.link.bits import draw_places, flip
+from rudp_smtp.link.bursts import CappedEvents
 from rudp_smtp.link.config import CorruptConfig, LinkConfig, RateConfig, ReorderConfig
 from rudp_smtp.link.delay import DELAY_DISTRIBUTIONS, DelayDistribution
 from rudp_smtp.link.fates import Fates, places_by_packet
@@ -81,6 +82,7 @@ class Link:
         self._is_loss_late = config.where == "egress"
         self._copy_loss = _copy_loss_model(config)
         self._set_impairments(config)
+        self._capped_damage = _capped(config.corrupt)
         self._gap_left = config.reorder.gap - 1 if config.reorder else 0
 
         seed = draws.seed if config.queue_seed is None else config.queue_seed
@@ -128,6 +130,8 @@ class Link:
         if (config.loss, config.where, config.duplicate) != (old.loss, old.where, old.duplicate):
             self._copy_loss = _copy_loss_model(config)
         self._set_impairments(config)
+        if config.corrupt != old.corrupt:
+            self._capped_damage = _capped(config.corrupt)
         if config.reorder != old.reorder:
             self._gap_left = config.reorder.gap - 1 if config.reorder else 0
         self._set_delay(config)
@@ -290,7 +294,7 @@ class Link:
 
     def _obey_rules(self, rules: MatchRules, packet: QueuedPacket, now: int) -> bool:
         """Do what the rules say; whether the packet goes on."""
-        place = rules.judge(packet.data, packet.size)
+        place = rules.judge(packet.data, packet.size, packet.label)
         if place is None:
             return True
         rule = self.config.match[place]
@@ -355,7 +359,13 @@ class Link:
             return self._flips.get((packet.index, packet.copy), ())
         draws, stats = self._draws[packet.copy], self.stats
         stats.corrupt_draws += 1
-        if not draws.corrupt.happens(packet.index, corrupt.probability):
+        capped = self._capped_damage
+        is_damaged = (
+            draws.corrupt.happens(packet.index, corrupt.probability)
+            if capped is None
+            else capped.happens(packet.index, draws.corrupt)
+        )
+        if not is_damaged:
             return ()
         stats.corruptions_drawn += 1
         return draw_places(8 * len(packet.data), corrupt.bits, packet.index, draws.bits)
@@ -421,7 +431,9 @@ class Link:
         if packet is None:
             return
         self._waiting -= 1
-        octets = max(0, packet.size + self._overhead)
+        octets = packet.size + self._overhead
+        if octets < 0:
+            octets = 0
         if self._cell_size:
             octets = -(-octets // self._cell_size) * self._cell_octets
         if self._opportunities is not None:
@@ -535,6 +547,12 @@ class Link:
 
 def _loss_model(config: LinkConfig) -> LossModel | None:
     return LOSS_MODELS.build(config.loss) if config.loss is not None else None
+
+
+def _capped(corrupt: CorruptConfig | None) -> CappedEvents | None:
+    if corrupt is None or corrupt.max_burst is None:
+        return None
+    return CappedEvents(corrupt.probability, corrupt.max_burst)
 
 
 def _copy_loss_model(config: LinkConfig) -> LossModel | None:

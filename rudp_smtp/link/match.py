@@ -1,62 +1,121 @@
-"""Match rules: what becomes of a packet for what it is. A link reads sizes; who can read contents is handed in."""
+"""Match rules: what becomes of a packet for what it is. A link reads sizes; who can read packets is handed in."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from rudp_smtp.datagram import Label
 from rudp_smtp.errors import ConfigError
-from rudp_smtp.link.config import MatchRule
+from rudp_smtp.link.config import FieldTest, MatchRule
+from rudp_smtp.link.following import Follower, Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What a packet says outside of what it carries."""
+
+    protocol: str
+    source_port: int | None  # None: it has no ports
+    destination_port: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a reader finds in a datagram: the names of its frames, and the octets of each piece of stream data."""
+    """What a packet carries: the names of its frames, and its pieces of streams that can be followed."""
 
     frames: frozenset[str]
-    pieces: tuple[bytes, ...]
+    pieces: tuple[Piece, ...]
 
 
-Reader = Callable[[bytes], Contents | None]  # None: not a packet it knows
+class Reading(Protocol):
+    """One packet, of which is read what is asked for. Whatever its octets are, nothing raises."""
+
+    def headers(self) -> Headers: ...
+
+    def contents(self) -> Contents | None:
+        """None: nothing it knows."""
+
+    def passes(self, test: FieldTest) -> bool: ...
+
+
+Reader = Callable[[bytes, Label], Reading]
 
 
 class MatchRules:
-    """Owns how often each rule has matched: its `counts`."""
+    """Owns how often each rule has matched, its `counts`, and the streams that rules look into."""
 
     def __init__(self, rules: tuple[MatchRule, ...], reader: Reader | None) -> None:
-        self._rules = rules
+        self._rules = tuple(_Rule(rule) for rule in rules)
         self._reader = reader
         self.counts = [0] * len(rules)
-        self._is_reading = any(rule.frame is not None or rule.contains is not None for rule in rules)
+        self._is_reading = any(rule.is_reading for rule in self._rules)
+        texts = [rule.text for rule in self._rules if rule.text is not None]
+        self._follower = Follower(texts) if texts else None
         if self._is_reading and reader is None:
-            text = "'frame' and 'contains' look into our own packets, which nobody can here; expected sizes only"
+            text = "only a packet's size is known here, and nobody looks into it; expected 'larger' and 'smaller' only"
             raise ConfigError(text, key="match")
 
-    def judge(self, data: bytes, size: int) -> int | None:
+    def judge(self, data: bytes, size: int, label: Label) -> int | None:
         """The place of the first rule whose turn it is; every rule counts what it matches, whoever comes first."""
-        contents = self._reader(data) if self._is_reading and self._reader is not None else None
+        reading = self._reader(data, label) if self._is_reading and self._reader is not None else None
+        carried: dict[bytes, list[int]] = {}
+        if reading is not None and self._follower is not None:
+            contents = reading.contents()
+            carried = self._follower.carry(contents.pieces) if contents is not None else {}
         found = None
         for place, rule in enumerate(self._rules):
-            if not _matches(rule, size, contents):
+            if not rule.matches(size, reading, carried):
                 continue
             self.counts[place] += 1
-            if found is None and _is_due(rule, self.counts[place]):
+            if found is None and rule.is_due(self.counts[place]):
                 found = place
         return found
 
 
-def _matches(rule: MatchRule, size: int, contents: Contents | None) -> bool:
-    if rule.larger is not None and size <= rule.larger:
-        return False
-    if rule.smaller is not None and size >= rule.smaller:
-        return False
-    if rule.frame is not None and (contents is None or rule.frame not in contents.frames):
-        return False
-    if rule.contains is None:
-        return True
-    wanted = rule.contains.encode()
-    return contents is not None and any(wanted in piece for piece in contents.pieces)
+class _Rule:
+    """A rule, made ready to be asked of every packet: the cheapest question first."""
 
+    __slots__ = ("_is_about_headers", "asked", "is_reading", "test", "text")
 
-def _is_due(rule: MatchRule, count: int) -> bool:
-    if rule.nth is not None:
-        return count == rule.nth
-    return rule.every is None or count % rule.every == 0
+    def __init__(self, asked: MatchRule) -> None:
+        self.asked = asked
+        self.text = None if asked.contains is None else asked.contains.encode()
+        self.test = asked.test
+        headers = (asked.protocol, asked.source_port, asked.destination_port)
+        self._is_about_headers = any(value is not None for value in headers)
+        inside = (asked.frame, asked.contains, self.test)
+        self.is_reading = self._is_about_headers or any(value is not None for value in inside)
+
+    def matches(self, size: int, reading: Reading | None, carried: dict[bytes, list[int]]) -> bool:
+        asked = self.asked
+        if asked.larger is not None and size <= asked.larger:
+            return False
+        if asked.smaller is not None and size >= asked.smaller:
+            return False
+        if not self.is_reading:
+            return True
+        assert reading is not None, "refused without a reader"
+        if self.text is not None:
+            transmissions = carried.get(self.text, ())
+            if not transmissions or (asked.transmission is not None and asked.transmission not in transmissions):
+                return False
+        if self._is_about_headers and not self._has_headers(reading.headers()):
+            return False
+        if asked.frame is not None:
+            contents = reading.contents()
+            if contents is None or asked.frame not in contents.frames:
+                return False
+        return self.test is None or reading.passes(self.test)
+
+    def _has_headers(self, headers: Headers) -> bool:
+        asked = self.asked
+        return (
+            asked.protocol in (None, headers.protocol)
+            and asked.source_port in (None, headers.source_port)
+            and asked.destination_port in (None, headers.destination_port)
+        )
+
+    def is_due(self, count: int) -> bool:
+        if self.asked.nth is not None:
+            return count == self.asked.nth
+        return self.asked.every is None or count % self.asked.every == 0

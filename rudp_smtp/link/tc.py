@@ -32,7 +32,11 @@ def to_netem(config: LinkConfig) -> Netem:
             untold.append(f"netem has no loss model like {config.loss.name!r}")
         elif config.where == "egress":
             untold.append("netem loses packets before they take up bandwidth, not behind the rate")
+        if dict(config.loss.parameters).get("max_burst") is not None:
+            untold.append("netem has no `max_burst` of losses")
     if config.corrupt is not None:
+        if config.corrupt.max_burst is not None:
+            untold.append("netem has no `max_burst` of corrupted packets")
         arguments += ["corrupt", print_probability(config.corrupt.probability)]
         if config.corrupt.flips is not None:
             untold.append("netem corrupts by chance, not listed packets")

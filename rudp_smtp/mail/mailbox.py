@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
-from rudp_smtp.errors import MailboxError
+from rudp_smtp.errors import KeyConflict, LocalProtocolError, MailboxError, MailLoop
 from rudp_smtp.smtp.envelope import Envelope
-from rudp_smtp.smtp.events import MailReceived, SessionEnded
+from rudp_smtp.smtp.events import MailAborted, MailData, MailReceived, MailStarted, SessionEnded
 from rudp_smtp.smtp.replies import Reply
 from rudp_smtp.smtp.server import Server
 
@@ -39,6 +39,8 @@ def deliver_received(server: Server, mailbox: Mailbox, now: int) -> SessionEnded
         match event:
             case MailReceived():
                 _deliver_one(server, mailbox, event.envelope, now)
+            case MailStarted() | MailData() | MailAborted():
+                raise LocalProtocolError("this mailbox takes whole messages: Limits.held_octets has to be None")
             case SessionEnded():
                 return event
             case _:
@@ -46,11 +48,23 @@ def deliver_received(server: Server, mailbox: Mailbox, now: int) -> SessionEnded
     return None
 
 
+def refusal(error: MailboxError) -> Reply:
+    """How a server answers for a message that was not kept."""
+    match error:
+        case MailLoop():
+            return Reply(554, ("5.4.6 The message goes in circles",))
+        case KeyConflict():
+            return Reply(554, ("5.5.4 The idempotency key stands for another message",))
+        case _ if error.is_full:
+            return Reply(452, ("4.3.1 Insufficient storage",))
+        case _:
+            return Reply(451, ("4.3.0 The mailbox is out of order",))
+
+
 def _deliver_one(server: Server, mailbox: Mailbox, envelope: Envelope, now: int) -> None:
     try:
         mailbox.deliver(envelope, now)
     except MailboxError as error:
-        status = "4.3.1 Insufficient storage" if error.is_full else "4.3.0 The mailbox is out of order"
-        server.reject_mail(Reply(452 if error.is_full else 451, (status,)))
+        server.reject_mail(refusal(error))
     else:
         server.accept_mail()

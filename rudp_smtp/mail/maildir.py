@@ -2,94 +2,34 @@
 
 The format is qmail's Maildir, so any mail reader opens it. Octets are kept as they came, CRLF line ends included,
 behind the trace fields that RFC 5321 section 4.4 asks of the server that makes the final delivery.
+
+A message with an idempotency key is promised in between: once its octets and its name in tmp/ are safe, a row is
+committed that says it belongs into new/. Who finds such a row later carries it out, so it is delivered exactly once.
 """
 
-import errno
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from rudp_smtp.errors import MailboxError
+from rudp_smtp.errors import KeyConflict, MailboxError
+from rudp_smtp.mail.files import Disk, Files, storage_error
+from rudp_smtp.mail.maildir_keys import KEYS_NAME, DeliveredKeys, Promise
+from rudp_smtp.mail.received import trace_fields
+from rudp_smtp.mail.spool import KEYS_KEPT_FOR, Draft, Place, Receipt, Spool, rounds
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.units import MICROSECOND, SECOND
 
 STALE_AFTER = 36 * 3600 * SECOND  # maildir(5): a file this long in tmp/ belongs to nobody
-NAME_ATTEMPTS = 16
-FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DELIVERED = "2.0.0 Delivered"
 
 
-class Files(Protocol):
-    """What delivery asks of a file system. Every method may raise OSError."""
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Whose message it is; the envelope's own mail data is not asked, a draft is written."""
 
-    def make_directory(self, path: Path) -> None: ...
-
-    def create(self, path: Path) -> int:
-        """Open a file that must not exist yet, for writing; its handle."""
-
-    def write(self, handle: int, octets: bytes | memoryview) -> int:
-        """How many octets were taken; perhaps not all of them."""
-
-    def sync(self, handle: int) -> None: ...
-
-    def close(self, handle: int) -> None: ...
-
-    def rename(self, source: Path, target: Path) -> None: ...
-
-    def sync_directory(self, path: Path) -> None: ...
-
-    def exists(self, path: Path) -> bool: ...
-
-    def remove(self, path: Path) -> None: ...
-
-    def modified(self, path: Path) -> dict[str, int]:
-        """Each file that stays in a directory and when it was last written, ns since the epoch."""
-
-
-class Disk:
-    """The real file system."""
-
-    def make_directory(self, path: Path) -> None:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def create(self, path: Path) -> int:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-    def write(self, handle: int, octets: bytes | memoryview) -> int:
-        return os.write(handle, octets)
-
-    def sync(self, handle: int) -> None:
-        os.fsync(handle)
-
-    def close(self, handle: int) -> None:
-        os.close(handle)
-
-    def rename(self, source: Path, target: Path) -> None:
-        os.rename(source, target)
-
-    def sync_directory(self, path: Path) -> None:
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-    def exists(self, path: Path) -> bool:
-        return os.path.lexists(path)
-
-    def remove(self, path: Path) -> None:
-        os.unlink(path)
-
-    def modified(self, path: Path) -> dict[str, int]:
-        times = {}
-        with os.scandir(path) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # delivered by somebody else meanwhile
-                    times[entry.name] = entry.stat(follow_symlinks=False).st_mtime_ns
-        return times
+    envelope: Envelope
+    key: str = ""
 
 
 class Maildir:
@@ -99,33 +39,59 @@ class Maildir:
     counter behind something of this process's own. `domain` is the name this server goes by.
     """
 
-    def __init__(self, path: Path, *, domain: str, unique: Callable[[], str], files: Files | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        domain: str,
+        unique: Callable[[], str],
+        files: Files | None = None,
+        keys_kept_for: int = KEYS_KEPT_FOR,
+    ) -> None:
         self._path = path
         self._domain = domain
         self._unique = unique
         self._files = files or Disk()
+        self._keys_kept_for = keys_kept_for
+        self._spool = Spool(self._files, temporary=path / "tmp", final=path / "new")
+        self._keys: DeliveredKeys | None = None
         try:
             for folder in ("tmp", "new", "cur"):
                 self._files.make_directory(path / folder)
             self._files.sync_directory(path)
             self._files.sync_directory(path.parent)
+            has_keys = self._files.exists(path / KEYS_NAME)
         except OSError as error:
-            raise _mailbox_error(f"{path} cannot be a Maildir", error) from error
+            raise storage_error(f"{path} cannot be a Maildir", error) from error
+        if has_keys:
+            self._carry_out(self._open_keys().unmoved())
+
+    def close(self) -> None:
+        if self._keys is not None:
+            self._keys.close()
+            self._keys = None
+
+    def begin(self, envelope: Envelope, now: int, key: str = "", *, trace_id: str = "") -> Draft[Delivery]:
+        """A draft to write the octets into, then to `commit` or to abandon."""
+        front = trace_fields(envelope, domain=self._domain, now=now, trace_id=trace_id)
+        return Draft(self._spool, Delivery(envelope, key), lambda: self._name(now), front)
+
+    def commit(self, drafts: Sequence[Draft[Delivery]], now: int) -> list[Receipt | MailboxError]:
+        """Deliver messages together; for each its receipt, or why it is not in the mailbox.
+
+        A message with a key whose delivery failed behind its promise is delivered by the repeat, or at the next start.
+        """
+        outcomes: dict[Draft[Delivery], Receipt | MailboxError] = {}
+        for batch in rounds(drafts):
+            outcomes |= self._commit(batch, now)
+        return [outcomes[draft] for draft in drafts]
 
     def deliver(self, envelope: Envelope, now: int) -> None:
-        message = trace_fields(envelope, domain=self._domain, now=now) + envelope.mail_data
-        name, handle = self._create(now)
-        temporary, final = self._path / "tmp" / name, self._path / "new" / name
-        try:
-            self._write(handle, message)
-            self._files.rename(temporary, final)
-            self._files.sync_directory(final.parent)
-        except OSError as error:
-            # After a failed fsync of the directory the message may be visible, but it is not safe: the client will be
-            # told to repeat it, so it must go.
-            self._discard(temporary)
-            self._discard(final)
-            raise _mailbox_error(f"{name} could not be delivered to {self._path}", error) from error
+        draft = self.begin(envelope, now, envelope.idempotency_key)
+        draft.write(envelope.mail_data)
+        (outcome,) = self.commit([draft], now)
+        if isinstance(outcome, MailboxError):
+            raise outcome
 
     def clean(self, now: int) -> int:
         """Remove what deliveries that were cut off left in tmp/; how many files were stale."""
@@ -136,60 +102,89 @@ class Maildir:
                 with suppress(FileNotFoundError):  # somebody else cleans too
                     self._files.remove(folder / name)
         except OSError as error:
-            raise _mailbox_error(f"{folder} cannot be cleaned", error) from error
+            raise storage_error(f"{folder} cannot be cleaned", error) from error
         return len(stale)
 
-    def _create(self, now: int) -> tuple[str, int]:
-        """A file in tmp/ that nobody else has, open for writing, under a name that is free in new/ as well.
+    def _commit(self, drafts: Sequence[Draft[Delivery]], now: int) -> dict[Draft[Delivery], Receipt | MailboxError]:
+        outcomes = {draft: known for draft in drafts if (known := self._known(draft)) is not None}
+        waiting = [draft for draft in drafts if draft not in outcomes]
+        placed: list[tuple[Draft[Delivery], Place]] = []
+        for draft, place in zip(waiting, self._spool.seal(waiting, None), strict=True):
+            if isinstance(place, MailboxError):
+                outcomes[draft] = place
+            else:
+                placed.append((draft, place))
+        promises = [
+            Promise(draft.about.key, place.name, draft.fingerprint) for draft, place in placed if draft.about.key
+        ]
+        names = [place.name for _, place in placed]
+        try:
+            self._promise(promises, now)
+        except MailboxError as error:
+            failure: MailboxError | None = error
+            # A commit that failed may still be found done after a crash, unless it did not even fit: then a message
+            # that is gone from tmp/ would count as delivered. What stays there is invisible, and `clean` takes it.
+            self._spool.withdraw([place.name for draft, place in placed if error.is_full or not draft.about.key])
+        else:
+            failure = self._move(names, [promise.name for promise in promises])
+        outcomes.update({draft: failure or Receipt(DELIVERED) for draft, _ in placed})
+        return outcomes
 
-        Looking there once the file in tmp/ is ours leaves no gap: who had the name before has renamed it by then. A
-        rename onto a message would destroy what was answered with 250.
-        """
+    def _known(self, draft: Draft[Delivery]) -> Receipt | MailboxError | None:
+        """The answer to a draft that needs no delivery: it failed, or its key was delivered before."""
+        if draft.failure is not None or not draft.about.key:
+            return draft.failure
+        try:
+            known = self._open_keys().find(draft.about.key)
+            if known is None:
+                return None
+            draft.abandon()
+            if known.fingerprint != draft.fingerprint:
+                return KeyConflict("the idempotency key stands for another message")
+            if not known.is_moved:
+                self._carry_out([known.name])
+        except MailboxError as error:
+            draft.abandon()
+            return error
+        return Receipt(DELIVERED, is_repeat=True)
+
+    def _promise(self, promises: Sequence[Promise], now: int) -> None:
+        if not promises:
+            return
+        try:
+            self._files.sync_directory(self._path / "tmp")
+        except OSError as error:
+            raise storage_error(f"{self._path / 'tmp'} could not be made safe", error) from error
+        self._open_keys().promise(promises, now, now + self._keys_kept_for)
+
+    def _move(self, names: Sequence[str], promised: Sequence[str]) -> MailboxError | None:
+        try:
+            for name in names:
+                # Of a promise somebody else who delivers here may have taken care when he started.
+                with suppress(*((FileNotFoundError,) if name in promised else ())):
+                    self._files.rename(self._path / "tmp" / name, self._path / "new" / name)
+            if names:
+                self._files.sync_directory(self._path / "new")
+        except OSError as error:
+            # After a failed fsync of the directory the message may be visible, but it is not safe: the client will be
+            # told to repeat it, so it must go. A promise stands.
+            self._spool.withdraw([name for name in names if name not in promised])
+            return storage_error(f"a message could not be delivered to {self._path}", error)
+        if promised:
+            self._open_keys().note_moved(promised)
+        return None
+
+    def _carry_out(self, names: Sequence[str]) -> None:
+        failure = self._move(names, names)
+        if failure is not None:
+            raise failure
+
+    def _open_keys(self) -> DeliveredKeys:
+        if self._keys is None:
+            self._keys = DeliveredKeys(self._path, self._files)
+        return self._keys
+
+    def _name(self, now: int) -> str:
         seconds, rest = divmod(now, SECOND)
         host = self._domain.replace("/", "\\057").replace(":", "\\072")
-        for _ in range(NAME_ATTEMPTS):
-            name = f"{seconds}.M{rest // MICROSECOND:06}{self._unique()}.{host}"
-            try:
-                handle = self._files.create(self._path / "tmp" / name)
-                if not self._files.exists(self._path / "new" / name):
-                    return name, handle
-                self._files.close(handle)
-                self._files.remove(self._path / "tmp" / name)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                raise _mailbox_error(f"{name} could not be made in {self._path}", error) from error
-        raise MailboxError(f"no unused name in {self._path} after {NAME_ATTEMPTS} attempts")
-
-    def _write(self, handle: int, message: bytes) -> None:
-        try:
-            rest = memoryview(message)
-            while rest:
-                rest = rest[self._files.write(handle, rest) :]
-            self._files.sync(handle)
-        finally:
-            self._files.close(handle)
-
-    def _discard(self, path: Path) -> None:
-        # If it fails, either it is not there, or the disk refuses this too: `clean` finds it in tmp/ later, and the
-        # caller hears of the first error in any case.
-        with suppress(OSError):
-            self._files.remove(path)
-
-
-def trace_fields(envelope: Envelope, *, domain: str, now: int) -> bytes:
-    """Return-Path and Received, as the server making the final delivery prepends them (RFC 5321 section 4.4)."""
-    date = format_datetime(datetime.fromtimestamp(now // SECOND, UTC))
-    protocol = "ESMTP" if envelope.is_extended else "SMTP"
-    # Naming one of several recipients to another would tell who was in Bcc (RFC 5321 section 7.2).
-    recipient = f"\r\n\tfor <{envelope.forward_paths[0]}>" if len(envelope.forward_paths) == 1 else ""
-    return (
-        f"Return-Path: <{envelope.reverse_path}>\r\n"
-        f"Received: from {envelope.client_domain or 'unknown'}\r\n"
-        f"\tby {domain} with {protocol}{recipient};\r\n"
-        f"\t{date}\r\n"
-    ).encode("ascii")
-
-
-def _mailbox_error(what: str, error: OSError) -> MailboxError:
-    return MailboxError(f"{what}: {error.strerror or error}", is_full=error.errno in FULL_DISK)
+        return f"{seconds}.M{rest // MICROSECOND:06}{self._unique()}.{host}"

@@ -29,7 +29,7 @@ class Pacer:
     def set_rate(self, rate: int | None, now: int) -> None:
         """Go on at another rate; the tokens up to now came at the old one."""
         if rate != self.rate:
-            self._refill(now)
+            self.allowance(now)
             self.rate = rate
 
     def on_packet_sent(self, size: int) -> None:
@@ -37,23 +37,23 @@ class Pacer:
 
     def allowance(self, now: int) -> int:
         """Octets that may leave now; negative while a debt is paid."""
-        self._refill(now)
-        return self._tokens // SECOND
+        rate = self.rate
+        if rate is None:
+            tokens = UNPACED * SECOND
+        else:
+            tokens = self._tokens + (now - self._updated) * rate
+            if tokens > self._burst:  # a call of min() would cost as much again
+                tokens = self._burst
+        self._tokens = tokens
+        self._updated = now
+        return tokens // SECOND
 
     def deadline(self, now: int) -> int:
         """When the next group of packets may leave: a timer for each packet would cost more than it smooths."""
-        self._refill(now)
+        self.allowance(now)
         rate = self.rate
         if rate is None:
             return now
         group = min(max(self._group, rate * GROUP_TIME), self._burst)
         missing = group - self._tokens
         return now if missing <= 0 else now - (-missing // max(rate, 1))
-
-    def _refill(self, now: int) -> None:
-        if self.rate is None:
-            self._tokens = UNPACED * SECOND
-        else:
-            tokens = self._tokens + (now - self._updated) * self.rate
-            self._tokens = tokens if tokens < self._burst else self._burst  # a call of min() would cost as much again
-        self._updated = now

@@ -14,7 +14,7 @@ from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.recovery.sent import Ranges, SentPacket, SentPackets
 from rudp_smtp.recovery.timer import RtoEstimator
 from rudp_smtp.recovery.undo import NEVER, LossEpisode
-from rudp_smtp.trace import MetricsUpdated, PacketAcked, PacketLost, Sink, SpuriousLoss, VantagePoint
+from rudp_smtp.trace import MetricsUpdated, PacketAcked, PacketLost, Sink, SpuriousLoss, TimerExpired, VantagePoint
 
 PERSISTENT_CONGESTION_THRESHOLD = 3  # kPersistentCongestionThreshold, RFC 9002 section 7.6.1
 LOSS_MEMORY_RTTS = 3  # ours, of round trips with their variation: what is later proves nothing about reordering
@@ -79,12 +79,12 @@ class Recovery:
         "_sink",
         "_timeout",
         "_timer",
-        "_tracks_delivery",
         "congestion",
         "is_muted",
         "pto_count",
         "rtt",
         "sent",
+        "tracks_delivery",
     )
 
     def __init__(
@@ -124,7 +124,7 @@ class Recovery:
         self._loss_run = LossRun()
         self._loss_episode = LossEpisode()
         self._ecn_response_time = NEVER
-        self._tracks_delivery = congestion.tracks_delivery
+        self.tracks_delivery = congestion.tracks_delivery
         self._path_start = 0  # packets below this number went another way
         self._sink = vantage.sink
         self._host = vantage.host
@@ -133,7 +133,7 @@ class Recovery:
     # Inputs
 
     def on_packet_sent(self, packet: SentPacket) -> None:
-        if self._tracks_delivery and packet.is_in_flight:
+        if self.tracks_delivery and packet.is_in_flight:
             self.congestion.on_packet_sent(packet, self.sent.bytes_in_flight)
         self.sent.on_packet_sent(packet)
         self._last_event_time = packet.sent_time
@@ -178,6 +178,9 @@ class Recovery:
         deadline = self.next_timeout()
         if deadline is None or deadline > now:
             return TimeoutOutcome((), 0)
+        if self._sink is not None:
+            timer = "pto" if self._loss_time is None else "ack"
+            self._sink.emit(TimerExpired(now, self._host, self._connection, timer))
         if self._loss_time is not None:
             lost = self._detect_losses(now)
             if self._sink is not None and lost:
@@ -209,7 +212,7 @@ class Recovery:
 
     def on_application_limited(self, now: int) -> None:
         """All that waited has left; if window and pacer would let more go, the application is what limits us."""
-        if not self._tracks_delivery:
+        if not self.tracks_delivery:
             return
         bytes_in_flight = self.sent.bytes_in_flight
         if self.congestion.congestion_window - bytes_in_flight < self._max_datagram_size:
@@ -236,7 +239,7 @@ class Recovery:
         self.rtt.become(estimates.rtt)
         self._path_start = self._filled_until = self.sent.next_packet_number
         self.sent.charge_from(self._path_start if estimates.first_number is None else estimates.first_number)
-        self._tracks_delivery = self.congestion.tracks_delivery
+        self.tracks_delivery = self.congestion.tracks_delivery
         self._first_sample_time = None
         self._loss_run = LossRun()
         self._loss_episode = LossEpisode()
@@ -459,10 +462,22 @@ class Recovery:
         self._emit_metrics(sink, now)
 
     def _emit_metrics(self, sink: Sink, now: int) -> None:
-        rtt = self.rtt
-        window, bytes_in_flight = self.congestion.congestion_window, self.sent.bytes_in_flight
+        rtt, congestion = self.rtt, self.congestion
         sink.emit(
-            MetricsUpdated(now, self._host, self._connection, rtt.smoothed_rtt, rtt.min_rtt, window, bytes_in_flight)
+            MetricsUpdated(
+                time=now,
+                host=self._host,
+                connection=self._connection,
+                smoothed_rtt=rtt.smoothed_rtt,
+                min_rtt=rtt.min_rtt,
+                congestion_window=congestion.congestion_window,
+                bytes_in_flight=self.sent.bytes_in_flight,
+                latest_rtt=rtt.latest_rtt,
+                rttvar=rtt.rttvar,
+                pto_count=self.pto_count,
+                ssthresh=congestion.ssthresh,
+                phase=congestion.phase,
+            )
         )
 
 

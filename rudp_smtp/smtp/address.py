@@ -1,4 +1,4 @@
-"""The strict address parser: RFC 5321 section 4.1.2 and its address literals, section 4.1.3. ASCII only.
+"""The strict address parser: RFC 5321 section 4.1.2 and its address literals, section 4.1.3; with RFC 6531, UTF-8.
 
 Nothing is repaired and nothing is cut off: text is an address as a whole or it raises.
 """
@@ -16,13 +16,20 @@ LABEL_OCTETS = 63  # RFC 1035 section 2.3.4
 IPV6_GROUPS = 8
 IPV6_GROUPS_BESIDE_GAP = 6  # RFC 5321 section 4.1.3: "::" stands for at least two groups
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+"
+_ATEXT = r"A-Za-z0-9!#$%&'*+\-/=?^_`{|}~"
+_ATOM = rf"[{_ATEXT}]+"
+_BEYOND_ASCII = r"\x80-\U0010ffff"  # RFC 6531 section 3.3: UTF8-non-ascii; what of it does not print is refused
+_UTF8_ATOM = rf"[{_ATEXT}{_BEYOND_ASCII}]+"
+_UTF8_SUB_DOMAIN = rf"[A-Za-z0-9{_BEYOND_ASCII}](?:[A-Za-z0-9{_BEYOND_ASCII}-]*[A-Za-z0-9{_BEYOND_ASCII}])?"
 _SUB_DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _DOMAIN_NAME = rf"{_SUB_DOMAIN}(?:\.{_SUB_DOMAIN})*"
 
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED_STRING = re.compile(r'"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"')
+_UTF8_DOT_STRING = re.compile(rf"{_UTF8_ATOM}(?:\.{_UTF8_ATOM})*")
+_UTF8_QUOTED_STRING = re.compile(rf'"(?:[\x20-\x21\x23-\x5b\x5d-\x7e{_BEYOND_ASCII}]|\\[\x20-\x7e])*"')
 _DOMAIN = re.compile(_DOMAIN_NAME)
+_UTF8_DOMAIN = re.compile(rf"{_UTF8_SUB_DOMAIN}(?:\.{_UTF8_SUB_DOMAIN})*")
 _LITERAL = re.compile(r"\[([\x21-\x5a\x5e-\x7e]+)\]")
 _SOURCE_ROUTE = re.compile(rf"@{_DOMAIN_NAME}(?:,@{_DOMAIN_NAME})*:")
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
@@ -45,35 +52,51 @@ class MailAddress:
         return self.local_part.lower() == "postmaster"
 
 
-def parse_mailbox(text: str) -> MailAddress:
-    """Local-part "@" ( Domain / address-literal ), the whole text, and no longer than a path may be."""
-    local_part = _QUOTED_STRING.match(text) or _DOT_STRING.match(text)
+def parse_mailbox(text: str, *, is_utf8: bool = False) -> MailAddress:
+    """Local-part "@" ( Domain / address-literal ), the whole text, and no longer than a path may be.
+
+    `is_utf8` lets both parts hold what prints beyond ASCII; lengths count the octets of UTF-8.
+    """
+    is_utf8 = is_utf8 and not text.isascii()
+    if is_utf8 and not text.isprintable():
+        raise SmtpSyntaxError("address with characters that do not print")
+    quoted, dotted = (_UTF8_QUOTED_STRING, _UTF8_DOT_STRING) if is_utf8 else (_QUOTED_STRING, _DOT_STRING)
+    local_part = quoted.match(text) or dotted.match(text)
     if local_part is None:
         raise SmtpSyntaxError("address without a valid local part")
-    if local_part.end() > LOCAL_PART_OCTETS:
+    if _octets(local_part[0]) > LOCAL_PART_OCTETS:
         raise SmtpSyntaxError(f"local part longer than {LOCAL_PART_OCTETS} octets")
     if text[local_part.end() : local_part.end() + 1] != "@":
         raise SmtpSyntaxError("address without an @ behind its local part")
     domain = text[local_part.end() + 1 :]
-    check_domain(domain)
-    if len(text) + len("<>") > PATH_OCTETS:
+    check_domain(domain, is_utf8=is_utf8)
+    if _octets(text) + len("<>") > PATH_OCTETS:
         raise SmtpSyntaxError(TOO_LONG_A_PATH)
     return MailAddress(local_part[0], domain)
 
 
-def check_domain(text: str) -> None:
+def check_domain(text: str, *, is_utf8: bool = False) -> None:
     """Raise unless the whole text is a Domain or an address-literal."""
-    if len(text) > DOMAIN_OCTETS:
+    if _octets(text) > DOMAIN_OCTETS:
         raise SmtpSyntaxError(f"domain longer than {DOMAIN_OCTETS} octets")
     if text.startswith("["):
         literal = _LITERAL.fullmatch(text)
         if literal is None or not _is_address_literal(literal[1]):
             raise SmtpSyntaxError("malformed address literal")
         return
-    if _DOMAIN.fullmatch(text) is None:
+    if (_UTF8_DOMAIN if is_utf8 else _DOMAIN).fullmatch(text) is None:
         raise SmtpSyntaxError("malformed domain")
-    if any(len(label) > LABEL_OCTETS for label in text.split(".")):
+    if any(_label_octets(label) > LABEL_OCTETS for label in text.split(".")):
         raise SmtpSyntaxError(f"domain with a label longer than {LABEL_OCTETS} octets")
+
+
+def _octets(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _label_octets(label: str) -> int:
+    """A label's length in the DNS, where RFC 5890 section 2.3.2.1 spells what is not ASCII as an A-label."""
+    return len(label) if label.isascii() else len("xn--") + len(label.encode("punycode"))
 
 
 def check_own_domain(text: str) -> None:
@@ -84,27 +107,27 @@ def check_own_domain(text: str) -> None:
         raise LocalProtocolError(f"{text!r}: {error}") from None
 
 
-def parse_reverse_path(text: str) -> str:
+def parse_reverse_path(text: str, *, is_utf8: bool = False) -> str:
     """The mailbox inside `<...>`, or "" for the null path `<>`."""
     inside = _strip_brackets(text)
-    return str(parse_mailbox(_skip_source_route(inside))) if inside else ""
+    return str(parse_mailbox(_skip_source_route(inside), is_utf8=is_utf8)) if inside else ""
 
 
-def parse_forward_path(text: str) -> str:
+def parse_forward_path(text: str, *, is_utf8: bool = False) -> str:
     """The mailbox inside `<...>`, or the bare `Postmaster` that only RCPT may name (RFC 5321 section 4.1.1.3)."""
     inside = _strip_brackets(text)
     if inside.lower() == "postmaster":
         return inside
-    return str(parse_mailbox(_skip_source_route(inside)))
+    return str(parse_mailbox(_skip_source_route(inside), is_utf8=is_utf8))
 
 
-def parse_recipient(text: str) -> MailAddress:
+def parse_recipient(text: str, *, is_utf8: bool = False) -> MailAddress:
     """A forward-path without brackets, as an Envelope holds it: a mailbox or a bare postmaster."""
-    return MailAddress(text, "") if text.lower() == "postmaster" else parse_mailbox(text)
+    return MailAddress(text, "") if text.lower() == "postmaster" else parse_mailbox(text, is_utf8=is_utf8)
 
 
 def _strip_brackets(text: str) -> str:
-    if len(text) > PATH_OCTETS:
+    if _octets(text) > PATH_OCTETS:
         raise SmtpSyntaxError(TOO_LONG_A_PATH)
     if len(text) < len("<>") or text[0] != "<" or text[-1] != ">":
         raise SmtpSyntaxError("path without its angle brackets")

@@ -1,28 +1,37 @@
-"""The client's half of a session: envelopes in, commands and DeliveryReport out. RFC 5321; RFC 2920, 1870, 6152.
+"""The client's half of a session: envelopes in, commands and DeliveryReport out. RFC 5321, and what the server offers.
 
 Sans-IO over any ordered byte stream, like `server`. With PIPELINING a message's MAIL, RCPT and DATA leave in one
-flight, and the next message's ride behind the end mark of the one before.
+flight, and the next message's ride behind the end mark of the one before; with CHUNKING as well, a short message's
+mail data is in that flight too, and waits for nothing.
 """
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import islice
 from types import MappingProxyType
 from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
-from rudp_smtp.smtp.address import check_own_domain, parse_mailbox, parse_recipient
-from rudp_smtp.smtp.commands import BodyType, Data, Hello, MailFrom, Quit, RcptTo, Rset
+from rudp_smtp.machine import Machine
+from rudp_smtp.smtp.address import check_own_domain
+from rudp_smtp.smtp.auth import Login
+from rudp_smtp.smtp.body import Body, MailSource
+from rudp_smtp.smtp.commands import Auth, Bdat, Data, Hello, Quit, Rset, StartTls
+from rudp_smtp.smtp.delivery import Message, Transaction, check_envelope, mail_command
 from rudp_smtp.smtp.envelope import Envelope
-from rudp_smtp.smtp.events import ClientEvent, DeliveryReport, Outcome, SessionEnded, SessionReady
-from rudp_smtp.smtp.lines import CRLF, LineBuffer, encode_text, first_defect
+from rudp_smtp.smtp.events import ClientEvent, Outcome, SessionEnded, SessionReady
+from rudp_smtp.smtp.lines import PIECE_OCTETS, LineBuffer, encode_text
+from rudp_smtp.smtp.parameters import BodyType
 from rudp_smtp.smtp.replies import LONG_LINE, READABLE_LINE_OCTETS, SERVICE_CLOSING, Reply, ReplyReader
-from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState, Machine
+from rudp_smtp.smtp.sasl import ClientMechanism, Refused, decode_octets, encode_initial, encode_octets
+from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState
+from rudp_smtp.smtp.tls import ClientTls, TlsUse, Wire
 
 BROKEN_PROTOCOL = "the server broke the protocol"
 SESSION_LOST = "4.4.2 The session ended before the message was accepted"
+AHEAD_OCTETS = PIECE_OCTETS  # of whole messages in chunks that may be on their way without an answer
+CHUNKS_AHEAD = 2  # of one message
 
 
 class _Awaited(Enum):
@@ -30,56 +39,18 @@ class _Awaited(Enum):
 
     GREETING = auto()
     HELLO = auto()
+    STARTTLS = auto()
+    AUTH = auto()
     MAIL = auto()
     RCPT = auto()
     DATA = auto()
-    TEXT = auto()
+    CHUNK = auto()  # not the last
+    TEXT = auto()  # all the mail data
     RSET = auto()
     QUIT = auto()
 
 
-@dataclass(slots=True, eq=False)
-class _Transaction:
-    """A message on its way, and what was said about it so far."""
-
-    token: int
-    envelope: Envelope
-    recipients_written: int = 0
-    mail_reply: Reply | None = None
-    recipient_replies: list[Reply] = field(default_factory=list)  # in the order of the forward-paths
-    is_text_sent: bool = False  # handed out with its end mark, to somebody: it may have arrived
-
-    @property
-    def is_mail_refused(self) -> bool:
-        return self.mail_reply is not None and not self.mail_reply.is_positive
-
-    @property
-    def has_recipient(self) -> bool:
-        return not self.is_mail_refused and any(reply.is_positive for reply in self.recipient_replies)
-
-    def report(self, decision: Reply) -> DeliveryReport:
-        """The end of it: `decision` answers the last command that mattered."""
-        paths = self.envelope.forward_paths
-        if self.mail_reply is not None and self.is_mail_refused:
-            decision = self.mail_reply
-            replies = [decision] * len(paths)
-        elif self.has_recipient:
-            replies = [decision if reply.is_positive else reply for reply in self.recipient_replies]
-        else:
-            replies = self.recipient_replies
-            decision = next((reply for reply in replies if reply.is_transient), replies[-1])
-        verdicts = list(zip(paths, replies, strict=True))
-        return DeliveryReport(
-            self.token,
-            _outcome(decision),
-            tuple(path for path, reply in verdicts if reply.is_positive),
-            tuple((path, reply) for path, reply in verdicts if not reply.is_positive),
-            decision,
-        )
-
-    def report_without_decision(self, outcome: Outcome, reply: Reply, *, is_local: bool) -> DeliveryReport:
-        refused = tuple((path, reply) for path in self.envelope.forward_paths)
-        return DeliveryReport(self.token, outcome, (), refused, reply, is_local)
+_MAY_BE_INTERMEDIATE = (_Awaited.DATA, _Awaited.AUTH)
 
 
 class Client:
@@ -90,24 +61,46 @@ class Client:
     With `early_ehlo` the EHLO does not wait for the greeting, which RFC 5321 section 4.3.1 says it SHOULD: it is for a
     server of ours, known to take it, on a transport whose first flight may carry it. Only the EHLO goes early. It
     changes nothing at the server, so a copy of that flight that somebody plays again does no harm.
+
+    With `tls` the session is encrypted as it says, and with `login` authenticated, before any mail; where that fails,
+    every message is reported as unsent, and the session ends.
     """
 
-    def __init__(self, *, domain: str, pipelining: bool = True, early_ehlo: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        domain: str,
+        pipelining: bool = True,
+        early_ehlo: bool = False,
+        tls: ClientTls | None = None,
+        login: Login | None = None,
+    ) -> None:
         check_own_domain(domain)
         self._domain = domain
         self._is_pipelining_wanted = pipelining
-        self._session = Machine(ClientState.GREETING, CLIENT_TRANSITIONS)
+        self._tls = tls
+        self._login = login
+        self._session = Machine(CLIENT_TRANSITIONS, ClientState.GREETING)
+        self._wire = Wire()
         self._input = LineBuffer()
         self._replies = ReplyReader()
         self._outgoing: list[bytes] = []
         self._events: deque[ClientEvent] = deque()
-        self._queue: deque[_Transaction] = deque()
-        self._started: deque[_Transaction] = deque()  # in part or wholly sent, not reported
-        self._awaited: deque[tuple[_Awaited, _Transaction | None]] = deque([(_Awaited.GREETING, None)])
+        self._messages: deque[Message] = deque()  # submitted, not reported
+        self._queue: deque[Message] = deque()  # those with recipients that no transaction has yet
+        self._started: deque[Transaction] = deque()  # in part or wholly sent, not settled
+        self._awaited: deque[tuple[_Awaited, Transaction | None]] = deque([(_Awaited.GREETING, None)])
         self._answerable = 1  # so many of them may be answered: the greeting, and what was handed out to be sent
         self._extensions: Mapping[str, str] = MappingProxyType({})
+        self._limits: Mapping[str, int] = MappingProxyType({})  # RFC 9422
+        self._host = ""  # what the server calls itself
+        self._mails = 0
+        self._mechanism: ClientMechanism | None = None  # while AUTH
+        self._body: Body | None = None  # while BODY
         self._is_quit_wanted = False
         self._farewell = "QUIT"  # why the session is being ended
+        if tls is not None and tls.use is TlsUse.IMPLICIT:
+            self._wire.start_tls(tls)
         if early_ehlo:
             self._say_hello(ClientInput.HELLO_EARLY, is_extended=True)
 
@@ -119,14 +112,23 @@ class Client:
     @property
     def unreported(self) -> int:
         """Messages submitted whose fate is not known yet."""
-        return len(self._queue) + len(self._started)
+        return len(self._messages)
 
-    def submit(self, envelope: Envelope, token: int) -> None:
-        """Queue a message. What SMTP cannot carry as it stands is refused here and now, never repaired."""
+    @property
+    def is_encrypted(self) -> bool:
+        return self._wire.is_encrypted
+
+    def submit(self, envelope: Envelope, token: int, source: MailSource | None = None) -> None:
+        """Queue a message, with its mail data in the envelope or in a source.
+
+        What SMTP cannot carry as it stands is refused here and now, never repaired.
+        """
         if self._is_quit_wanted or self.done:
             raise LocalProtocolError("submit after quit, or after the session ended")
-        _check_envelope(envelope)
-        self._queue.append(_Transaction(token, envelope))
+        check_envelope(envelope, source)
+        message = Message(token, envelope, source)
+        self._messages.append(message)
+        self._queue.append(message)
         self._write()
 
     def quit(self) -> None:
@@ -138,7 +140,7 @@ class Client:
         """Take the next octets of the stream, cut anywhere."""
         if self.done:
             return
-        self._input.append(data)
+        self._input.append(self._wire.receive(data))
         while not self.done and (line := self._input.next_line(READABLE_LINE_OCTETS)) is not None:
             try:
                 reply = self._replies.receive_line(line)
@@ -149,6 +151,9 @@ class Client:
                 self._close(f"{BROKEN_PROTOCOL}: {error}")
         if self._input.is_line_too_long:  # its end may never come
             self._close(f"{BROKEN_PROTOCOL}: {LONG_LINE}")
+        channel = self._wire.channel
+        if channel is not None and (channel.failure or channel.is_over) and not self.done:
+            self._close(f"TLS: {channel.failure}" if channel.failure else "the server closed the stream")
 
     def receive_eof(self) -> None:
         """The server will send no more."""
@@ -156,80 +161,157 @@ class Client:
             self._close("the server closed the stream")
 
     def data_to_send(self) -> bytes:
-        """Drain what has to go to the server. From now on it may be answered, and mail data in it may arrive."""
-        if not self._outgoing:
-            return b""
-        for awaited, transaction in islice(self._awaited, self._answerable, None):
-            if awaited is _Awaited.TEXT and transaction is not None:
-                transaction.is_text_sent = transaction.has_recipient
-        self._answerable = len(self._awaited)
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
-        return data
+        """Drain what has to go to the server. From now on it may be answered, and mail data in it may arrive.
+
+        Of a source no more than a block comes at a time: ask again when that is sent, until nothing comes.
+        """
+        if self._body is not None:
+            self._draw(self._body)
+        if self._outgoing:
+            for awaited, transaction in islice(self._awaited, self._answerable, None):
+                if awaited is _Awaited.TEXT and transaction is not None:
+                    transaction.is_text_sent = True
+            self._answerable = len(self._awaited)
+            self._wire.send(b"".join(self._outgoing))
+            self._outgoing.clear()
+        return self._wire.octets_to_send(is_last=self.done)
 
     def next_event(self) -> ClientEvent | None:
         return self._events.popleft() if self._events else None
 
     def _write(self) -> None:
         """Write commands for as long as state, pipelining and queue allow."""
-        while not self._awaited or (self._is_pipelining_wanted and "PIPELINING" in self._extensions):
+        while not self._awaited or self._is_pipelining:
             match self._session.state:
                 case ClientState.READY:
                     went_on = self._begin_next()
                 case ClientState.ENVELOPE:
                     went_on = self._continue_envelope(self._started[-1])
-                case ClientState.ABANDONED if self._queue:
+                case ClientState.ABANDONED if self._queue and not self._is_ahead:
                     went_on = self._command(ClientInput.RSET, Rset().encode(), _Awaited.RSET)
-                case ClientState.ABANDONED if self._is_quit_wanted:
+                case ClientState.ABANDONED if self._is_quit_wanted and not self._queue:
                     went_on = self._command(ClientInput.QUIT, Quit().encode(), _Awaited.QUIT)
                 case _:
                     went_on = False
             if not went_on:
                 return
 
+    @property
+    def _is_pipelining(self) -> bool:
+        return self._is_pipelining_wanted and "PIPELINING" in self._extensions
+
+    @property
+    def _is_ahead(self) -> bool:
+        """As much is on its way without an answer as a server should have to hold."""
+        chunked = (transaction.message.size or 0 for transaction in self._started if transaction.is_chunked)
+        return sum(chunked) >= AHEAD_OCTETS
+
     def _begin_next(self) -> bool:
         if not self._queue:
-            return self._is_quit_wanted and self._command(ClientInput.QUIT, Quit().encode(), _Awaited.QUIT)
-        transaction = self._queue.popleft()
-        envelope = transaction.envelope
-        refusal = self._refuse_locally(envelope)
-        if refusal is not None:
-            self._events.append(transaction.report_without_decision(Outcome.REFUSED, refusal, is_local=True))
+            may_quit = self._is_quit_wanted and not any(transaction.has_rest for transaction in self._started)
+            return may_quit and self._command(ClientInput.QUIT, Quit().encode(), _Awaited.QUIT)
+        if self._mails >= self._limits.get("MAILMAX", self._mails + 1):
+            return self._leave_at_limit()
+        if self._is_ahead:
+            return False
+        message = self._queue[0]
+        is_safe = self._wire.is_encrypted and self._tls is not None and self._tls.is_verifying
+        mail = mail_command(message, self._extensions, is_encrypted=is_safe)
+        if isinstance(mail, Reply):
+            self._queue.popleft()
+            message.give_up(mail, is_local=True, outcome=Outcome.REFUSED)
+            self._report(message)
             return True
+        transaction = message.begin(self._limits, is_chunked="CHUNKING" in self._extensions)
+        if message.is_assigned:
+            self._queue.popleft()
         self._started.append(transaction)
-        size = len(envelope.mail_data) if "SIZE" in self._extensions else None
-        body = None if envelope.mail_data.isascii() else BodyType.EIGHT_BIT_MIME
-        mail = MailFrom(envelope.reverse_path, size, body)
+        self._mails += 1
         return self._command(ClientInput.MAIL, mail.encode(), _Awaited.MAIL, transaction)
 
-    def _refuse_locally(self, envelope: Envelope) -> Reply | None:
-        size = len(envelope.mail_data)
-        declared = self._extensions.get("SIZE", "")
-        if declared.isdecimal() and 0 < int(declared) < size:  # RFC 1870 section 4: 0 means no fixed limit
-            return Reply(552, (f"5.3.4 {size} octets are over the server's limit of {declared}",))
-        if "8BITMIME" not in self._extensions and not envelope.mail_data.isascii():
-            # RFC 6152 section 3: convert to 7 bits or give up. We never change a message.
-            return Reply(554, ("5.6.3 Mail data has 8-bit octets and the server does not offer 8BITMIME",))
-        return None
+    def _leave_at_limit(self) -> bool:
+        """RFC 9422 section 4.1: whoever has more for this server begins another session."""
+        reason = f"the server takes no more than {self._mails} messages in a session"
+        self._farewell = reason
+        for message in self._queue:
+            message.give_up(Reply(451, (f"4.5.3 {reason}",)), is_local=True)
+            self._report(message)
+        self._queue.clear()
+        return self._command(ClientInput.QUIT, Quit().encode(), _Awaited.QUIT)
 
-    def _continue_envelope(self, transaction: _Transaction) -> bool:
-        paths = transaction.envelope.forward_paths
-        if transaction.recipients_written < len(paths):
-            rcpt = RcptTo(paths[transaction.recipients_written])
-            transaction.recipients_written += 1
-            self._outgoing.append(rcpt.encode())
+    def _continue_envelope(self, transaction: Transaction) -> bool:
+        if transaction.recipients_written < len(transaction.indices):
+            self._outgoing.append(transaction.next_rcpt().encode())
             self._awaited.append((_Awaited.RCPT, transaction))
             return True
-        if self._awaited or transaction.has_recipient:
+        if not self._awaited and not transaction.has_recipient:
+            self._session.advance(ClientInput.ABANDON)
+            self._settle(transaction, transaction.recipient_replies[-1])
+            return True
+        if not transaction.is_chunked:
             return self._command(ClientInput.DATA, Data().encode(), _Awaited.DATA, transaction)
-        self._session.take(ClientInput.ABANDON)
-        self._finish(transaction, transaction.recipient_replies[-1])
-        return True
+        message = transaction.message
+        if message.source is None and len(message.envelope.mail_data) < AHEAD_OCTETS:
+            text = message.envelope.mail_data
+            chunk = Bdat(len(text), is_last=True).encode() + text
+            return self._command(ClientInput.LAST_CHUNK, chunk, _Awaited.TEXT, transaction)
+        if transaction is self._started[0] and len(transaction.recipient_replies) == len(transaction.indices):
+            self._begin_body(transaction)
+        return False  # a long message waits until somebody is known to get it
+
+    def _begin_body(self, transaction: Transaction) -> None:
+        self._session.advance(ClientInput.BODY)
+        message = transaction.message
+        text = message.envelope.mail_data
+        self._body = Body(
+            message.source or MailSource(lambda: (text,)),
+            is_chunked=transaction.is_chunked,
+            is_binary=message.envelope.body is BodyType.BINARY_MIME,
+            is_seven_bit="8BITMIME" not in self._extensions,
+        )
+
+    def _draw(self, body: Body) -> None:
+        """Write the next block of the mail data that is under way, unless the server is behind with its answers."""
+        transaction = self._started[0]
+        chunks_ahead = sum(awaited is _Awaited.CHUNK for awaited, _ in self._awaited)
+        if self._outgoing or chunks_ahead >= (CHUNKS_AHEAD if self._is_pipelining else 1):
+            return None
+        octets = body.take()
+        if body.defect:
+            return self._break_off(transaction, body)
+        if not body.is_over:
+            self._outgoing.append(octets)
+            if transaction.is_chunked:
+                self._awaited.append((_Awaited.CHUNK, transaction))
+            return None
+        self._body = None
+        step = ClientInput.LAST_CHUNK if transaction.is_chunked else ClientInput.TEXT
+        self._command(step, octets, _Awaited.TEXT, transaction)
+        return self._write()
+
+    def _break_off(self, transaction: Transaction, body: Body) -> None:
+        """The source has what cannot be sent. RSET takes chunks back; what is behind DATA, only the session's end."""
+        refusal = Reply(554, (f"5.6.0 {body.defect}",))
+        transaction.message.give_up(refusal, is_local=True, outcome=Outcome.REFUSED)
+        self._started.remove(transaction)
+        if transaction.message in self._queue:
+            self._queue.remove(transaction.message)
+        self._report(transaction.message)
+        self._drop_body()
+        if not transaction.is_chunked:
+            return self._close(f"a message could not be sent to its end: {body.defect}")
+        self._session.advance(ClientInput.ABANDON)
+        return self._write()
+
+    def _drop_body(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None
 
     def _command(
-        self, step: ClientInput, octets: bytes, awaited: _Awaited, transaction: _Transaction | None = None
+        self, step: ClientInput, octets: bytes, awaited: _Awaited, transaction: Transaction | None = None
     ) -> bool:
-        self._session.take(step)
+        self._session.advance(step)
         self._outgoing.append(octets)
         self._awaited.append((awaited, transaction))
         return True
@@ -242,7 +324,8 @@ class Client:
             raise SmtpSyntaxError(f"reply {reply.code} to no command")
         self._answerable -= 1
         awaited, transaction = self._awaited.popleft()
-        if reply.is_intermediate != (awaited is _Awaited.DATA) and (reply.is_positive or reply.is_intermediate):
+        is_wrong = reply.is_intermediate != (awaited is _Awaited.DATA) and awaited is not _Awaited.AUTH
+        if is_wrong and (reply.is_positive or reply.is_intermediate):
             raise SmtpSyntaxError(f"reply {reply.code} to {awaited.name}")
         if transaction is not None:
             return self._on_transaction_reply(awaited, transaction, reply)
@@ -256,78 +339,181 @@ class Client:
                 if self._session.state is ClientState.GREETING:
                     self._say_hello(ClientInput.GREETED, is_extended=True)
                 else:
-                    self._session.take(ClientInput.GREETED)
+                    self._session.advance(ClientInput.GREETED)
             case _Awaited.HELLO if reply.is_positive:
                 self._on_hello_accepted(reply)
             case _Awaited.HELLO if reply.is_permanent and self._session.allows(ClientInput.HELLO_REFUSED):
                 self._say_hello(ClientInput.HELLO_REFUSED, is_extended=False)
             case _Awaited.GREETING | _Awaited.HELLO:
-                # RFC 5321 section 3.1: a server that refuses service waits for QUIT.
-                self._farewell = f"the server refused service: {reply}"
-                self._give_up(reply, is_local=False)
-                self._command(ClientInput.QUIT, Quit().encode(), _Awaited.QUIT)
+                self._leave(f"the server refused service: {reply}", reply)
+            case _Awaited.STARTTLS:
+                self._on_starttls_reply(reply)
+            case _Awaited.AUTH:
+                self._on_auth_reply(reply)
             case _Awaited.RSET if not reply.is_positive:
                 raise SmtpSyntaxError(f"reply {reply.code} to RSET")
             case _Awaited.QUIT:
                 self._close(self._farewell, is_clean=True)
 
+    def _leave(self, reason: str, reply: Reply, *, is_local: bool = False) -> None:
+        """No mail will be sent. RFC 5321 section 3.1: a server that refuses service waits for QUIT."""
+        self._farewell = reason
+        self._give_up(reply, is_local=is_local)
+        self._command(ClientInput.QUIT, Quit().encode(), _Awaited.QUIT)
+
     def _say_hello(self, step: ClientInput, *, is_extended: bool) -> None:
         self._command(step, Hello(self._domain, is_extended=is_extended).encode(), _Awaited.HELLO)
 
     def _on_hello_accepted(self, reply: Reply) -> None:
+        self._extensions = MappingProxyType({})
         if self._session.state is ClientState.EHLO:
             words = (line.upper().partition(" ") for line in reply.lines[1:])
             self._extensions = MappingProxyType({keyword: parameters.strip() for keyword, _, parameters in words})
-        self._session.take(ClientInput.HELLO_ACCEPTED)
-        self._events.append(SessionReady(reply.lines[0].partition(" ")[0], self._extensions))
+        self._limits = _parse_limits(self._extensions.get("LIMITS", ""))
+        self._host = reply.lines[0].partition(" ")[0]
+        if self._tls is not None and self._wire.channel is None:
+            if "STARTTLS" in self._extensions:
+                self._command(ClientInput.STARTTLS, StartTls().encode(), _Awaited.STARTTLS)
+                return
+            if self._tls.use is TlsUse.REQUIRED:
+                refusal = Reply(454, ("4.7.0 The server does not offer STARTTLS",))
+                self._leave("the server does not offer STARTTLS", refusal, is_local=True)
+                return
+        self._authenticate()
 
-    def _on_transaction_reply(self, awaited: _Awaited, transaction: _Transaction, reply: Reply) -> None:
+    def _on_starttls_reply(self, reply: Reply) -> None:
+        assert self._tls is not None
+        if reply.is_positive:
+            # RFC 3207 section 4.2: forget what the server said. What stands behind its 220 was said in the clear, by
+            # whomever, and must not be taken for an answer under TLS.
+            self._input.clear()
+            self._extensions = MappingProxyType({})
+            self._wire.start_tls(self._tls)
+            self._say_hello(ClientInput.ENCRYPTED, is_extended=True)
+        elif self._tls.use is TlsUse.REQUIRED:
+            self._leave(f"the server refused TLS: {reply}", reply)
+        else:
+            self._authenticate()
+
+    def _authenticate(self) -> None:
+        """The session is as safe as it gets: say who we are, if we are anybody."""
+        if self._login is None:
+            return self._get_ready()
+        offered = self._extensions.get("AUTH", "").split()
+        chosen = self._login.choose(offered, self._binding, is_encrypted=self._wire.is_encrypted)
+        if chosen is None:
+            refusal = Reply(454, ("4.7.0 The server offers no way to authenticate that is safe to use",))
+            return self._leave("no mechanism to authenticate that both sides have", refusal, is_local=True)
+        name, self._mechanism = chosen
+        step = self._mechanism.respond(None) if name != "LOGIN" else None
+        initial = None if step is None or isinstance(step, Refused) else encode_initial(step.octets)
+        self._command(ClientInput.AUTH, Auth(name, initial).encode(), _Awaited.AUTH)
+        return None
+
+    def _on_auth_reply(self, reply: Reply) -> None:
+        assert self._mechanism is not None
+        if reply.is_positive:
+            if not self._mechanism.is_satisfied:
+                raise SmtpSyntaxError("the server did not prove that it knows the password")
+            self._mechanism = None
+            self._session.advance(ClientInput.AUTH_GRANTED)
+            self._tell_ready()
+        elif not reply.is_intermediate:
+            self._leave(f"authentication failed: {reply}", reply)
+        else:
+            step = self._mechanism.respond(decode_octets(reply.lines[0]))
+            response = "*" if isinstance(step, Refused) else encode_octets(step.octets)
+            self._outgoing.append(response.encode("ascii") + b"\r\n")
+            self._awaited.append((_Awaited.AUTH, None))
+
+    def _binding(self, kind: str) -> bytes | None:
+        return None if self._wire.channel is None else self._wire.channel.binding(kind)
+
+    def _get_ready(self) -> None:
+        self._session.advance(ClientInput.HELLO_ACCEPTED)
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        self._events.append(SessionReady(self._host, self._extensions))
+
+    def _on_transaction_reply(self, awaited: _Awaited, transaction: Transaction, reply: Reply) -> None:
         match awaited:
             case _Awaited.MAIL:
                 transaction.mail_reply = reply
-                if not reply.is_positive and self._session.state is ClientState.ENVELOPE:  # nothing was pipelined
-                    self._session.take(ClientInput.MAIL_REFUSED)
-                    self._finish(transaction, reply)
+                if not reply.is_positive and self._session.state is ClientState.ENVELOPE and not self._awaited:
+                    self._session.advance(ClientInput.MAIL_REFUSED)  # nothing was pipelined
+                    self._settle(transaction, reply)
             case _Awaited.RCPT:
                 transaction.recipient_replies.append(reply)
             case _Awaited.DATA if reply.is_intermediate:
-                # RFC 2920 section 3.1: DATA may be accepted though no recipient was: then send a single dot.
-                text = transaction.envelope.mail_data if transaction.has_recipient else b""
-                self._command(ClientInput.TEXT, encode_text(text), _Awaited.TEXT, transaction)
+                self._on_go_ahead(transaction)
             case _Awaited.DATA:
                 refused = transaction.is_mail_refused
-                self._session.take(ClientInput.MAIL_REFUSED if refused else ClientInput.ABANDON)
-                self._finish(transaction, reply)
+                self._session.advance(ClientInput.MAIL_REFUSED if refused else ClientInput.ABANDON)
+                self._settle(transaction, reply)
+            case _Awaited.CHUNK:
+                self._on_chunk_reply(transaction, reply)
             case _Awaited.TEXT:
-                self._finish(transaction, reply)
-            case _Awaited.GREETING | _Awaited.HELLO | _Awaited.RSET | _Awaited.QUIT:
+                is_open = self._session.state is ClientState.ABANDONED and transaction is self._started[-1]
+                if is_open and transaction.is_chunked and reply.is_positive:
+                    self._session.advance(ClientInput.ACCEPTED)
+                self._settle(transaction, reply)
+            case _Awaited.GREETING | _Awaited.HELLO | _Awaited.STARTTLS | _Awaited.AUTH | _Awaited.RSET | _Awaited.QUIT:
                 raise AssertionError(awaited)
             case _:
                 assert_never(awaited)
 
-    def _finish(self, transaction: _Transaction, decision: Reply) -> None:
+    def _on_go_ahead(self, transaction: Transaction) -> None:
+        if transaction.message.source is not None and transaction.has_recipient:
+            self._begin_body(transaction)
+            return
+        # RFC 2920 section 3.1: DATA may be accepted though no recipient was: then send a single dot.
+        text = transaction.message.envelope.mail_data if transaction.has_recipient else b""
+        self._command(ClientInput.TEXT, encode_text(text), _Awaited.TEXT, transaction)
+
+    def _on_chunk_reply(self, transaction: Transaction, reply: Reply) -> None:
+        if reply.is_positive or transaction not in self._started:
+            return
+        transaction.chunk_refusal = transaction.chunk_refusal or reply
+        if self._session.state is ClientState.BODY:
+            self._drop_body()
+            self._session.advance(ClientInput.ABANDON)
+            self._settle(transaction, reply)
+
+    def _settle(self, transaction: Transaction, decision: Reply) -> None:
         self._started.remove(transaction)
-        self._events.append(transaction.report(decision))
+        message = transaction.message
+        message.settle(transaction, decision)
+        if not message.is_assigned and message not in self._queue:
+            self._queue.appendleft(message)
+        self._report(message)
+
+    def _report(self, message: Message) -> None:
+        """Tell of a message if its fate is known."""
+        if message.is_over:
+            self._messages.remove(message)  # from its front, nearly: they are sent in their order
+            self._events.append(message.report())
 
     def _on_service_closing(self, reply: Reply) -> None:
         """421: the session is over. In the place of an end mark's reply it is the answer to that message as well."""
         awaited, transaction = self._awaited[0] if self._answerable else (_Awaited.QUIT, None)
         if awaited is _Awaited.TEXT and transaction is not None:
-            self._finish(transaction, reply)
-        self._give_up(reply, is_local=False)
+            self._settle(transaction, reply)
+        self._give_up(reply, is_local=False, is_read=False)
         self._close(f"the server closed the session: {reply}")
 
-    def _give_up(self, reply: Reply, *, is_local: bool) -> None:
+    def _give_up(self, reply: Reply, *, is_local: bool, is_read: bool = True) -> None:
         """Report everything pending as not delivered, as far as we know."""
-        for transaction in (*self._started, *self._queue):
-            outcome = Outcome.UNCONFIRMED if transaction.is_text_sent else Outcome.UNSENT
-            self._events.append(transaction.report_without_decision(outcome, reply, is_local=is_local))
+        for message in tuple(self._messages):
+            message.give_up(reply, is_local=is_local, is_read=is_read)
+            self._report(message)
         self._started.clear()
         self._queue.clear()
 
     def _close(self, reason: str, *, is_clean: bool = False) -> None:
         self._give_up(Reply(451, (SESSION_LOST,)), is_local=True)
-        self._session.take(ClientInput.CLOSE)
+        self._drop_body()
+        self._session.advance(ClientInput.CLOSE)
         self._input.clear()
         self._outgoing.clear()  # what was reported as unsent must not be sent
         self._awaited.clear()
@@ -335,24 +521,7 @@ class Client:
         self._events.append(SessionEnded(reason, is_clean))
 
 
-def _outcome(reply: Reply) -> Outcome:
-    if reply.is_positive:
-        return Outcome.ACCEPTED
-    return Outcome.DEFERRED if reply.is_transient else Outcome.REFUSED
-
-
-def _check_envelope(envelope: Envelope) -> None:
-    if not envelope.forward_paths:
-        raise LocalProtocolError("envelope without a forward-path")
-    try:
-        if envelope.reverse_path:
-            parse_mailbox(envelope.reverse_path)
-        for path in envelope.forward_paths:
-            parse_recipient(path)
-    except SmtpSyntaxError as error:
-        raise LocalProtocolError(f"envelope address: {error}") from None
-    if envelope.mail_data and not envelope.mail_data.endswith(CRLF):
-        raise LocalProtocolError("mail data that does not end in CRLF")
-    defect = first_defect(envelope.mail_data)
-    if defect is not None:
-        raise LocalProtocolError(f"mail data with {defect}")
+def _parse_limits(text: str) -> Mapping[str, int]:
+    """RFC 9422 section 3; a limit that is not understood, or that nothing could be sent under, is none."""
+    words = (word.partition("=") for word in text.split())
+    return MappingProxyType({name: int(value) for name, _, value in words if value.isdecimal() and int(value) > 0})

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field
 
+from rudp_smtp.smtp.parameters import NO_DSN, BodyType, RecipientDsn, Ret
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """Who it is from, who gets it, and the mail data: whole lines ending in CRLF, or nothing at all.
 
-    Addresses are written without angle brackets; a reverse-path of "" is the null path `<>`. The last three fields are
-    facts about the session it came by, for trace fields, and no part of what makes two envelopes equal.
+    Addresses are written without angle brackets; a reverse-path of "" is the null path `<>`. Only with a body of
+    BINARYMIME may the mail data be any octets. What is not compared are facts about the session it came by, for trace
+    fields and policies, and no part of what makes two envelopes equal.
     """
 
     reverse_path: str
@@ -17,3 +20,27 @@ class Envelope:
     parameters: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # of MAIL, as received: SIZE, BODY
     client_domain: str = field(default="", compare=False)  # what the client called itself in HELO or EHLO
     is_extended: bool = field(default=False, compare=False)  # EHLO, not HELO
+    is_lmtp: bool = field(default=False, compare=False)
+    is_encrypted: bool = field(default=False, compare=False)
+    authenticated_as: str = field(default="", compare=False)
+    body: BodyType | None = field(default=None, kw_only=True, compare=False)  # what MAIL declared
+    is_smtputf8: bool = field(default=False, kw_only=True)  # RFC 6531: addresses or header fields are UTF-8
+    ret: Ret | None = field(default=None, kw_only=True)  # RFC 3461, as are the next two
+    envid: str = field(default="", kw_only=True)
+    dsn: tuple[RecipientDsn, ...] = field(default=(), kw_only=True)  # of each forward-path, or () if no RCPT said any
+    requires_tls: bool = field(default=False, kw_only=True)  # RFC 8689: refuse rather than send it in the clear
+    idempotency_key: str = field(default="", kw_only=True)  # see `parameters`; "" if the client gave none
+
+    def dsn_of(self, index: int) -> RecipientDsn:
+        """What the RCPT of one forward-path said of notices."""
+        return self.dsn[index] if self.dsn else NO_DSN
+
+    @property
+    def protocol(self) -> str:
+        """The `with` of its Received field: RFC 5321 section 4.4, RFC 3848, RFC 6531 section 4.3."""
+        if not self.is_extended:
+            return "SMTP"
+        secured = ("S" if self.is_encrypted else "") + ("A" if self.authenticated_as else "")
+        if self.is_smtputf8:
+            return f"UTF8{'LMTP' if self.is_lmtp else 'SMTP'}{secured}"
+        return f"{'LMTP' if self.is_lmtp else 'ESMTP'}{secured}"

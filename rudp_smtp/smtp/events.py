@@ -9,10 +9,38 @@ from rudp_smtp.smtp.replies import Reply
 
 
 @dataclass(frozen=True, slots=True)
-class MailReceived:
-    """The end mark came. The client waits for `Server.accept_mail` or `Server.reject_mail`."""
+class MailStarted:
+    """A message has outgrown `Limits.held_octets`: its mail data follows in MailData, then MailReceived or MailAborted.
+
+    The envelope is complete but for the mail data, of which it has none.
+    """
 
     envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class MailData:
+    """The next octets of the message that was started, transparency undone."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MailAborted:
+    """The message that was started will not be completed: drop what came of it. Nobody waits for an answer."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailReceived:
+    """The message is complete. The client waits for `Server.accept_mail` or `Server.reject_mail`.
+
+    `is_streamed`: MailStarted and MailData came before, and the envelope holds no mail data.
+    """
+
+    envelope: Envelope
+    is_streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +81,5 @@ class SessionEnded:
     is_clean: bool
 
 
-ServerEvent = MailReceived | SessionEnded
+ServerEvent = MailStarted | MailData | MailAborted | MailReceived | SessionEnded
 ClientEvent = SessionReady | DeliveryReport | SessionEnded

@@ -12,6 +12,7 @@ from rudp_smtp.errors import LocalProtocolError
 
 CRLF = b"\r\n"
 END_MARK = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4; its first CRLF belongs to the mail data, or to DATA itself
+PIECE_OCTETS = 64 * 1024  # of mail data are looked at together: smaller pieces cost more time, larger ones memory
 TEXT_LINE_OCTETS = 1000  # RFC 5321 section 4.5.3.1.6, CRLF included, the transparency dot not
 
 # Patterns and not bytes.find or bytes.replace: on a megabyte of short lines their search takes half the time.
@@ -33,25 +34,25 @@ class Defect:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceivedText:
-    """Mail data as it was before transparency. `is_too_big`: longer than the limit, and so not kept."""
+class Text:
+    """A piece of mail data as it was before transparency, cut anywhere but within a CRLF or behind one."""
 
     octets: bytes
-    is_too_big: bool
+    is_last: bool  # the end mark came behind it
 
 
 class LineBuffer:
     """Owns what arrived and was not consumed yet: command or reply lines, and mail data up to its end mark."""
 
-    __slots__ = ("_dotted", "_head", "_is_too_big", "_octets", "_scanned", "_start")
+    __slots__ = ("_head", "_is_dotted", "_octets", "_opens_text", "_scanned", "_start")
 
     def __init__(self) -> None:
-        self._octets = bytearray(CRLF)  # the two octets before `_start` are always a line end: see `next_text`
+        self._octets = bytearray(CRLF)  # before a line the two octets before `_start` are a line end: see `next_text`
         self._start = len(CRLF)
         self._scanned = self._start  # nothing we look for begins between `_start` and here
         self._head = b""  # the beginning of a line too long to be kept
-        self._dotted = False  # the mail data has a line that needs its dot taken off
-        self._is_too_big = False
+        self._opens_text = False  # of the mail data nothing was handed out yet
+        self._is_dotted = False  # what was not handed out has a line that needs its dot taken off
 
     def __len__(self) -> int:
         return len(self._octets) - self._start
@@ -96,30 +97,32 @@ class LineBuffer:
     def begin_text(self) -> None:
         """Mail data follows. The line end before it may already be the first half of the end mark."""
         self._scanned = self._start - len(CRLF)
-        self._dotted = self._is_too_big = False
+        self._opens_text, self._is_dotted = True, False
 
-    def next_text(self, limit: int) -> ReceivedText | None:
-        """All the mail data once its end mark is here. Past `limit` octets it is swallowed, not kept."""
+    def next_text(self) -> Text | None:
+        """Mail data without its dots: all the rest once its end mark is here, or else a piece when one is worth it."""
         mark = self._find_end_mark()
-        if mark < 0:
-            if len(self) > limit + limit // 3 + 16:  # a stuffed line has at least 3 octets behind its extra dot
-                self._drop_text()
+        if mark >= 0:
+            end, following = mark + len(CRLF), mark + len(END_MARK)
+        elif len(self) < PIECE_OCTETS:
             return None
-        text = b""
-        if not self._is_too_big and mark >= self._start:
+        else:
+            end = following = len(self._octets) - self._half_mark()
+        raw = b""
+        if end > self._start:
             with memoryview(self._octets) as view:
-                text = bytes(view[self._start : mark + len(CRLF)])
-            if self._dotted:
-                text = unstuff(text)
-        self._start = self._scanned = mark + len(END_MARK)
-        if self._is_too_big or len(text) > limit:
-            return ReceivedText(b"", is_too_big=True)
-        return ReceivedText(text, is_too_big=False)
+                raw = bytes(view[self._start : end])
+        if self._is_dotted:
+            raw = _DOT_AFTER_LINE_END.sub(CRLF, raw)
+            raw = raw[1:] if self._opens_text and raw.startswith(b".") else raw
+        self._start = self._scanned = following
+        self._opens_text = self._is_dotted = False
+        return Text(raw, is_last=mark >= 0)
 
     def _find_end_mark(self) -> int:
         """Where the end mark begins, or -1. While no line began with a dot, one search serves for both questions."""
         octets = self._octets
-        if not self._dotted:
+        if not self._is_dotted:
             found = _DOT_AFTER_LINE_END.search(octets, self._scanned)
             dot = found.start() if found is not None else -1
             if dot >= 0 and octets[dot : dot + len(END_MARK)] == END_MARK:
@@ -127,18 +130,25 @@ class LineBuffer:
             self._scanned = dot if dot >= 0 else max(self._scanned, len(octets) - 2)
             if dot < 0 or END_MARK.startswith(octets[dot : dot + len(END_MARK)]):
                 return -1  # nothing yet, or perhaps the mark: its last octets have not come
-            self._dotted = True
+            self._is_dotted = True
         ended = _END_MARK.search(octets, self._scanned)
         if ended is None:
             self._scanned = max(self._scanned, len(octets) - 4)
             return -1
         return ended.start()
 
-    def _drop_text(self) -> None:
-        self._is_too_big = True
-        del self._octets[: -len(END_MARK)]
-        self._start = len(CRLF)
-        self._scanned = 0
+    def take(self, count: int) -> bytes:
+        """The next octets whatever they are, at most `count`: a chunk of BDAT."""
+        with memoryview(self._octets) as view:
+            octets = bytes(view[self._start : self._start + count])
+        self._start += len(octets)
+        self._scanned = self._start
+        return octets
+
+    def _half_mark(self) -> int:
+        """How many octets at the end may be the beginning of the end mark."""
+        tail = bytes(self._octets[-len(END_MARK) + 1 :])
+        return next((size for size in range(len(tail), 0, -1) if END_MARK.startswith(tail[-size:])), 0)
 
 
 def stuff(text: bytes) -> bytes:
@@ -160,17 +170,24 @@ def encode_text(text: bytes) -> bytes:
     return stuff(text) + b".\r\n"
 
 
-def first_defect(text: bytes, *, line_octets: int = TEXT_LINE_OCTETS, is_stray_allowed: bool = False) -> Defect | None:
-    """The first line of mail data that holds a bare CR, a bare LF, a NUL, or more than `line_octets` octets."""
-    position = _long_line(text, line_octets)
+def first_defect(
+    text: bytes, *, line_octets: int = TEXT_LINE_OCTETS, is_stray_allowed: bool = False, column: int = 0
+) -> Defect | None:
+    """The first line of mail data that holds a bare CR, a bare LF, a NUL, or more than `line_octets` octets.
+
+    `column`: so many octets of the first line came before.
+    """
+    # Where every LF ends a line, to look for it alone takes half the time.
+    has_stray = not is_stray_allowed and _has_stray(text)
+    position = _long_line(text, line_octets, -column, CRLF if has_stray or is_stray_allowed else b"\n")
     fault = f"more than {line_octets} octets"
-    if not is_stray_allowed and _has_stray(text):
-        stray = _STRAY.search(text, 0, position + line_octets - 1 if position >= 0 else len(text))
+    if has_stray:
+        stray = _STRAY.search(text, 0, position + line_octets - 1 if position is not None else len(text))
         if stray is not None:
             position, fault = stray.start(), _STRAY_NAMES[stray[0]]
-    if position < 0:
+    if position is None:
         return None
-    return Defect(text.count(CRLF, 0, position) + 1, fault)
+    return Defect(text.count(CRLF, 0, max(position, 0)) + 1, fault)
 
 
 def _has_stray(text: bytes) -> bool:
@@ -180,12 +197,61 @@ def _has_stray(text: bytes) -> bool:
     return seen.newlines not in (None, "\r\n") or b"\0" in text
 
 
-def _long_line(text: bytes, line_octets: int) -> int:
-    """Where the first line over the limit begins, or -1. Leaps from limit to limit, one short search each."""
-    position = 0
-    while len(text) - position > line_octets:
-        end = text.rfind(CRLF, position, position + line_octets)
+def _long_line(text: bytes, line_octets: int, position: int, line_end: bytes) -> int | None:
+    """Where the first line over the limit begins. Leaps from limit to limit, one short search each.
+
+    A line that has not ended is over the limit as soon as its CRLF would be.
+    """
+    find, width = text.rfind, len(line_end)
+    position_max = len(text) - (line_octets - len(CRLF)) - 1  # what begins behind it has room for its end still
+    start = 0  # the first line may have begun before the text
+    while position <= position_max:
+        end = find(line_end, start, position + line_octets)
         if end < 0:
             return position
-        position = end + len(CRLF)
-    return -1
+        start = position = end + width
+    return None
+
+
+class TextCheck:
+    """Watches mail data as it passes, in pieces of any size: how much, and its first defect."""
+
+    __slots__ = ("_column", "_half", "_is_binary", "_is_stray_allowed", "_line_octets", "_lines", "_passed", "defect",
+                 "size")  # fmt: skip
+
+    def __init__(self, *, line_octets: int, is_stray_allowed: bool, is_binary: bool = False) -> None:
+        self.size = 0
+        self.defect: Defect | None = None
+        self._line_octets = line_octets
+        self._is_stray_allowed = is_stray_allowed
+        self._is_binary = is_binary  # RFC 3030 section 3: there are no lines
+        self._passed: list[bytes] = []  # whose lines are not counted: only a defect needs to know
+        self._lines = 0
+        self._column = 0
+        self._half = b""  # a CR whose LF may come with the next piece
+
+    def take(self, octets: bytes, *, is_last: bool) -> None:
+        self.size += len(octets)
+        if self.defect is not None or self._is_binary:
+            return
+        text = self._half + octets if self._half else octets
+        self._half = b""
+        if not is_last and text.endswith(b"\r"):
+            text, self._half = text[:-1], b"\r"
+        found = first_defect(
+            text, line_octets=self._line_octets, is_stray_allowed=self._is_stray_allowed, column=self._column
+        )
+        if found is None and is_last and not text.endswith(CRLF) and (text or self._column):
+            found = Defect(text.count(CRLF) + 1, "no CRLF at its end")
+        if found is not None:
+            self.forget()
+            self.defect = Defect(found.line + self._lines, found.fault)
+        elif not is_last:
+            end = text.rfind(CRLF)
+            self._column = self._column + len(text) if end < 0 else len(text) - end - len(CRLF)
+            self._passed.append(text)
+
+    def forget(self) -> None:
+        """Hold no longer what passed."""
+        self._lines += sum(text.count(CRLF if self._is_stray_allowed else b"\n") for text in self._passed)
+        self._passed.clear()

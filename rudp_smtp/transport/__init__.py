@@ -7,13 +7,14 @@ from the application: verbs. Outputs, pulled until they return None: `next_datag
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.datagram import Address as Address
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.registry import Registry
-from rudp_smtp.trace import Sink
+from rudp_smtp.trace import Sink, VantagePoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class TransportStats:
     packets_acked: int = 0
     packets_lost: int = 0  # declared lost by us
     packets_spurious: int = 0  # of these, acknowledged later
+    packets_missing: int = 0  # the peer's, by gaps in their numbers: lost, still on their way, or skipped on purpose
     packets_duplicate: int = 0  # received more than once
     packets_dropped: int = 0  # received and refused (integrity, version, syntax)
     acks_sent: int = 0  # packets that carried nothing but an acknowledgement
@@ -119,8 +121,21 @@ def add_stats(total: TransportStats, stats: TransportStats) -> None:
     total.untold |= stats.untold
 
 
+ERROR_CODE_MAX = (1 << 62) - 1  # RFC 9000 section 16: what QUIC can say
+
+
+def require_error_code(error_code: int) -> None:
+    """RFC 9000 s20.2: an application's codes are its own, but they have to fit."""
+    if not 0 <= error_code <= ERROR_CODE_MAX:
+        raise LocalProtocolError(f"error code {error_code} is not from 0 to 2**62 - 1")
+
+
 class Transport(Protocol):
     """One connection, as an application commands it."""
+
+    @property
+    def vantage(self) -> VantagePoint:
+        """Where its facts are seen from and who listens: an application's own facts go there too."""
 
     @property
     def stats(self) -> TransportStats: ...
@@ -150,6 +165,21 @@ class Transport(Protocol):
         """Close at once, telling the peer why; what is not acknowledged may be lost."""
 
 
+@runtime_checkable
+class PausableTransport(Transport, Protocol):
+    """One whose application may read slowly: with flow control between it and the network (RFC 9000 s4)."""
+
+    def pause_reading(self, stream_id: int) -> None:
+        """Give the peer no more credit for what the stream still delivers: its window's worth at most."""
+
+    def resume_reading(self, stream_id: int) -> None:
+        """What was delivered meanwhile has been read."""
+
+    @property
+    def remote(self) -> Address:
+        """Where the peer is; it may move (RFC 9000 s9)."""
+
+
 class Endpoint(Protocol):
     """All the connections of one host and port: finds the connection a datagram belongs to, accepts new ones."""
 
@@ -173,6 +203,8 @@ class Endpoint(Protocol):
 class TransportPlugin(ABC):
     """A transport's parameters, as a scenario gives them, and the way to an endpoint that obeys them."""
 
+    needs_kernel: ClassVar[bool] = False  # a host's own, which speaks it: there is no simulating it
+
     @abstractmethod
     def endpoint(self, *, host: str, accepts: bool, draws: DrawKey, sink: Sink | None) -> Endpoint:
         """`draws` is all the randomness the endpoint gets; `host` names it in facts."""
@@ -184,6 +216,7 @@ TRANSPORTS: Registry[TransportPlugin] = Registry(
     selector="name",
     groups=("arq", "peers"),
     support=(
+        "alarms",
         "books",
         "connection",
         "endpoint",
@@ -193,8 +226,10 @@ TRANSPORTS: Registry[TransportPlugin] = Registry(
         "plugin",
         "protocol",
         "quic_adapter",
+        "round_robin",
         "segments",
         "state",
+        "tcp_adapter",
         "timer",
     ),
 )

@@ -6,11 +6,14 @@ from typing import Final
 
 from rudp_smtp.units import MICROSECOND
 from rudp_smtp.wire.fields import refusal
-from rudp_smtp.wire.varint import ONE_OCTET_LIMIT, decode_varint, encode_varint
+from rudp_smtp.wire.varint import ONE_OCTET, ONE_OCTET_LIMIT, decode_varint, encode_varint
 
 ACK: Final = 0x02
 ACK_ECN: Final = 0x03
 MAX_ACK_RANGES = 256
+
+_ACK = bytes([ACK])
+_ACK_ECN = bytes([ACK_ECN])
 
 EcnCounts = tuple[int, int, int]  # packets received with ECT(0), ECT(1) and CE, since the connection began
 
@@ -27,14 +30,15 @@ class AckFrame:
         ranges = self.ranges
         assert 1 <= len(ranges) <= MAX_ACK_RANGES
         start, stop = ranges[0]
+        further, length = len(ranges) - 1, stop - 1 - start
         pieces = [
-            encode_varint(ACK if self.ecn is None else ACK_ECN),
+            _ACK if self.ecn is None else _ACK_ECN,
             encode_varint(stop - 1),
             encode_varint(self.ack_delay // MICROSECOND),
-            encode_varint(len(ranges) - 1),
-            encode_varint(stop - 1 - start),
+            ONE_OCTET[further] if further < ONE_OCTET_LIMIT else encode_varint(further),
+            ONE_OCTET[length] if length < ONE_OCTET_LIMIT else encode_varint(length),
         ]
-        if len(ranges) > 1:
+        if further:
             pieces.append(encode_further_ranges(ranges))
         if self.ecn is not None:
             pieces += [encode_varint(count) for count in self.ecn]

@@ -11,14 +11,14 @@ ONE_OCTET_LIMIT = 0x40  # what is below this is its own encoding
 _U16 = Struct(">H")
 _U32 = Struct(">I")
 _U64 = Struct(">Q")
-_ONE_OCTET = tuple(bytes([value]) for value in range(ONE_OCTET_LIMIT))
+ONE_OCTET = tuple(bytes([value]) for value in range(ONE_OCTET_LIMIT))
 
 
 def encode_varint(value: int) -> bytes:
     """The shortest form of 0 <= value <= VARINT_MAX."""
     assert 0 <= value <= VARINT_MAX
     if value < ONE_OCTET_LIMIT:
-        return _ONE_OCTET[value]
+        return ONE_OCTET[value]
     if value < 0x4000:
         return _U16.pack(value | 0x4000)
     if value < 0x4000_0000:

@@ -6,7 +6,7 @@ none: what was there when the time was over counts, and what was under way is no
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import assert_never
 
 from rudp_smtp.draws import DrawKey
@@ -132,8 +132,9 @@ class Sender(Role):
             case StreamWritable(stream_id):
                 self._supply(connection, self._by_stream[connection, stream_id])
             case StreamData(stream_id, _, is_fin):
-                if is_fin:
-                    self._by_stream[connection, stream_id].receipt_at = now
+                flow = self._by_stream.get((connection, stream_id))
+                if is_fin and flow is not None:
+                    flow.receipt_at = now
                     self._close_if_done(connection, now)
             case StreamReset() | StreamStopped():
                 self._give_up(connection, "the server refused the stream", now)
@@ -229,10 +230,17 @@ class Receiver(Role):
                 return None
             number = int.from_bytes(data[:NUMBER_OCTETS], "big")
             data = data[NUMBER_OCTETS:]
+        if number >= len(self._flows) or self._flows[number].total:  # a transport that delivers wrong octets
+            self._refuse(*stream)
+            return None
         flow = self._by_stream[stream] = self._flows[number]
         flow.total = NUMBER_OCTETS if len(self._flows) > 1 else 0
         flow.on_data(data, now)
         return flow
+
+    def _refuse(self, connection: Transport, stream_id: int) -> None:
+        connection.stop_sending(stream_id, 0)
+        connection.reset_stream(stream_id, 0)
 
 
 @dataclass(slots=True)
@@ -241,7 +249,7 @@ class BulkStage(Stage):
     outgoing: list[Outgoing]
     incoming: list[Incoming]
     started_at: int
-    deadline: int | None = field(default=None)
+    deadline: int | None = None
 
 
 @WORKLOADS.register

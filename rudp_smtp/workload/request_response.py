@@ -22,6 +22,8 @@ from rudp_smtp.units import Duration, Size
 from rudp_smtp.workload import SERVER, WORKLOADS, Delivery, Stage, Workload, WorkloadReport
 from rudp_smtp.workload.node import PATTERN_PERIOD, Pattern, Role, WorkloadNode, describe_end
 
+TURNS_MAX = 1_000_000  # each has a row
+
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
@@ -160,8 +162,8 @@ class RequestResponse(Workload):
 
     @staticmethod
     def check(turns: int = 1, request: int = 1, response: int = 1, think: int = 0) -> None:
-        if turns < 1:
-            raise ConfigError(f"{turns} is not a number of turns; expected at least 1", key="turns")
+        if not 1 <= turns <= TURNS_MAX:
+            raise ConfigError(f"{turns} turns; expected at least 1 and at most {TURNS_MAX}", key="turns")
         for key, size in (("request", request), ("response", response)):
             if not 1 <= size <= PATTERN_PERIOD:
                 raise ConfigError(f"{size}B is not from 1B to {PATTERN_PERIOD}B", key=key)

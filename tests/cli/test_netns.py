@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rudp_smtp.drivers.hosts import remove_leftovers, require_root
-from rudp_smtp.drivers.middlebox import with_ce
-from rudp_smtp.errors import DriverError
+from tests.live import live, namespaces
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "rudp_smtp.cli.__main__", "netns"]
@@ -25,23 +23,6 @@ CLIENT = (
     "print('connect', round((time.monotonic() - t) * 1000)); c.sendall(b'x' * 999 + b'\\n'); "
     "print('octets', sum(map(len, iter(lambda: c.recv(65536), b''))), round((time.monotonic() - t) * 1000))"
 )
-
-
-def reason_to_skip() -> str:
-    try:
-        require_root()
-        remove_leftovers()
-    except DriverError as error:
-        return str(error)
-    return ""
-
-
-SKIP = reason_to_skip()
-live = pytest.mark.skipif(bool(SKIP), reason=f"SKIPPED: no live network: {SKIP}")
-
-
-def namespaces() -> str:
-    return subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
 
 
 def netns(scenario: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -82,6 +63,47 @@ def test_losses_are_drawn_as_in_simulation_and_repaired_by_the_kernel(scenario: 
     assert re.search(r"B to A: \d+ packets, 2 lost", done.stderr)
 
 
+ECHO = f"exec {sys.executable} -c '" + (
+    'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 7000)); '
+    'print("ready", flush=True)\nwhile True: data, source = s.recvfrom(99); s.sendto(b"%d" % source[1], source)\''
+)
+CALLS = """
+import os, socket, time
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.bind(("", 0))
+client.settimeout(0.15)
+print("own", client.getsockname()[1])
+began = time.monotonic()
+while time.monotonic() - began < 1.6:
+    client.sendto(b"who am I?", (os.environ["RUDP_PEER"], 7000))
+    asked = time.monotonic()
+    try:
+        answer = client.recv(99).decode()
+    except TimeoutError:
+        answer = "none"
+    print(round((asked - began) * 1000), answer)
+    time.sleep(max(0, asked + 0.05 - time.monotonic()))
+"""
+
+
+@live
+def test_events_come_about_on_whole_packets(scenario: Path) -> None:
+    events = "[{at: 300ms, rebind: true}, {at: 700ms, for: 400ms, on: forward, blackhole: true}]"
+    arguments = ["--set", "network.both.delay.time=5ms", "--set", f"network.events={events}", "--serve", ECHO]
+    done = netns(scenario, *arguments, "--", sys.executable, "-c", f"import time; time.sleep(0.5)\n{CALLS}")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line != "ready"]
+    own = lines[0][1]
+    answers = [(int(time), answer) for time, answer in lines[1:]]
+    early = [answer for time, answer in answers if time < 250]
+    renamed = [answer for time, answer in answers if 400 < time < 650 or time > 1300]
+    assert early
+    assert set(early) == {own}
+    assert len(set(renamed)) == 1
+    assert not {own, "none"} & set(renamed)
+    assert {answer for time, answer in answers if 750 < time < 1050} == {"none"}
+
+
 @live
 def test_the_status_is_the_commands_own_and_nothing_is_left(scenario: Path) -> None:
     before = namespaces()
@@ -117,10 +139,42 @@ def test_an_interrupt_removes_both_hosts(scenario: Path) -> None:
 
 
 @live
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_hosts_are_being_made_leaves_nothing(scenario: Path, number: signal.Signals) -> None:
+    with subprocess.Popen([*COMMAND, str(scenario), "--", "sleep", "60"], cwd=ROOT, stderr=subprocess.PIPE) as run:
+        folder = Path("/run/netns")
+        deadline = time.monotonic() + 20
+        while not (folder / f"rudp-{run.pid}-a").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        run.send_signal(number)
+        run.send_signal(number)
+        _, errors = run.communicate(timeout=20)
+    assert run.returncode == 130, errors
+    assert f"rudp-{run.pid}-" not in namespaces()
+
+
+@live
 def test_a_server_that_never_listens_is_named(scenario: Path) -> None:
     done = netns(scenario, "--serve", "exit 3", "--serve-port", "7000", "--", "true")
     assert done.returncode == 2
     assert "`exit 3` ended with status 3 before it listened" in done.stderr
+
+
+@live
+@pytest.mark.parametrize("congestion", ["reno", "cubic", "bbr"])
+def test_tcp_uses_the_congestion_control_that_was_asked_for_whatever_a_namespace_may_default_to(
+    scenario: Path, congestion: str
+) -> None:
+    if congestion not in Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split():
+        pytest.skip(f"SKIPPED: this kernel has no {congestion}")
+    client = (
+        "import os, socket; c = socket.create_connection((os.environ['RUDP_PEER'], 7000)); "
+        "print('uses', c.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(bytes(1)).decode())"
+    )
+    server = ["--serve", SERVER, "--serve-port", "7000"]
+    done = netns(scenario, "--tcp-congestion", congestion, *server, "--", sys.executable, "-c", client)
+    assert done.returncode == 0, done.stderr
+    assert f"uses {congestion}\n" in done.stdout
 
 
 @live
@@ -138,33 +192,20 @@ def test_a_scenario_that_is_wrong_is_refused_before_any_host_is_made(tmp_path: P
     assert "delay" in done.stderr
 
 
-def checksum(header: bytes) -> int:
-    total = sum(int.from_bytes(header[place : place + 2], "big") for place in range(0, 20, 2))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
-
-
-@pytest.mark.parametrize("tos", [0x01, 0x02, 0xB9])
-@pytest.mark.parametrize("identification", [0, 1, 0xFFFF, 0x1234])
-def test_a_mark_keeps_the_header_checksum_right(tos: int, identification: int) -> None:
-    """RFC 791 section 3.1: the ones' complement sum over the header, its checksum included, is all ones."""
-    header = bytearray(b"\x45\x00\x00\x54\x00\x00\x40\x00\x40\x06\x00\x00\x0a\x4d\x00\x01\x0a\x4d\x00\x02")
-    header[1] = tos
-    header[4:6] = identification.to_bytes(2, "big")
-    header[10:12] = (~checksum(bytes(header)) & 0xFFFF).to_bytes(2, "big")
-    marked = with_ce(bytes(header) + b"payload")
-    assert marked[1] == tos | 3
-    assert checksum(marked[:20]) == 0xFFFF
-    assert marked[20:] == b"payload"
-
-
-def test_rules_that_look_into_packets_are_refused_where_nobody_can(tmp_path: Path) -> None:
+@live
+def test_rules_look_into_the_kernels_tcp(tmp_path: Path) -> None:
+    """The first SYN+ACK is lost, and the end of the client's line the first time it is sent, wherever it was cut."""
     path = tmp_path / "rule.yaml"
+    rules = "[{field: TCP.flags, equals: SA, nth: 1, action: drop}]"
+    ends = '[{contains: "xx\\n", destination_port: 7000, transmission: 1, action: drop}]'
     path.write_text(
-        "schema: 1\nname: rule\nnetwork: {both: {match: [{frame: ack, nth: 3, action: drop}]}}\n"
+        f"schema: 1\nname: rule\nnetwork: {{forward: {{match: {ends}}}, reverse: {{match: {rules}}}}}\n"
         "transport: rudp\nworkload: {name: bulk, size: 1MB}\n"
     )
-    done = netns(path, "--", "true")
-    assert done.returncode == 2
-    assert "look into our own packets" in done.stderr
+    done = netns(path, "--serve", SERVER, "--serve-port", "7000", "--", sys.executable, "-c", CLIENT)
+    assert done.returncode == 0, done.stderr
+    assert "octets 1000000" in done.stdout
+    assert re.findall("([0-9]+) dropped by rules", done.stderr) == ["1", "1"]
+    connect = re.search("connect ([0-9]+)", done.stdout)
+    assert connect is not None
+    assert int(connect[1]) >= 900, "the kernel waits a second for the answer to a SYN (RFC 6298 section 2.1)"

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,35 @@ def test_a_relay_counts_logs_and_ends_by_ctrl_c(tmp_path: Path) -> None:
     assert int(time) > 0
 
 
+def test_a_relays_path_changes_as_the_scenario_says() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(5)
+        to = f"127.0.0.1:{server.getsockname()[1]}"
+        command = [sys.executable, "-m", "rudp_smtp.cli", "proxy", "--listen", "127.0.0.1:0", "--to", to]
+        command += ["--config", str(CONFIGS / "lossless.yaml"), "--set"]
+        command += ["network.events=[{at: 100ms, rebind: true}, {at: 300ms, blackhole: true}]"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        with (
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as relay,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+        ):
+            assert relay.stdout is not None
+            place = "127.0.0.1", int(relay.stdout.readline().split()[2].removesuffix(",").rpartition(":")[2])
+            sources = []
+            for _ in range(2):
+                client.sendto(b"from the client", place)
+                sources.append(server.recvfrom(100)[1])
+                time.sleep(0.2)
+            client.sendto(b"into the hole", place)
+            time.sleep(0.2)
+            relay.send_signal(signal.SIGINT)
+            told = relay.stdout.read()
+    assert sources[0] != sources[1]
+    assert "forward: received 3, forwarded 2, lost 0" in told
+    assert "in a black hole 1" in told
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -75,7 +105,7 @@ def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> Non
         taken.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         config = str(CONFIGS / "loss10.yaml")
-        assert status("proxy", "--listen", place, "--to", "127.0.0.1:9", "--config", config) == 1
+        assert status("proxy", "--listen", place, "--to", "127.0.0.1:9", "--config", config) == 2
     assert "cannot listen on 127.0.0.1" in capsys.readouterr().err
 
 

@@ -10,7 +10,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.utils import rdpcap
 
-from rudp_smtp.drivers.capture import INBOUND, OUTBOUND, CaptureError, checksum, read_capture
+from rudp_smtp.drivers.capture import INBOUND, OUTBOUND, CaptureError, read_capture
+from rudp_smtp.drivers.ipv4 import checksum
 from rudp_smtp.drivers.scapy_layer import RUDP
 from rudp_smtp.experiment.__main__ import main
 
@@ -99,3 +100,16 @@ def test_the_check_sum_is_rfc_1071s() -> None:
     assert checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
     assert checksum(b"") == checksum(bytes(4)) == 0xFFFF
     assert checksum(b"\xff\xff") == 0
+
+
+def test_a_client_behind_another_address_is_captured_as_the_server_sees_it(tmp_path: Path) -> None:
+    """A rebinding: the client goes on as it was, and what it sends reaches the server from an address that is new."""
+    settings = ["--set", "vary=null", "--replications", "1", "--set", "network.events=[{at: 20ms, rebind: true}]"]
+    (tmp_path / "tiny.yaml").write_text(SCENARIO)
+    arguments = [str(tmp_path / "tiny.yaml"), "--output", str(tmp_path / "out"), "--capture", str(tmp_path), *settings]
+    assert main(arguments) == 0
+    captured = list(read_capture((tmp_path / "run00000.pcapng").read_bytes()))
+    at_the_client = {c.source for c in captured if c.interface == "client" and c.direction == OUTBOUND}
+    at_the_server = {c.source for c in captured if c.interface == "server" and c.direction == INBOUND}
+    assert at_the_client == {("10.0.0.1", 2525)}
+    assert at_the_server == {("10.0.0.1", 2525), ("10.0.0.3", 2525)}

@@ -10,7 +10,8 @@ from typing import TypeVar
 import pytest
 from aiosmtpd import smtp as peer_smtp
 
-from rudp_smtp.drivers.tcp import Patience, React, Session, deliver, start_server
+from rudp_smtp.drivers.sessions import Patience, React, Session
+from rudp_smtp.drivers.tcp import deliver, start_server
 from rudp_smtp.errors import DriverError
 from rudp_smtp.mail.mailbox import MemoryMailbox, deliver_received
 from rudp_smtp.smtp import Client, DeliveryReport, Envelope, Limits, Outcome, Server, SessionEnded

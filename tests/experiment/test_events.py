@@ -119,6 +119,8 @@ def test_events_are_part_of_a_runs_key_in_the_way_they_are_said_once(tmp_path: P
         ("{at: 1s, set: {loss.p: 3%}}", "expected the name of a loss model"),
         ("{at: 1s, set: {delay.time: 3}}", "3 has no unit; expected a duration such as 20ms"),
         ("{at: 1s, set: {mtu: 10B}}", "no datagram gets through"),
+        ("{at: 1s, set: {match: [{frame: akc, action: drop}]}}", "match[0].frame: unknown frame 'akc'; did you mean"),
+        ("{at: 1s, set: {match: [{field: IP.tll, equals: 5, action: drop}]}}", "IP has no field 'tll'; did you mean"),
     ],
 )
 def test_an_event_that_cannot_be_is_refused_where_it_stands(tmp_path: Path, event: str, words: str) -> None:

@@ -35,6 +35,13 @@ def test_executors_are_found_by_name(name: str, workers: int | None, kind: type)
         assert type(executor) is kind
 
 
+def test_runs_that_take_several_cores_are_fewer_at_a_time() -> None:
+    with open_executor("local", cores_each=available_cores()) as executor:
+        assert len({executor.submit(os.getpid).result() for _ in range(3)}) == 1
+        futures = [executor.submit(os.getpid) for _ in range(6)]
+        assert len({future.result() for future in futures}) == 1
+
+
 @pytest.mark.parametrize("name", ["", "locale", "local:", "local:0", "local:-1", "local:x", "local:²", "serial:2"])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="expected serial, local, or local:N"):

@@ -167,4 +167,4 @@ def test_live_runs_are_not_exported(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = written(tmp_path)
     options = ["--set", "driver=udp", "--export-fate", str(tmp_path / "fates"), "--output", str(tmp_path / "out")]
     assert main([str(path), *options]) == 2
-    assert "does no run twice alike" in capsys.readouterr().err
+    assert "cannot be exported here" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import yaml
 
 from rudp_smtp.experiment.__main__ import main
 from rudp_smtp.experiment.json_schema import scenario_schema
-from tests.experiment.test_scenario import BASE
+from tests.experiment.test_scenario import BASE, load
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted([*(ROOT / "configs").glob("*.yaml"), *(ROOT / "experiments").glob("*/*.yaml")])
@@ -79,6 +79,36 @@ def test_it_refuses_what_is_no_scenario(good: str, bad: str) -> None:
     assert takes(SCHEMA, yaml.safe_load(BASE))
     assert good in BASE
     assert not takes(SCHEMA, yaml.safe_load(BASE.replace(good, bad)))
+
+
+RULE = """\
+    match:
+      - {frame: ack, larger: 100B, smaller: 1kB, nth: 3, action: drop}
+      - {contains: MAIL, transmission: 2, protocol: udp, source_port: 2525, destination_port: 2525, action: corrupt}
+      - {field: RUDP.type, equals: INITIAL, action: duplicate}
+      - {field: IP.ttl, not: 64, at_least: 3, at_most: 99, every: 2, action: delay, delay: 5ms}
+    corrupt: {probability: 1%, max_burst: 3}
+"""
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("protocol: udp", "protocol: udq"),
+        ("transmission: 2", "transmission: second"),
+        ("source_port", "sauce_port"),
+        ("not: 64", "not: [64]"),
+        ("at_most: 99", "at_most: many"),
+        ("action: corrupt", "action: corrode"),
+        ("max_burst: 3", "max_burst: three"),
+    ],
+)
+def test_it_knows_what_match_rules_and_bursts_may_say(tmp_path: Path, good: str, bad: str) -> None:
+    text = BASE.replace("    rate:", f"{RULE}    rate:").replace("p: 10%", "p: 10%, max_burst: 3")
+    assert takes(SCHEMA, yaml.safe_load(text))
+    assert load(tmp_path, text).cells
+    assert good in text
+    assert not takes(SCHEMA, yaml.safe_load(text.replace(good, bad)))
 
 
 def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,10 @@ from rudp_smtp.experiment.build import execute
 from rudp_smtp.experiment.plan import Run, plan
 from rudp_smtp.experiment.records import record
 from rudp_smtp.experiment.scenario import load_scenario
-from rudp_smtp.trace import LinkFate, ListSink
+from rudp_smtp.trace import LinkFate, ListSink, MigrationStateUpdated
+from rudp_smtp.units import MILLISECOND
 
+LATE = 50 * MILLISECOND  # a change may be carried out so much later on a busy machine
 LOSS10 = Path(__file__).parents[2] / "configs" / "loss10.yaml"
 FEW = (("replications", "1"), ("workload.messages", "4"), ("limits.time", "30s"))
 
@@ -51,18 +53,85 @@ def test_limits_end_a_live_run() -> None:
     assert execute(one_run("udp", ("limits.events", "5"))).stop == "event_limit"
 
 
-def test_what_the_machine_did_is_told_in_the_notes() -> None:
+EVENTS = """[
+    {at: 50ms, for: 150ms, blackhole: true}, {at: 300ms, for: 200ms, on: forward, set: {loss: {model: random, p: 50%}}},
+    {at: 800ms, every: 300ms, rebind: true}, {at: 600ms, mtu: 1280B}]"""
+
+
+def test_events_happen_to_a_live_path_as_the_scenario_says() -> None:
+    sink = ListSink()
+    settings = (("network.both.loss", "null"), ("network.both.rate", "4mbit"), ("workload.size", "160KiB"))
+    facts = execute(one_run("udp", *settings, ("network.events", EVENTS)), sink)
+    assert facts.stop == "done"
+    assert [(d.status, d.is_intact, d.copies) for d in facts.report.deliveries] == [("delivered", True, 1)] * 4
+    fates = [fact for fact in sink.facts if isinstance(fact, LinkFate)]
+    began = facts.forward.stats.entered_first
+    assert began is not None
+    swallowed = [fact.time - began for fact in fates if fact.fate == "blackholed"]
+    assert swallowed
+    assert min(swallowed) >= 50 * MILLISECOND
+    assert max(swallowed) < 200 * MILLISECOND + LATE
+    assert any(isinstance(fact, MigrationStateUpdated) and fact.host == "server" for fact in sink.facts)
+    for fact in fates:
+        if fact.fate == "lost":
+            assert 300 * MILLISECOND <= fact.time - began < 500 * MILLISECOND + LATE
+            assert fact.link == "forward"
+        if fact.fate == "too_big":
+            assert fact.time - began >= 600 * MILLISECOND
+    assert {"lost", "too_big"} <= {fact.fate for fact in fates}
+
+
+def test_queues_mark_the_packets_of_a_live_run() -> None:
+    queue = ("network.both.queue", "{discipline: codel, ecn: true, target: 1ms, interval: 5ms}")
+    settings = (("network.both.loss", "null"), ("network.both.rate", "4mbit"), ("transport.congestion", "cubic"))
+    facts = execute(one_run("udp", *settings, queue, ("workload.size", "160KiB")))
+    assert facts.stop == "done"
+    assert facts.forward.stats.packets_marked > 0
+
+
+def test_what_the_machine_did_is_told_beside_the_notes() -> None:
     facts = execute(one_run("udp", ("limits.events", "5")))
     facts.invalid = "3 datagrams dropped by the kernel"
-    assert record(facts).notes.startswith("invalid: 3 datagrams dropped by the kernel")
+    assert (record(facts).invalid, record(facts).notes) == ("3 datagrams dropped by the kernel", "")
 
 
 def test_rows_say_which_driver_moved_them(tmp_path: Path) -> None:
     settings = ["--set", "driver=udp", "--set", "workload.messages=2", "--set", "executor=serial"]
-    assert main([str(LOSS10), "--replications", "1", "--output", str(tmp_path), *settings]) == 0
+    status = main([str(LOSS10), "--replications", "1", "--output", str(tmp_path), *settings])
     with (tmp_path / "runs.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["driver"], row["stop"], row["delivered_count"]) == ("udp", "done", "2")
+    assert status == (1 if row["invalid"] else 0)  # a machine that is busy with others is late
+
+
+@pytest.mark.parametrize("executor", ["serial", "local:2"])
+def test_the_trace_is_of_the_very_run_that_the_row_is_of(tmp_path: Path, executor: str) -> None:
+    command = [str(LOSS10), "--replications", "2", "--output", str(tmp_path)]
+    command += ["--set", "driver=udp", "--set", "workload.messages=1", "--set", f"executor={executor}"]
+
+    def traced() -> tuple[bytes, bool]:
+        main(command)
+        with (tmp_path / "runs.csv").open(newline="") as file:
+            row = next(csv.DictReader(file))
+        with (tmp_path / "trace.csv").open(newline="") as file:
+            sent = sum(fact["event"] == "packet_sent" for fact in csv.DictReader(file))
+        return (tmp_path / "trace.csv").read_bytes(), int(row["packets_sent_count"]) == sent
+
+    first, is_of_the_row = traced()
+    assert is_of_the_row
+    assert traced() == (first, True)
+    (tmp_path / "trace.csv").unlink()
+    another, is_of_the_row = traced()
+    assert is_of_the_row
+    assert another != first  # a live run is never the same
+
+
+def test_a_rate_beyond_what_real_packets_are_moved_at_is_refused_and_not_distorted() -> None:
+    for rate in (("network.both.rate", "1gbit"), ("network.events", "[{at: 1s, set: {rate: 10gbit}}]")):
+        with pytest.raises(ConfigError, match=r"driver udp: 83\d+ full packets a second.* expected at most 600mbit"):
+            one_run("udp", rate)
+        one_run("sim", rate)
+    one_run("udp", ("network.both.rate", "600mbit"))
 
 
 def test_rivals_are_for_the_simulator() -> None:

@@ -321,7 +321,11 @@ def test_a_varied_key_cannot_be_set(tmp_path: Path) -> None:
         ("name: base", "name: 5", "2: name: expected text, got 5"),
         ("schema: 1", "schema: 2", "1: schema: schema 2 does not exist; known: 1"),
         ("schema: 1\n", "", "1: needs the key 'schema'"),
-        ("seed: 7", "driver: ns3", "3: driver: driver 'ns3' does not exist; known: sim, udp"),
+        (
+            "seed: 7",
+            "driver: ns3",
+            "3: driver: driver 'ns3' does not exist; did you mean 'netns'? known: sim, udp, netns",
+        ),
         ("seed: 7", "executor: lokal", "3: executor: unknown executor 'lokal'; expected serial, local, or local:N"),
         ("seed: 7", "executor: local:0", "3: executor: unknown executor 'local:0'; expected serial, local, or local:N"),
         ("seed: 7", "limits: {time: 0s}", "3: limits.time: a run needs some virtual time; expected a duration"),
@@ -450,14 +454,3 @@ def test_cells_and_slots_are_keys_of_a_link(tmp_path: Path) -> None:
 def test_what_is_not_used_is_not_said_so_that_stored_runs_keep_their_keys(tmp_path: Path) -> None:
     (cell,) = load(tmp_path, BASE).cells
     assert not {"slot", "cell_size", "trace"} & set(cell.document.replace('"', " ").split())
-
-
-def test_a_live_driver_changes_no_path_during_a_run(tmp_path: Path) -> None:
-    """An event that is not carried out would be an option that does nothing."""
-    path = tmp_path / "live.yaml"
-    path.write_text(
-        "schema: 1\nname: live\ndriver: udp\ntransport: rudp\nworkload: {name: bulk, size: 1MB}\n"
-        "network:\n  both: {delay: {time: 1ms}}\n  events: [{at: 1s, for: 1s, blackhole: true}]\n"
-    )
-    with pytest.raises(ConfigError, match=r"changes no path during a run; expected driver: sim"):
-        load_scenario(path)

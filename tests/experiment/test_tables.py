@@ -44,7 +44,7 @@ def censored(original: Record) -> Record:
 
 def test_runs_csv_has_a_row_for_each_run_with_parameters_seed_and_every_metric() -> None:
     found = rows(runs_csv(results()))
-    assert list(found[0]) == [*PARAMETERS, "replication", "seed", "stop", "notes", *METRICS.names()]
+    assert list(found[0]) == [*PARAMETERS, "replication", "seed", "stop", "invalid", "notes", *METRICS.names()]
     assert [row["network.both.loss.p"] for row in found] == ["0%"] * 3 + ["10%"] * 3
     assert [row["replication"] for row in found] == ["0", "1", "2"] * 2
     assert [row["seed"] for row in found[:3]] == [row["seed"] for row in found[3:]]
@@ -67,6 +67,7 @@ def test_columns_that_measure_end_in_a_unit() -> None:
         "replication",
         "seed",
         "stop",
+        "invalid",
         "notes",
         "message",
         "name",
@@ -140,7 +141,7 @@ def test_the_manifest_holds_scenario_versions_and_digests(tmp_path: Path) -> Non
     assert sorted(path.name for path in paths) == sorted(path.name for path in tmp_path.iterdir())
     manifest = json.loads((tmp_path / "manifest.json").read_bytes())
     assert manifest["scenario"]["name"] == "invented"
-    assert manifest["runs"] == {"total": 6, "reused": 2, "censored": 0}
+    assert manifest["runs"] == {"total": 6, "reused": 2, "censored": 0, "invalid": 0}
     assert manifest["wall_seconds"] == 1.235
     assert {"rudp_smtp", "model", "draws", "python", "numpy"} <= set(manifest["versions"])
     assert manifest["sha256"]["runs.csv"] == sha256((tmp_path / "runs.csv").read_bytes()).hexdigest()

@@ -232,6 +232,18 @@ def test_corruption_flips_exactly_that_many_bits(bits: int) -> None:
         assert flipped.bit_count() == bits
 
 
+def test_corruption_can_be_capped_to_so_many_in_a_row() -> None:
+    share, count = 0.5, 20_000
+    config = LinkConfig(corrupt=CorruptConfig(probability=HALF, max_burst=2))
+    traffic = carried(config, [0] * count)
+    damaged = set(traffic.fates("corrupted"))
+    assert not any({index, index + 1, index + 2} <= damaged for index in range(count))
+    expected = share * (1 - share**2) / (1 - share**3)
+    assert len(damaged) / count == pytest.approx(expected, abs=0.01)
+    with pytest.raises(ConfigError, match="0 in a row; expected 1 to 1000"):
+        CorruptConfig(probability=HALF, max_burst=0)
+
+
 def test_corruption_reaches_every_bit() -> None:
     traffic = carried(LinkConfig(corrupt=CorruptConfig(probability=PROBABILITY_ONE)), [0] * 3000, length=8)
     masks = [number ^ int.from_bytes(data, "big") >> 32 for number, (_, data) in enumerate(traffic.arrivals)]

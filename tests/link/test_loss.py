@@ -79,6 +79,46 @@ def test_random_loss_of_another_seed_is_another() -> None:
     assert fates(model, 500, seed=1) != fates(model, 500, seed=2)
 
 
+@pytest.mark.parametrize(("p", "cap"), [("30%", 3), ("50%", 2), ("80%", 5), ("2%", 3)])
+def test_a_cap_on_bursts_holds_and_costs_what_the_theory_says(p: str, cap: int) -> None:
+    """Bursts are geometric up to the cap, where those that would be longer end; the share follows from that."""
+    value = {"model": "random", "p": p, "max_burst": cap}
+    share = parse_probability(p) / 2**64
+    expected = share * (1 - share**cap) / (1 - share ** (cap + 1))
+    assert float(build(value).expected_loss(1)) == pytest.approx(expected)
+    drops = fates(build(value), 20_000)
+    bursts = run_lengths(drops, True)
+    assert max(bursts) <= cap
+    at_cap = sum(length == cap for length in bursts)
+    assert is_binomial(at_cap, len(bursts), share ** (cap - 1))
+    lost = [sum(fates(build(value), 100, seed)) for seed in range(400)]
+    assert mean_is(lost, 100 * expected)
+    first = sum(fates(build(value), 1, seed)[0] for seed in range(4000))
+    assert is_binomial(first, 4000, expected)
+
+
+def test_a_cap_spares_packets_and_changes_no_other_fate() -> None:
+    free, capped = (fates(build({"model": "random", "p": "30%", **cap}), 2000) for cap in ({}, {"max_burst": 3}))
+    spared = [index for index in range(10, 2000) if free[index] != capped[index]]
+    assert spared
+    assert all(free[index] and capped[index - 3 : index] == [True] * 3 for index in spared)
+
+
+def test_a_cap_holds_for_certain_loss_too() -> None:
+    drops = fates(build({"model": "random", "p": "100%", "max_burst": 3}), 1000)
+    assert set(run_lengths(drops, True)) == {3}
+    assert set(run_lengths(drops, False)) == {1}
+    assert build({"model": "random", "p": "100%", "max_burst": 3}).expected_loss(1) == Fraction(3, 4)
+    assert not any(fates(build({"model": "random", "p": "0%", "max_burst": 3}), 100))
+
+
+def test_without_a_cap_nothing_is_said_of_one() -> None:
+    """Runs that were stored before there was one keep their keys."""
+    assert LOSS_MODELS.describe(LOSS_MODELS.spec({"model": "random", "p": "1%"})) == {"model": "random", "p": "1%"}
+    capped = {"model": "random", "p": "1%", "max_burst": 3}
+    assert LOSS_MODELS.describe(LOSS_MODELS.spec(capped)) == capped
+
+
 def test_certain_loss_is_certain_and_no_loss_is_none() -> None:
     assert all(fates(build({"model": "random", "p": "100%"}), 1000))
     assert not any(fates(build({"model": "random", "p": "0%"}), 1000))
@@ -207,6 +247,8 @@ def test_tc_gets_the_numbers_in_its_own_words() -> None:
         ({"model": "every_nth", "n": 0}, "loss.n"),
         ({"model": "every_nth", "n": 3, "offset": -1}, "loss.offset"),
         ({"model": "random", "p": "130%"}, "loss.p"),
+        ({"model": "random", "p": "30%", "max_burst": 0}, "loss.max_burst"),
+        ({"model": "random", "p": "30%", "max_burst": 1001}, "loss.max_burst"),
         ({"model": "gemodel", "p": "1%"}, "loss"),
         ({"model": "state", "p13": "60%", "p14": "50%"}, "loss.p14"),
         ({"model": "state", "p13": "1%", "p31": "60%", "p32": "50%"}, "loss.p32"),

@@ -19,6 +19,8 @@ NORMAL = DelayConfig(time=10 * MILLISECOND, jitter=MILLISECOND, distribution=Spe
         (LinkConfig(delay=DELAY, duplicate=TENTH), "delay 10ms duplicate 10%", 0),
         (LinkConfig(delay=NORMAL), "delay 10ms 1ms distribution normal", 1),
         (LinkConfig(corrupt=CorruptConfig(probability=TENTH, bits=3)), "corrupt 10%", 1),
+        (LinkConfig(corrupt=CorruptConfig(probability=TENTH, max_burst=3)), "corrupt 10%", 1),
+        (LinkConfig(loss=Spec("random", (("max_burst", 3), ("p", TENTH)))), "loss random 10%", 1),
         (LinkConfig(delay=DELAY, reorder=ReorderConfig(probability=TENTH, gap=5)), "delay 10ms reorder 10% gap 5", 0),
         (LinkConfig(reorder=ReorderConfig(probability=TENTH, hold=MILLISECOND)), "", 1),
         (LinkConfig(loss=Spec("list", (("packets", (1, 2)),))), "", 1),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rudp_smtp.errors import MailboxError
+from rudp_smtp.errors import KeyConflict, MailboxError, MailLoop
 from rudp_smtp.mail.mailbox import DeliveredMail, MemoryMailbox, deliver_received
 from rudp_smtp.smtp import Envelope, Server, SessionEnded
 
@@ -11,11 +11,11 @@ ENVELOPE = Envelope("", ("u@mx.example",), b"text\r\n")
 
 
 class BrokenMailbox:
-    def __init__(self, *, is_full: bool) -> None:
-        self._is_full = is_full
+    def __init__(self, error: MailboxError) -> None:
+        self._error = error
 
     def deliver(self, envelope: Envelope, now: int) -> None:
-        raise MailboxError("it is broken", is_full=self._is_full)
+        raise self._error
 
 
 def test_what_was_received_is_kept_with_its_time_and_answered() -> None:
@@ -32,10 +32,18 @@ def test_the_end_of_the_session_is_told() -> None:
     assert deliver_received(server, MemoryMailbox(), now=0) == SessionEnded("QUIT", is_clean=True)
 
 
-@pytest.mark.parametrize(("is_full", "answer"), [(True, b"452 4.3.1 "), (False, b"451 4.3.0 ")])
-def test_a_mailbox_that_fails_makes_the_client_try_again(is_full: bool, answer: bytes) -> None:
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (MailboxError("full", is_full=True), b"452 4.3.1 "),
+        (MailboxError("broken"), b"451 4.3.0 "),
+        (MailLoop("again"), b"554 5.4.6 "),
+        (KeyConflict("another"), b"554 5.5.4 "),
+    ],
+)
+def test_a_mailbox_that_fails_says_whether_the_client_may_try_again(error: MailboxError, answer: bytes) -> None:
     server = Server(domain="mx.example")
     server.receive_data(MESSAGE)
     server.data_to_send()
-    deliver_received(server, BrokenMailbox(is_full=is_full), now=0)
+    deliver_received(server, BrokenMailbox(error), now=0)
     assert server.data_to_send().startswith(answer)

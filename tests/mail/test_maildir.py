@@ -2,14 +2,19 @@
 
 import errno
 import mailbox
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from rudp_smtp.errors import MailboxError
-from rudp_smtp.mail.maildir import Disk, Maildir, trace_fields
+from rudp_smtp.mail.files import Disk
+from rudp_smtp.mail.maildir import Maildir
+from rudp_smtp.mail.received import trace_fields
 from rudp_smtp.smtp import Envelope
 from rudp_smtp.units import SECOND
 
@@ -33,6 +38,7 @@ class FaultyDisk(Disk):
     """The real file system, which notes each step and can fail at one of them."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.steps: list[str] = []
         self.fails_at = ""
         self.error = errno.EIO
@@ -220,3 +226,26 @@ def test_several_recipients_are_not_told_of_each_other() -> None:
     assert fields == (
         b"Return-Path: <>\r\nReceived: from unknown\r\n\tby mx.example with SMTP;\r\n\t" + DATE.encode() + b"\r\n"
     )
+
+
+def test_the_syncs_of_a_batch_may_overlap_and_one_that_fails_is_the_failure_of_its_message(tmp_path: Path) -> None:
+    class OneBadFile(Disk):
+        def sync(self, handle: int) -> None:
+            together.wait(timeout=10)  # nobody passes before all three are here
+            if os.fstat(handle).st_size == bad_size:
+                raise OSError(errno.EIO, "injected")
+            super().sync(handle)
+
+    together, bad_size = Barrier(3), len(TRACE) + 2
+    with ThreadPoolExecutor(3) as threads:
+        disk = OneBadFile(threads.map)
+        maildir = Maildir(tmp_path / "box", domain="mx.example", unique=counter(), files=disk)
+        drafts = [maildir.begin(ENVELOPE, NOW) for _ in range(3)]
+        for size, draft in enumerate(drafts, 1):
+            draft.write(b"x" * size)
+        first, second, third = maildir.commit(drafts, NOW)
+    assert isinstance(second, MailboxError)
+    assert not isinstance(first, MailboxError)
+    assert not isinstance(third, MailboxError)
+    assert folder(tmp_path / "box", "new") == [TRACE + b"x", TRACE + b"xxx"]
+    assert folder(tmp_path / "box", "tmp") == []

@@ -3,7 +3,7 @@
 import pytest
 
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
-from rudp_smtp.trace import ListSink, MetricsUpdated, PacketAcked, PacketLost, SpuriousLoss
+from rudp_smtp.trace import ListSink, MetricsUpdated, PacketAcked, PacketLost, SpuriousLoss, TimerExpired
 from rudp_smtp.units import SECOND
 from tests.recovery.builders import (
     INITIAL_RTT,
@@ -524,7 +524,20 @@ def test_every_fate_is_told_to_whoever_listens() -> None:
     assert sink.facts == [
         *(PacketAcked(RTT, "client", 0, number) for number in (1, 2, 3, 4)),
         PacketLost(RTT, "client", 0, 0, "reordering_threshold"),
-        MetricsUpdated(RTT, "client", 0, RTT, RTT, recovery.congestion.congestion_window, 0),
+        MetricsUpdated(
+            RTT,
+            "client",
+            0,
+            RTT,
+            RTT,
+            recovery.congestion.congestion_window,
+            0,
+            latest_rtt=RTT,
+            rttvar=RTT // 2,
+            pto_count=0,
+            ssthresh=recovery.congestion.ssthresh,
+            phase=recovery.congestion.phase,
+        ),
     ]
     recovery.on_ack_received([(0, 5)], 0, RTT + 1)
     assert SpuriousLoss(RTT + 1, "client", 0, 0) in sink.facts
@@ -540,5 +553,6 @@ def test_a_time_out_tells_why_a_packet_is_lost(timer: str, trigger: str) -> None
     deadline = recovery.next_timeout()
     assert deadline is not None
     recovery.on_timeout(deadline)
+    assert TimerExpired(deadline, "client", 0, "ack" if timer == "pto" else "pto") in sink.facts
     assert PacketLost(deadline, "client", 0, 0, trigger) in sink.facts
     assert isinstance(sink.facts[-1], MetricsUpdated)

@@ -340,7 +340,7 @@ def test_a_reply_to_no_command_and_a_refused_rset_end_the_session() -> None:
         (Envelope("a@b>\r\nRCPT TO:<x@y", ("u@v",), b""), "address"),
         (Envelope("a@b", ("u@v\0",), b""), "address"),
         (Envelope("a@b", ("",), b""), "address"),
-        (Envelope("jürgen@b", ("u@v",), b""), "address"),
+        (Envelope("jür\u200bgen@b", ("u@v",), b""), "address"),
         (Envelope("a@b", ("a" * 64 + "@" + ".".join(["b" * 63] * 3), "u@v"), b""), "longer than 256"),
         (Envelope("a@b", ("u@v",), b"no end"), "CRLF"),
         (Envelope("a@b", ("u@v",), b"one\r\ntwo\nthree\r\n"), "bare LF in line 2"),

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rudp_smtp.smtp.commands import (
-    BodyType,
     Command,
     Data,
     Hello,
@@ -19,6 +18,7 @@ from rudp_smtp.smtp.commands import (
     Vrfy,
     parse_command,
 )
+from rudp_smtp.smtp.parameters import BodyType
 
 WRITTEN: list[tuple[Hello | MailFrom | RcptTo | Data | Rset | Noop | Quit | Vrfy | Help, bytes]] = [
     (Hello("example.com", is_extended=True), b"EHLO example.com\r\n"),

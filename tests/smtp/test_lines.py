@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rudp_smtp.errors import LocalProtocolError
-from rudp_smtp.smtp.lines import Defect, LineBuffer, ReceivedText, encode_text, first_defect, stuff, unstuff
+from rudp_smtp.smtp.lines import PIECE_OCTETS, Defect, LineBuffer, TextCheck, encode_text, first_defect, stuff, unstuff
 from tests.smtp.dialogue import cut
 
 PIECES = st.sampled_from([b"\r\n", b".", b"\r", b"\n", b"..", b"a", b"text", b"\r\n.\r\n", b"\r\n.", b".\r\n", b"\0"])
@@ -26,17 +26,20 @@ def read_lines(chunks: list[bytes], limit: int) -> list[bytes]:
     return lines
 
 
-def read_texts(chunks: list[bytes], limit: int = 1000) -> tuple[list[ReceivedText], int]:
+def read_texts(chunks: list[bytes]) -> tuple[list[bytes], int]:
     """Messages one behind the other, and how many octets were left over."""
     buffer = LineBuffer()
     buffer.begin_text()
-    texts = []
+    texts, pieces = [], []
     for chunk in chunks:
         buffer.append(chunk)
-        while (text := buffer.next_text(limit)) is not None:
-            texts.append(text)
-            buffer.begin_text()
-    return texts, len(buffer)
+        while (text := buffer.next_text()) is not None:
+            pieces.append(text.octets)
+            if text.is_last:
+                texts.append(b"".join(pieces))
+                pieces.clear()
+                buffer.begin_text()
+    return texts, len(buffer) + sum(map(len, pieces))
 
 
 def test_a_line_ends_at_crlf_and_at_nothing_else() -> None:
@@ -59,26 +62,58 @@ def test_mail_data_does_not_depend_on_where_the_stream_is_cut(data: bytes, sizes
     assert read_texts(cut(data, sizes)) == read_texts([data])
 
 
-@given(HOSTILE, SIZES, st.integers(0, 20))
-def test_mail_data_over_the_limit_is_swallowed_wherever_the_stream_is_cut(
-    data: bytes, sizes: list[int], limit: int
-) -> None:
-    texts, rest = read_texts(cut(data, sizes))
-    limited, limited_rest = read_texts(cut(data, sizes), limit)
-    too_big = ReceivedText(b"", is_too_big=True)
-    assert limited == [too_big if len(text.octets) > limit else text for text in texts]
-    assert limited_rest <= rest
+@pytest.mark.parametrize("position", range(PIECE_OCTETS - 6, PIECE_OCTETS + 6))
+@pytest.mark.parametrize(
+    "edge", [b"\r\n.\r\n", b"\r\n..\r\n", b"\r\n.x", b"\r\n\r\n", b"\r\n", b"\r\n.\rx", b"\r.\r\n"]
+)
+def test_a_piece_may_end_anywhere_and_nothing_is_taken_for_an_end_mark_or_missed(edge: bytes, position: int) -> None:
+    stream = b"x" * position + edge + b"y" * PIECE_OCTETS + b"\r\n.\r\n"
+    text, _, _ = (b"\r\n" + stream).partition(b"\r\n.\r\n")
+    expected = unstuff(text[2:] + b"\r\n")
+    for sizes in ([1 << 20], [PIECE_OCTETS], [PIECE_OCTETS + 1], [4096], [1000]):
+        assert read_texts(cut(stream, sizes))[0][0] == expected
 
 
-def test_what_is_swallowed_is_not_kept() -> None:
+def test_of_a_long_text_no_more_is_held_than_a_piece_and_what_came_at_once() -> None:
     buffer = LineBuffer()
     buffer.begin_text()
     for _ in range(1000):
-        buffer.append(b"x" * 98 + b"\r\n")
-        assert buffer.next_text(1000) is None
-        assert len(buffer) < 1600
-    buffer.append(b".\r\n")
-    assert buffer.next_text(1000) == ReceivedText(b"", is_too_big=True)
+        buffer.append(b".x" * 500 + b"\r\n")
+        while buffer.next_text() is not None:
+            pass
+        assert len(buffer) <= PIECE_OCTETS + 1002
+
+
+@given(HOSTILE, SIZES, SIZES, st.integers(2, 12))
+def test_a_defect_is_found_in_the_same_line_wherever_the_text_is_cut(
+    data: bytes, sizes: list[int], others: list[int], limit: int
+) -> None:
+    found = []
+    for pieces in ([data], cut(data, sizes), cut(data, others), cut(data, [1])):
+        check = TextCheck(line_octets=limit, is_stray_allowed=False)
+        for piece in pieces:
+            check.take(piece, is_last=False)
+        check.take(b"", is_last=True)
+        found.append(check.defect)
+        assert check.size == len(data)
+    assert found.count(found[0]) == len(found)
+    lines = data.split(b"\r\n")
+    is_bad = [len(line) + 2 > limit or any(octet in line for octet in (b"\r", b"\n", b"\0")) for line in lines]
+    is_bad[-1] = is_bad[-1] or bool(lines[-1])  # it has no end
+    assert (found[0].line if found[0] else None) == (is_bad.index(True) + 1 if any(is_bad) else None)
+
+
+def test_a_text_that_need_not_have_lines_has_no_defects() -> None:
+    check = TextCheck(line_octets=10, is_stray_allowed=False, is_binary=True)
+    check.take(b"\0\r\n\n" + b"x" * 100, is_last=True)
+    assert check.defect is None
+
+
+def test_a_chunk_is_taken_by_its_size_and_the_next_line_follows_it() -> None:
+    buffer = LineBuffer()
+    buffer.append(b"\r\n.\r\nNOOP\r\n")
+    assert (buffer.take(3), buffer.take(2), buffer.next_line(100)) == (b"\r\n.", b"\r\n", b"NOOP")
+    assert buffer.take(5) == b""
 
 
 @given(TEXT)
@@ -89,7 +124,7 @@ def test_unstuffing_undoes_stuffing(text: bytes) -> None:
 
 @given(TEXT, SIZES)
 def test_mail_data_arrives_as_it_was_sent(text: bytes, sizes: list[int]) -> None:
-    assert read_texts(cut(encode_text(text), sizes)) == ([ReceivedText(text, is_too_big=False)], 0)
+    assert read_texts(cut(encode_text(text), sizes)) == ([text], 0)
 
 
 def test_a_dot_that_opens_the_first_line_is_stuffed() -> None:
@@ -114,13 +149,13 @@ def test_a_smuggled_end_mark_ends_nothing(mark: bytes) -> None:
     for chunks in ([stream], cut(stream, [1]), cut(stream, [3])):
         assert read_texts(chunks)[0] == []
     (text,), _ = read_texts([stream + b".\r\nQUIT\r\n"])
-    assert b"MAIL FROM" in text.octets
+    assert b"MAIL FROM" in text
 
 
 def test_a_line_split_at_the_length_limit_makes_no_end_mark() -> None:
     line = b"x" * 998 + b".\r\n"
-    (text,), rest = read_texts([line + b"." * 1001 + b"\r\n" + b".\r\nNOOP\r\n"], limit=10_000)
-    assert text.octets == line + b"." * 1000 + b"\r\n"
+    (text,), rest = read_texts([line + b"." * 1001 + b"\r\n" + b".\r\nNOOP\r\n"])
+    assert text == line + b"." * 1000 + b"\r\n"
     assert rest == len(b"NOOP\r\n")
 
 
@@ -166,5 +201,4 @@ def test_the_bulk_search_for_defects_agrees_with_reading_line_by_line(data: byte
 def test_a_long_message_octet_by_octet_is_searched_once() -> None:
     # Each search starts where the last one stopped: a quadratic search of this many octets would never come to its end.
     text = (b".a line that opens with a dot\r\n" + b"x" * 200 + b"\r\n") * 1_000
-    (received,), rest = read_texts(cut(encode_text(text), [1]), limit=len(text))
-    assert (received.octets, rest) == (text, 0)
+    assert read_texts(cut(encode_text(text), [1])) == ([text], 0)

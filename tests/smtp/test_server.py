@@ -430,7 +430,7 @@ SCRIPT = st.lists(
 SMALL = Limits(message_octets=600, text_line_octets=500, errors=15, recipients=3)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(SCRIPT, st.lists(st.integers(1, 60), min_size=1, max_size=6))
 def test_a_session_does_not_depend_on_where_the_stream_is_cut(script: bytes, sizes: list[int]) -> None:
     expected = feed(server(SMALL), [script])

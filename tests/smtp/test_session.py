@@ -53,15 +53,16 @@ def test_pipelining_costs_one_flight_for_each_message() -> None:
         assert converse(client, Server(domain="mx.example"))[0] == flights
 
 
-def test_a_hundred_recipients_are_accepted_and_the_one_behind_them_is_put_off() -> None:
+def test_the_recipients_that_are_too_many_for_one_transaction_go_in_another() -> None:
     client = Client(domain="client.example")
     paths = tuple(f"u{i}@mx.example" for i in range(101))
     client.submit(Envelope("", paths, b""), token=1)
-    converse(client, Server(domain="mx.example"), singly)
-    _, report = client_events(client)
+    client.quit()
+    _, envelopes = converse(client, Server(domain="mx.example"), singly)
+    _, report, _ = client_events(client)
     assert isinstance(report, DeliveryReport)
-    assert report.accepted == paths[:100]
-    assert [(path, reply.code) for path, reply in report.refused] == [(paths[100], 452)]
+    assert (report.accepted, report.refused) == (paths, ())
+    assert [envelope.forward_paths for envelope in envelopes] == [paths[:100], paths[100:]]
 
 
 def test_a_message_the_server_did_not_announce_a_limit_for_is_refused_by_it() -> None:

@@ -7,12 +7,13 @@ from typing import TypeVar
 
 import pytest
 
+from rudp_smtp.errors import LocalProtocolError
+from rudp_smtp.machine import Machine
 from rudp_smtp.smtp.state import (
     CLIENT_TRANSITIONS,
     SERVER_TRANSITIONS,
     ClientInput,
     ClientState,
-    Machine,
     ServerInput,
     ServerState,
 )
@@ -31,25 +32,25 @@ def reachable(start: S, transitions: Mapping[tuple[S, I], S]) -> set[S]:
 
 @pytest.mark.parametrize(("state", "happening"), list(product(ServerState, ServerInput)))
 def test_the_server_moves_as_its_table_says_or_not_at_all(state: ServerState, happening: ServerInput) -> None:
-    machine = Machine(state, SERVER_TRANSITIONS)
+    machine = Machine(SERVER_TRANSITIONS, state)
     if machine.allows(happening):
-        machine.take(happening)
+        machine.advance(happening)
         assert machine.state is SERVER_TRANSITIONS[state, happening]
     else:
-        with pytest.raises(AssertionError):
-            machine.take(happening)
+        with pytest.raises(LocalProtocolError):
+            machine.advance(happening)
         assert machine.state is state
 
 
 @pytest.mark.parametrize(("state", "happening"), list(product(ClientState, ClientInput)))
 def test_the_client_moves_as_its_table_says_or_not_at_all(state: ClientState, happening: ClientInput) -> None:
-    machine = Machine(state, CLIENT_TRANSITIONS)
+    machine = Machine(CLIENT_TRANSITIONS, state)
     if machine.allows(happening):
-        machine.take(happening)
+        machine.advance(happening)
         assert machine.state is CLIENT_TRANSITIONS[state, happening]
     else:
-        with pytest.raises(AssertionError):
-            machine.take(happening)
+        with pytest.raises(LocalProtocolError):
+            machine.advance(happening)
         assert machine.state is state
 
 
@@ -68,7 +69,16 @@ def test_nothing_follows_the_end() -> None:
 
 
 def test_only_a_transaction_with_a_recipient_leads_to_mail_data() -> None:
-    assert [state for (state, happening) in SERVER_TRANSITIONS if happening is ServerInput.DATA] == [ServerState.RCPT]
+    begins = {ServerInput.DATA: [ServerState.RCPT], ServerInput.BDAT: [ServerState.RCPT, ServerState.CHUNKED]}
+    for happening, states in begins.items():
+        assert [state for (state, other) in SERVER_TRANSITIONS if other is happening] == states
     assert [state for (state, happening) in SERVER_TRANSITIONS if happening is ServerInput.HAND_OVER] == [
-        ServerState.DATA
+        ServerState.DATA,
+        ServerState.CHUNK,
     ]
+
+
+def test_tls_and_authentication_begin_between_transactions_only() -> None:
+    for happening in (ServerInput.STARTTLS, ServerInput.AUTH):
+        states = [state for (state, other) in SERVER_TRANSITIONS if other is happening]
+        assert states == [ServerState.READY, ServerState.MAIL_REFUSED]

@@ -1,14 +1,18 @@
 """What every transport must do, whichever it is: the registry says which there are."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.registry import Spec
 from rudp_smtp.transport import TRANSPORTS, Closed, Established
 from tests.helpers import LOST, Fate, make_pair
 
-transports = pytest.mark.parametrize("name", TRANSPORTS.names())
+SIMULATED = [name for name in TRANSPORTS.names() if not TRANSPORTS.load(name).needs_kernel]
+transports = pytest.mark.parametrize("name", SIMULATED)
 fates = st.sampled_from(
     [Fate(), Fate(), LOST, Fate(delays=(0, 10**6)), Fate(delays=(30 * 10**6,)), Fate(flipped_bit=99)]
 )
@@ -34,6 +38,25 @@ def test_both_sides_are_told_of_beginning_and_end(name: str) -> None:
         assert len(side.told(Established)) == 1
         assert len(side.told(Closed)) == 1
         assert isinstance(side.events[-1][1], Closed)
+
+
+@transports
+def test_a_stream_that_both_have_ended_cannot_be_given_up_any_more(name: str) -> None:
+    """It may be refused at the call, or not: the peer's application, which has it all, is told nothing."""
+    pair = make_pair(client=TRANSPORTS.build(Spec(name)))
+    pair.connect()
+    pair.client.send(b"question", fin=True)
+    pair.run_until(lambda: bool(pair.server.finished))
+    (stream_id,) = pair.server.streams
+    pair.server.send(b"answer", fin=True)
+    pair.run_for("2s")
+    told = len(pair.client.events), len(pair.server.events)
+    for side in (pair.client, pair.server):
+        for give_up in (side.transport.reset_stream, side.transport.stop_sending):
+            with suppress(LocalProtocolError):
+                give_up(stream_id, 3)
+    pair.run_for("2s")
+    assert (len(pair.client.events), len(pair.server.events)) == told
 
 
 @transports

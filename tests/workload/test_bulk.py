@@ -4,11 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.link.config import LinkConfig, ReorderConfig
 from rudp_smtp.registry import Spec
+from rudp_smtp.transport import StreamReset
 from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, SECOND
 from rudp_smtp.workload import WORKLOADS, Workload
+from rudp_smtp.workload.bulk import ENDLESS, Incoming, Outgoing, Receiver, Sender
+from rudp_smtp.workload.node import Pattern
+from tests.helpers import connected_pair
 from tests.workload.scene import DELAY, LOSSLESS, REFERENCE, play
 
 TENTH = PROBABILITY_ONE // 10
@@ -142,3 +147,39 @@ def test_what_makes_no_sense_is_refused(given: dict[str, object], key: str, word
         several(**given)
     assert caught.value.key == key
     assert words in caught.value.message
+
+
+# Octets that no sender of ours would have sent: a textbook's ARQ over a path that reorders delivers such
+
+
+def test_a_flow_that_nobody_sent_and_one_that_came_twice_are_refused() -> None:
+    pair = connected_pair()
+    flows = [Incoming(number, Pattern(DrawKey(1)), ENDLESS) for number in range(2)]
+    receiver = Receiver(flows)
+    pair.server.application = lambda connection, event: receiver.on_event(connection, event, pair.now)
+    first, unknown, again = (pair.client.open_stream() for _ in range(3))
+    pair.client.send(b"\0\1?", stream_id=first)
+    pair.run_until_idle()
+    pair.client.send(b"\xff\xff?", stream_id=unknown)
+    pair.client.send(b"\0\1?", fin=True, stream_id=again)
+    pair.run_until_idle()
+    assert {event.stream_id for event in pair.client.told(StreamReset) if isinstance(event, StreamReset)} == {
+        unknown,
+        again,
+    }
+    assert [flow.total for flow in flows] == [0, 3]
+    assert flows[1].completed_at is None
+
+
+def test_a_server_that_opens_a_stream_of_its_own_is_not_listened_to() -> None:
+    pair = connected_pair()
+    outgoing = [Outgoing(0, 100_000, 0)]
+    sender = Sender(pair.client.endpoint, "server", outgoing, Pattern(DrawKey(1)), is_shared=False, deadline=None)
+    pair.client.application = lambda connection, event: sender.on_event(connection, event, pair.now)
+    sender.start(pair.now)
+    pair.run_until(lambda: len(pair.server.transports) == 2)
+    stray = pair.server.transports[1].open_stream()
+    pair.server.transports[1].send(stray, b"!", True)
+    pair.run_until_idle()
+    assert outgoing[0].receipt_at is None
+    assert not sender.is_done

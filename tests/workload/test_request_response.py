@@ -1,5 +1,8 @@
 """A dialogue: one turn after the other, timed from when the connection is open."""
 
+import pytest
+
+from rudp_smtp.errors import ConfigError
 from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MILLISECOND
@@ -34,6 +37,13 @@ def test_thinking_comes_between_an_answer_and_the_next_request() -> None:
     assert second.completed_at is not None
     assert third.submitted_at == second.completed_at + 15 * MILLISECOND
     assert outcome.result.stop == "done"
+
+
+@pytest.mark.parametrize("turns", [0, 1_000_001])
+def test_a_number_of_turns_that_makes_no_sense_is_refused(turns: int) -> None:
+    with pytest.raises(ConfigError, match="expected at least 1 and at most 1000000") as caught:
+        dialogue(turns=turns)
+    assert caught.value.key == "workload.turns"
 
 
 def test_a_turn_may_span_many_packets() -> None:

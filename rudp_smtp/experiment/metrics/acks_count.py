@@ -1,7 +1,8 @@
 """Packets that carried nothing but an acknowledgement."""
 
 from rudp_smtp.experiment.build import RunFacts
+from rudp_smtp.experiment.metrics import told
 
 
-def acks_count(facts: RunFacts) -> int:
-    return facts.report.client.acks_sent + facts.report.server.acks_sent
+def acks_count(facts: RunFacts) -> int | None:
+    return told(facts, "acks_sent")

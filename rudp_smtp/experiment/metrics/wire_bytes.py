@@ -1,7 +1,8 @@
 """UDP payload octets both hosts sent."""
 
 from rudp_smtp.experiment.build import RunFacts
+from rudp_smtp.experiment.metrics import told
 
 
-def wire_bytes(facts: RunFacts) -> int:
-    return facts.report.client.bytes_sent + facts.report.server.bytes_sent
+def wire_bytes(facts: RunFacts) -> int | None:
+    return told(facts, "bytes_sent")

@@ -77,6 +77,14 @@ class CongestionController(ABC):
         """Slow-start threshold in bytes; None while there is none yet."""
 
     @property
+    def phase(self) -> str:
+        """What it is doing, in words for a log; decides nothing. A controller with phases of its own says which."""
+        if not self.is_adaptive:
+            return "fixed"
+        ssthresh = self.ssthresh
+        return "slow_start" if ssthresh is None or self.congestion_window < ssthresh else "congestion_avoidance"
+
+    @property
     def wants_frequent_acks(self) -> bool:
         """Whether a few acknowledgements per round trip are too few: a slow start must see queues as they begin."""
         return self.is_adaptive and self.ssthresh is None

@@ -60,7 +60,7 @@ class Cubic(CongestionController):
     max_datagram_size: int
     fast_convergence: bool = True
     hystart: bool = True  # RFC 9406
-    _window: int = field(init=False)
+    congestion_window: int = field(init=False)
     _ssthresh: int | None = field(default=None, init=False)
     _recovery_start_time: int = field(default=-1, init=False)
     _epoch_start: int | None = field(default=None, init=False)  # of this congestion avoidance stage
@@ -76,12 +76,8 @@ class Cubic(CongestionController):
     _before: Reduction | None = field(default=None, init=False)  # the last reduction
 
     def __post_init__(self) -> None:
-        self._window = initial_window(self.max_datagram_size)
+        self.congestion_window = initial_window(self.max_datagram_size)
         self._hystart = HyStart() if self.hystart else None
-
-    @property
-    def congestion_window(self) -> int:
-        return self._window
 
     @property
     def ssthresh(self) -> int | None:
@@ -108,24 +104,24 @@ class Cubic(CongestionController):
             return
         ssthresh = self._ssthresh
         if ssthresh is None and self._hystart is not None:
-            self._window += self._hystart.on_acked(acked_bytes, acked[-1].sent_time, now)
+            self.congestion_window += self._hystart.on_acked(acked_bytes, acked[-1].sent_time, now)
             if self._hystart.is_done:
-                self._ssthresh = self._window
-        elif ssthresh is None or self._window < ssthresh:
-            self._window += acked_bytes
+                self._ssthresh = self.congestion_window
+        elif ssthresh is None or self.congestion_window < ssthresh:
+            self.congestion_window += acked_bytes
         else:
             self._avoid_congestion(acked_bytes, now, flight.smoothed_rtt)
 
     def on_congestion_event(self, event: CongestionEvent) -> None:
         window_min = minimum_window(self.max_datagram_size)
         # RFC 5681 section 3.1: ssthresh is held while the same flight times out again.
-        is_repeated = event.is_persistent and self._window == window_min
+        is_repeated = event.is_persistent and self.congestion_window == window_min
         if event.sent_time > self._recovery_start_time and not is_repeated:
             self._recovery_start_time = event.now
             self._reduce(window_min, event.is_ecn)
         if event.is_persistent:
             # Section 4.8: the next stage starts with K = 0 and with its own first window as W_max.
-            self._window = window_min
+            self.congestion_window = window_min
             self._w_max = 0
             self._epoch_start = None
             self._recovery_start_time = -1  # RFC 9002 appendix B.8: what is acknowledged from now on counts
@@ -136,7 +132,7 @@ class Cubic(CongestionController):
         if before is None:
             return
         self._before = None
-        self._window = max(self._window, before.window)
+        self.congestion_window = max(self.congestion_window, before.window)
         self._ssthresh = before.ssthresh
         self._w_max = before.w_max
         self._k = before.k
@@ -146,7 +142,7 @@ class Cubic(CongestionController):
         self._recovery_start_time = -1
 
     def _reduce(self, window_min: int, is_ecn: bool) -> None:
-        window = self._window
+        window = self.congestion_window
         self._before = Reduction(
             window, self._ssthresh, self._w_max, self._k, self._w_est, self._cwnd_prior, self._epoch_start
         )
@@ -159,8 +155,8 @@ class Cubic(CongestionController):
             reduced = window * BETA_ECN_NUMERATOR // BETA_ECN_DENOMINATOR
         else:
             reduced = window * BETA_NUMERATOR // BETA_DENOMINATOR
-        self._window = max(reduced, window_min)
-        self._ssthresh = self._window
+        self.congestion_window = max(reduced, window_min)
+        self._ssthresh = self.congestion_window
         self._epoch_start = None
 
     def _unused_time(self, sent_time: int, now: int) -> int:
@@ -170,7 +166,7 @@ class Cubic(CongestionController):
         return max(0, sent_time - self._last_ack_time)  # nothing was in flight in between
 
     def _avoid_congestion(self, acked_bytes: int, now: int, smoothed_rtt: int) -> None:
-        window = self._window
+        window = self.congestion_window
         epoch_start = self._epoch_start
         if epoch_start is None:
             epoch_start = self._start_epoch(now)
@@ -186,7 +182,7 @@ class Cubic(CongestionController):
             self._w_est += growth
         elapsed = now - epoch_start
         if self._w_est > window and self._w_cubic(elapsed) < self._w_est:
-            self._window = self._w_est
+            self.congestion_window = self._w_est
             return
         # Sections 4.2, 4.4, 4.5: towards the cubic one round trip ahead, at most half as fast again per round trip.
         target = min(self._w_cubic(elapsed + smoothed_rtt), window + window // 2)
@@ -194,11 +190,11 @@ class Cubic(CongestionController):
             self._window_remainder += (target - window) * acked_bytes
             growth = self._window_remainder // window
             self._window_remainder -= growth * window
-            self._window = window + growth
+            self.congestion_window = window + growth
 
     def _start_epoch(self, now: int) -> int:
         self._epoch_start = now
-        window = self._window
+        window = self.congestion_window
         self._w_est = window
         self._window_remainder = 0
         self._w_est_remainder = 0

@@ -25,7 +25,7 @@ LOSS_REDUCTION_NUMERATOR, LOSS_REDUCTION_DENOMINATOR = 1, 2  # kLossReductionFac
 class NewReno(CongestionController):
     max_datagram_size: int
     hystart: bool = False  # RFC 9406
-    _window: int = field(init=False)
+    congestion_window: int = field(init=False)
     _ssthresh: int | None = field(default=None, init=False)
     _recovery_start_time: int = field(default=-1, init=False)
     _acked_bytes: int = field(default=0, init=False)  # towards the next datagram of growth
@@ -33,12 +33,8 @@ class NewReno(CongestionController):
     _before: tuple[int, int | None] | None = field(default=None, init=False)  # the last reduction: window, ssthresh
 
     def __post_init__(self) -> None:
-        self._window = initial_window(self.max_datagram_size)
+        self.congestion_window = initial_window(self.max_datagram_size)
         self._hystart = HyStart() if self.hystart else None
-
-    @property
-    def congestion_window(self) -> int:
-        return self._window
 
     @property
     def ssthresh(self) -> int | None:
@@ -48,38 +44,38 @@ class NewReno(CongestionController):
         if flight.is_app_limited:
             return
         if self._hystart is not None and self._ssthresh is None:
-            self._window += self._hystart.on_acked(
+            self.congestion_window += self._hystart.on_acked(
                 sum(packet.size for packet in acked), acked[-1].sent_time, flight.now
             )
             if self._hystart.is_done:
-                self._ssthresh = self._window
+                self._ssthresh = self.congestion_window
             return
         recovery_start_time = self._recovery_start_time
         for packet in acked:
             if packet.sent_time <= recovery_start_time:
                 continue  # no growth during recovery (RFC 9002 section 7.3.2)
-            if self._ssthresh is None or self._window < self._ssthresh:
-                self._window += packet.size
+            if self._ssthresh is None or self.congestion_window < self._ssthresh:
+                self.congestion_window += packet.size
                 continue
             # Appendix B.5 adds max_datagram_size * acked / window; saved up, so that nothing is lost to rounding.
             self._acked_bytes += packet.size
-            if self._acked_bytes >= self._window:
-                self._acked_bytes -= self._window
-                self._window += self.max_datagram_size
+            if self._acked_bytes >= self.congestion_window:
+                self._acked_bytes -= self.congestion_window
+                self.congestion_window += self.max_datagram_size
 
     def on_congestion_event(self, event: CongestionEvent) -> None:
         window_min = minimum_window(self.max_datagram_size)
         # RFC 5681 section 3.1: ssthresh is held while the same flight times out again.
-        is_repeated = event.is_persistent and self._window == window_min
+        is_repeated = event.is_persistent and self.congestion_window == window_min
         if event.sent_time > self._recovery_start_time and not is_repeated:
             self._recovery_start_time = event.now
-            self._before = (self._window, self._ssthresh)
-            reduced = self._window * LOSS_REDUCTION_NUMERATOR // LOSS_REDUCTION_DENOMINATOR
-            self._window = max(reduced, window_min)
-            self._ssthresh = self._window
+            self._before = (self.congestion_window, self._ssthresh)
+            reduced = self.congestion_window * LOSS_REDUCTION_NUMERATOR // LOSS_REDUCTION_DENOMINATOR
+            self.congestion_window = max(reduced, window_min)
+            self._ssthresh = self.congestion_window
             self._acked_bytes = 0
         if event.is_persistent:
-            self._window = window_min
+            self.congestion_window = window_min
             self._recovery_start_time = -1  # appendix B.8: what is acknowledged from now on counts
             self._before = None
 
@@ -87,6 +83,6 @@ class NewReno(CongestionController):
         if self._before is None:
             return
         window, self._ssthresh = self._before
-        self._window = max(self._window, window)
+        self.congestion_window = max(self.congestion_window, window)
         self._recovery_start_time = -1
         self._before = None

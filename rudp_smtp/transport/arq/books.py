@@ -1,19 +1,17 @@
-"""Books: what a connection sent and what became of it, as statistics and as facts."""
+"""ArqBooks: what a connection sent and what became of it, as statistics and as facts."""
 
 from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.trace import (
     ConnectionStateUpdated,
     MetricsUpdated,
     PacketAcked,
-    PacketDropped,
     PacketLost,
-    PacketReceived,
-    PacketSent,
     VantagePoint,
 )
 from rudp_smtp.transport import TransportStats
 from rudp_smtp.transport.arq.frame import OVERHEAD
 from rudp_smtp.transport.arq.segments import Segment
+from rudp_smtp.transport.books import Books, Range
 
 
 class Outgoing:
@@ -29,20 +27,19 @@ class Outgoing:
         self.packet_number = -1
 
 
-class Books:
+class ArqBooks(Books):
     """Owns the statistics and the count of what is on its way. A packet number is here how many were sent before.
 
     Nobody can say that a time-out was premature: the acknowledgement that comes late does not tell which copy it is
     for. So `packets_spurious` stays 0, and `packets_lost` counts time-outs, frame by frame.
     """
 
-    __slots__ = ("_rtt", "_vantage", "bytes_out", "is_close_sent", "segments_out", "stats")
+    __slots__ = ("_rtt", "bytes_out", "is_close_acked", "is_close_sent", "segments_out")
 
     def __init__(self, vantage: VantagePoint, rtt: RttEstimator, congestion_window: int) -> None:
-        self.stats = TransportStats(congestion_window=congestion_window)
+        super().__init__(vantage, TransportStats(congestion_window=congestion_window))
         self.segments_out = self.bytes_out = 0  # sent and not acknowledged
-        self.is_close_sent = False
-        self._vantage = vantage
+        self.is_close_sent = self.is_close_acked = False
         self._rtt = rtt
 
     def on_frame_sent(self, frame: Outgoing, size: int, now: int) -> None:
@@ -59,43 +56,16 @@ class Books:
             self.bytes_out += OVERHEAD + len(segment.payload)
             if segment.is_close:
                 self.is_close_sent = True
-        streams: tuple[tuple[int, int, int], ...] = ()
+        streams: tuple[Range, ...] = ()
         if self._vantage.sink is not None and not segment.is_close:
             streams = ((segment.stream_id, segment.start, segment.stop),)
         self.on_sent(size, now, is_ack_eliciting=True, streams=streams, is_retransmission=is_again)
-
-    def on_sent(
-        self,
-        size: int,
-        now: int,
-        *,
-        is_ack_eliciting: bool,
-        streams: tuple[tuple[int, int, int], ...] = (),
-        is_retransmission: bool = False,
-    ) -> None:
-        stats, vantage = self.stats, self._vantage
-        if vantage.sink is not None:
-            fact = PacketSent(
-                now,
-                vantage.host,
-                vantage.connection,
-                stats.packets_sent,
-                size,
-                is_ack_eliciting,
-                streams,
-                is_retransmission,
-                False,
-            )
-            vantage.sink.emit(fact)
-        stats.packets_sent += 1
-        stats.bytes_sent += size
-        if size > stats.datagram_size:
-            stats.datagram_size = size
 
     def on_frame_acked(self, frame: Outgoing, now: int) -> None:
         self.stats.packets_acked += 1
         self.segments_out -= 1
         self.bytes_out -= OVERHEAD + len(frame.segment.payload)
+        self.is_close_acked |= frame.segment.is_close
         vantage = self._vantage
         if vantage.sink is not None:
             vantage.sink.emit(PacketAcked(now, vantage.host, vantage.connection, frame.packet_number))
@@ -110,20 +80,6 @@ class Books:
         if vantage.sink is not None:
             vantage.sink.emit(PacketLost(now, vantage.host, vantage.connection, packet_number, "pto_expired"))
 
-    def on_received(self, size: int, now: int) -> None:
-        stats, vantage = self.stats, self._vantage
-        if vantage.sink is not None:  # frames bear no packet number: of those received, the how many-eth it is
-            fact = PacketReceived(now, vantage.host, vantage.connection, stats.packets_received, size)
-            vantage.sink.emit(fact)
-        stats.packets_received += 1
-        stats.bytes_received += size
-
-    def on_dropped(self, size: int, trigger: str, now: int) -> None:
-        self.stats.packets_dropped += 1
-        self.stats.packets_duplicate += trigger == "duplicate"
-        if self._vantage.sink is not None:
-            self._vantage.sink.emit(PacketDropped(now, self._vantage.host, size, trigger))
-
     def on_state(self, state: str, now: int) -> None:
         vantage = self._vantage
         if vantage.sink is not None:
@@ -133,6 +89,10 @@ class Books:
     def is_all_acked(self) -> bool:
         """CLOSE was said, and everything is acknowledged: CLOSE may be before what it closes."""
         return self.is_close_sent and self.segments_out == 0
+
+    @property
+    def is_all_acked_but_close(self) -> bool:
+        return self.is_close_sent and self.segments_out == 1 and not self.is_close_acked
 
     def summary(self) -> TransportStats:
         """The statistics, with the path's estimates as they are now."""
@@ -152,5 +112,8 @@ class Books:
             stats.min_rtt,
             stats.congestion_window,
             self.bytes_out,
+            self._rtt.latest_rtt,
+            self._rtt.rttvar,
+            0,
         )
         vantage.sink.emit(fact)

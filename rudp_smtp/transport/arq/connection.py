@@ -7,10 +7,11 @@ What asks for an answer is repeated by the same timer, until the peer has been s
 
 from collections import deque
 
-from rudp_smtp.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from rudp_smtp.errors import ErrorCode, RemoteProtocolError
+from rudp_smtp.machine import Machine
 from rudp_smtp.trace import VantagePoint
-from rudp_smtp.transport import Address, Closed, Established, Event, TransportStats
-from rudp_smtp.transport.arq.books import Books, Outgoing
+from rudp_smtp.transport import Address, Closed, Established, TransportStats, require_error_code
+from rudp_smtp.transport.arq.books import ArqBooks, Outgoing
 from rudp_smtp.transport.arq.frame import (
     ACK,
     DATA,
@@ -32,26 +33,24 @@ from rudp_smtp.transport.arq.state import (
     OVER,
     SYN_RECEIVED,
     SYN_SENT,
+    TRANSITIONS,
     Input,
-    Machine,
 )
+from rudp_smtp.transport.round_robin import RoundRobinConnection
 from rudp_smtp.units import SECOND
 
 RESETS_MAX = 3  # a RESET is said this often, and again to whoever has not heard it
-ERROR_CODE_MAX = (1 << 62) - 1
 
 
-class ArqConnection:
-    """Owns a sender, a receiver and the streams they carry; `awake` is the endpoint's queue of connections to drain."""
+class ArqConnection(RoundRobinConnection):
+    """Owns a sender, a receiver and the streams they carry."""
 
     __slots__ = (
         "_acks",
-        "_awake",
         "_books",
         "_has_sent_since_receipt",
         "_idle_since",
         "_incoming",
-        "_is_left",
         "_is_line_awaited",
         "_is_request_due",
         "_last_ack",
@@ -66,14 +65,9 @@ class ArqConnection:
         "_reset",
         "_sender",
         "_timer",
-        "alarm",
         "connection_id",
-        "deadline",
-        "events",
-        "is_awake",
         "is_client",
         "machine",
-        "remote",
     )
 
     def __init__(
@@ -87,18 +81,13 @@ class ArqConnection:
         awake: deque["ArqConnection"],
         now: int,
     ) -> None:
+        super().__init__(remote=remote, vantage=vantage, awake=awake)
         self.connection_id = connection_id
-        self.remote = remote
         self.is_client = is_client
-        self.is_awake = False  # these three are the endpoint's
-        self.deadline: int | None = None
-        self.alarm: int | None = None
-        self.events: deque[Event] = deque()  # taken out by the endpoint
-        self.machine = Machine(SYN_SENT if is_client else SYN_RECEIVED)
-        self._awake = awake
+        self.machine = Machine(TRANSITIONS, SYN_SENT if is_client else SYN_RECEIVED)
         self._parameters = parameters
         self._timer = timer = parameters.make_timer()
-        self._books = books = Books(vantage, timer.rtt, parameters.window_frames * parameters.segment_size)
+        self._books = books = ArqBooks(vantage, timer.rtt, parameters.window_frames * parameters.segment_size)
         self._outgoing = OutgoingSegments(
             segment_size=parameters.segment_size, is_client=is_client, events=self.events, stats=books.stats
         )
@@ -115,17 +104,16 @@ class ArqConnection:
         self._request_number = 0
         self._idle_since = now
         self._has_sent_since_receipt = False
-        self._is_left = False  # by our application: close or reset
         self._linger_deadline = 0
         self._reset = b""  # what the RESET says, if one is to be said
         books.on_state(self.machine.state.value, now)
-        self._wake()
+        self.wake()
 
     # Commands
 
     def open_stream(self) -> int:
         self._require_not_left()
-        self._wake()
+        self.wake()
         return self._outgoing.open()
 
     def send(self, stream_id: int, data: bytes, fin: bool = False, *, is_replay_safe: bool = False) -> None:
@@ -133,32 +121,33 @@ class ArqConnection:
         self._require_not_left()
         if self.machine.state not in OVER:  # else the end is on its way to the application
             self._outgoing.send(stream_id, data, fin)
-            self._wake()
+            self.wake()
 
     def unsent_bytes(self, stream_id: int) -> int:
         return self._outgoing.unsent(stream_id)
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         self._require_not_left()
-        _require_error_code(error_code)
+        require_error_code(error_code)
         self._outgoing.reset(stream_id, error_code)
-        self._wake()
+        self.wake()
 
     def stop_sending(self, stream_id: int, error_code: int) -> None:
         self._require_not_left()
-        _require_error_code(error_code)
-        self._outgoing.stop(stream_id, error_code)
-        self._incoming.stop(stream_id)
-        self._wake()
+        require_error_code(error_code)
+        if not self._incoming.has_ended(stream_id):
+            self._outgoing.stop(stream_id, error_code)
+            self._incoming.stop(stream_id)
+            self.wake()
 
     def close(self, now: int) -> None:
         if not self._is_left and self.machine.state not in OVER:
             self._outgoing.close()
-            self._wake()
+            self.wake()
         self._is_left = True
 
     def reset(self, error_code: int, reason: str, now: int) -> None:
-        _require_error_code(error_code)
+        require_error_code(error_code)
         self._is_left = True
         if self.machine.state not in OVER:
             self._abort("local", error_code, reason, now)
@@ -166,6 +155,10 @@ class ArqConnection:
     @property
     def stats(self) -> TransportStats:
         return self._books.summary()
+
+    @property
+    def is_gone(self) -> bool:
+        return self.machine.state is CLOSED
 
     @property
     def is_half_open(self) -> bool:
@@ -178,7 +171,7 @@ class ArqConnection:
         if self.machine.state is CLOSED:  # and the endpoint has not yet had the time to forget it
             self._books.on_dropped(size, "unknown_connection_id", now)
             return
-        self._wake()
+        self.wake()
         self._idle_since = now
         self._has_sent_since_receipt = False
         kind, _, number, ack, payload = frame
@@ -192,20 +185,22 @@ class ArqConnection:
             return
         if state is not ESTABLISHED and not self._shake_hands(kind, size, now):
             return
-        if kind == DATA:
+        if kind in (DATA, ACK) and max(number, ack) > self._parameters.mask:
+            self._books.on_dropped(size, "frame_encoding_error", now)
+            self._abort("protocol_error", ErrorCode.FRAME_ENCODING_ERROR, "a number wider than was agreed on", now)
+        elif kind == DATA:
             self._on_data(number, ack, payload, size, now)
         elif kind == ACK:
             self._books.on_received(size, now)
             self._sender.on_ack(ack, now)
         else:
             self._books.on_dropped(size, "duplicate", now)
-            if kind == SYN_ACK:  # the server has not heard that we know
+            if kind == SYN_ACK and not self._acks:  # the server has not heard that we know
                 self._acks.append(self._last_ack)
         if self._books.is_all_acked and self.machine.state is ESTABLISHED:
             self._finish(Input.ALL_ACKED, Closed("local", 0, ""), now)
 
     def handle_timeout(self, now: int) -> None:
-        self._wake()
         if self.machine.state is CLOSED:
             return
         if self.machine.state is LINGERING:
@@ -216,8 +211,8 @@ class ArqConnection:
             return
         if now >= self._idle_since + self._parameters.max_idle_timeout:
             # Everything was acknowledged but our goodbye: the peer has had its time to hear it.
-            is_all_said = self._books.is_close_sent and self._books.segments_out == 1
-            self._finish(Input.SILENCE, Closed("local" if is_all_said else "idle_timeout", 0, ""), now)
+            cause = "local" if self._books.is_all_acked_but_close else "idle_timeout"
+            self._finish(Input.SILENCE, Closed(cause, 0, ""), now)
         elif self.machine.state is not ESTABLISHED:
             if self._requests and now >= self._request_sent_time + self._timer.timeout:
                 self._timer.on_expired(self._request_sent_time, now)
@@ -296,7 +291,7 @@ class ArqConnection:
             else:
                 self._books.on_received(size, now)
             self._is_request_due = True
-        elif not self.is_client and kind in (DATA, ACK):
+        elif not self.is_client and kind in (DATA, ACK) and self._requests:
             self._confirm(now)
             return True
         else:
@@ -400,23 +395,8 @@ class ArqConnection:
         self._advance(given, now)
         if end is not None and is_known:
             self.events.append(end)
-        self._wake()
+        self.wake()
 
     def _advance(self, given: Input, now: int) -> None:
         self.machine.advance(given)
         self._books.on_state(self.machine.state.value, now)
-
-    def _require_not_left(self) -> None:
-        if self._is_left:
-            raise LocalProtocolError("the connection was closed", error_code=ErrorCode.NO_ERROR)
-
-    def _wake(self) -> None:
-        if not self.is_awake:
-            self.is_awake = True
-            self._awake.append(self)
-
-
-def _require_error_code(error_code: int) -> None:
-    """RFC 9000 s20.2: an application's codes are its own, but they have to fit."""
-    if not 0 <= error_code <= ERROR_CODE_MAX:
-        raise LocalProtocolError(f"error code {error_code} is not from 0 to 2**62 - 1")

@@ -11,8 +11,9 @@
     0x63  ACK      an acknowledgement alone
     0x64  RESET    the connection is over; payload: error code 8, reason
 
-What `ack` acknowledges is the protocol's affair. Before a host has received anything it says the number before the
-first, 2**bits - 1, which names no frame that can be outstanding. Integers are big-endian; the CRC is zlib's (ISO 3309).
+Numbers of DATA and ACK have as many bits as SYN said; a wider one ends the connection. What `ack` acknowledges is the
+protocol's affair. Before a host has received anything it says the number before the first, 2**bits - 1, which names no
+frame that can be outstanding. Integers are big-endian; the CRC is zlib's (ISO 3309).
 """
 
 from struct import Struct
@@ -28,6 +29,7 @@ ACK: Final = 0x63
 RESET: Final = 0x64
 
 SEQUENCE_BITS_MAX = 16
+REASON_SIZE_MAX = 256  # octets of UTF-8; what is longer is cut, on either side
 TRAILER_SIZE = 4
 _HEADER = Struct(">BQHH")
 _CRC = Struct(">I")
@@ -58,11 +60,13 @@ _RESET = Struct(">Q")
 
 
 def encode_reset(error_code: int, reason: str) -> bytes:
-    return _RESET.pack(error_code) + reason.encode()
+    cut = reason.encode()[:REASON_SIZE_MAX].decode(errors="ignore")  # between characters
+    return _RESET.pack(error_code) + cut.encode()
 
 
 def decode_reset(payload: bytes) -> tuple[int, str]:
     """The error code and the reason, as far as they can be read: a reset ends the connection however it is worded."""
     if len(payload) < _RESET.size:
         return 0, ""
-    return int(_RESET.unpack_from(payload)[0]), payload[_RESET.size :].decode(errors="replace")
+    reason = payload[_RESET.size : _RESET.size + REASON_SIZE_MAX]
+    return int(_RESET.unpack_from(payload)[0]), reason.decode(errors="replace")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rudp_smtp.transport import TRANSPORTS
-from rudp_smtp.transport.arq.books import Books, Outgoing
+from rudp_smtp.transport.arq.books import ArqBooks, Outgoing
 from rudp_smtp.transport.arq.parameters import check_window
 from rudp_smtp.transport.arq.plugin import ArqTransport
 from rudp_smtp.transport.arq.protocol import InOrderReceiver, Receiver, Segments, Sender
@@ -22,10 +22,16 @@ from rudp_smtp.transport.arq.timer import RetransmissionTimer
 WINDOW, SEQUENCE_BITS = 32, 8
 
 
+def window_max(sequence_bits: int) -> int:
+    return (1 << sequence_bits) - 1
+
+
 class GoBackNSender(Sender):
     """Owns the window: frames in order, and how many of them are on the line. Behind those, the rest go again."""
 
-    def __init__(self, segments: Segments, timer: RetransmissionTimer, books: Books, *, mask: int, window: int) -> None:
+    def __init__(
+        self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks, *, mask: int, window: int
+    ) -> None:
         super().__init__(segments, timer, books, mask=mask, window=window)
         self._frames: deque[Outgoing] = deque()
         self._on_line = 0
@@ -80,13 +86,13 @@ class GoBackN(ArqTransport):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window(self.window, (1 << self.sequence_bits) - 1, self.sequence_bits)
+        check_window(self.window, self.sequence_bits, window_max)
 
     @property
     def window_frames(self) -> int:
         return self.window
 
-    def sender(self, segments: Segments, timer: RetransmissionTimer, books: Books) -> Sender:
+    def sender(self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks) -> Sender:
         return GoBackNSender(segments, timer, books, mask=self.mask, window=self.window)
 
     def receiver(self) -> Receiver:

@@ -1,13 +1,14 @@
 """ArqParameters: what a scenario may set of every ARQ protocol, and what a protocol adds to it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.recovery.timer import TIMERS
 from rudp_smtp.registry import Spec
-from rudp_smtp.transport.arq.books import Books
+from rudp_smtp.transport.arq.books import ArqBooks
 from rudp_smtp.transport.arq.frame import SEQUENCE_BITS_MAX
 from rudp_smtp.transport.arq.protocol import Receiver, Segments, Sender
 from rudp_smtp.transport.arq.timer import RetransmissionTimer
@@ -57,7 +58,7 @@ class ArqParameters(ABC):
         """Frames that may be unacknowledged at a time."""
 
     @abstractmethod
-    def sender(self, segments: Segments, timer: RetransmissionTimer, books: Books) -> Sender: ...
+    def sender(self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks) -> Sender: ...
 
     @abstractmethod
     def receiver(self) -> Receiver: ...
@@ -66,8 +67,13 @@ class ArqParameters(ABC):
         return RetransmissionTimer(TIMERS.build(self.timer))
 
 
-def check_window(window: int, window_max: int, sequence_bits: int) -> None:
-    """Refuse a window in which two frames could not be told apart by their numbers."""
-    if not 1 <= window <= window_max:
-        message = f"{window} frames cannot be told apart by {sequence_bits} bits; expected from 1 to {window_max}"
+def check_window(window: int, sequence_bits: int, window_max: Callable[[int], int]) -> None:
+    """Refuse a window in which two frames could not be told apart by their numbers; `window_max` is of some bits."""
+    expected = f"expected from 1 to {window_max(sequence_bits)}"
+    if window < 1:
+        raise ConfigError(f"{window} frames are no window; {expected}", key="window")
+    if window > window_max(sequence_bits):
+        enough = [bits for bits in range(sequence_bits, SEQUENCE_BITS_MAX + 1) if window <= window_max(bits)]
+        remedy = f", or sequence_bits: {enough[0]}" if enough else ""
+        message = f"{window} frames cannot be told apart by {sequence_bits} bits; {expected}{remedy}"
         raise ConfigError(message, key="window")

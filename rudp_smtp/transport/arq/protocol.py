@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
-from rudp_smtp.transport.arq.books import Books, Outgoing
+from rudp_smtp.transport.arq.books import ArqBooks, Outgoing
 from rudp_smtp.transport.arq.segments import Segment
 from rudp_smtp.transport.arq.timer import RetransmissionTimer
 
@@ -23,7 +23,9 @@ class Segments(Protocol):
 class Sender(ABC):
     """Owns the frames that are sent and not acknowledged."""
 
-    def __init__(self, segments: Segments, timer: RetransmissionTimer, books: Books, *, mask: int, window: int) -> None:
+    def __init__(
+        self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks, *, mask: int, window: int
+    ) -> None:
         self.segments = segments
         self.timer = timer
         self.books = books

@@ -210,6 +210,10 @@ class IncomingSegments:
         self._unwanted: set[int] = set()
         self._opened = 0  # by the peer
 
+    def has_ended(self, stream_id: int) -> bool:
+        """The peer's last octet is here, or it gave the stream up."""
+        return stream_id in self._ended
+
     def stop(self, stream_id: int) -> None:
         """The application reads no more of this stream."""
         self._unwanted.add(stream_id)

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.transport import TRANSPORTS
-from rudp_smtp.transport.arq.books import Books, Outgoing
+from rudp_smtp.transport.arq.books import ArqBooks, Outgoing
 from rudp_smtp.transport.arq.parameters import check_window
 from rudp_smtp.transport.arq.plugin import ArqTransport
 from rudp_smtp.transport.arq.protocol import (
@@ -35,12 +35,25 @@ from rudp_smtp.transport.arq.timer import RetransmissionTimer
 WINDOW, SEQUENCE_BITS = 128, 16
 
 
+def window_max(sequence_bits: int) -> int:
+    return 1 << (sequence_bits - 1)
+
+
 class SelectiveRepeatSender(Sender):
     """Owns the unacknowledged frames of the window, by index, and the order in which they were last sent."""
 
-    def __init__(self, segments: Segments, timer: RetransmissionTimer, books: Books, *, mask: int, window: int) -> None:
+    def __init__(
+        self,
+        segments: Segments,
+        timer: RetransmissionTimer,
+        books: ArqBooks,
+        *,
+        mask: int,
+        window: int,
+        in_flight_max: int,
+    ) -> None:
         super().__init__(segments, timer, books, mask=mask, window=window)
-        self.in_flight_max = window
+        self._in_flight_max = in_flight_max
         self._frames: dict[int, Outgoing] = {}
         self._line: deque[tuple[int, Outgoing]] = deque()  # transmission, frame; of a frame its last one counts
         self._due: deque[Outgoing] = deque()  # to be sent again
@@ -53,7 +66,7 @@ class SelectiveRepeatSender(Sender):
             frame = due.popleft()
             if frame.index in self._frames:
                 return self._put_on_line(frame)
-        if len(self._frames) == self.in_flight_max or self._next - self._base == self.window:
+        if len(self._frames) == self._in_flight_max or self._next - self._base == self.window:
             return None
         segment = self.segments.next_segment()
         if segment is None:
@@ -135,7 +148,7 @@ class SelectiveRepeat(ArqTransport):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window(self.window, 1 << (self.sequence_bits - 1), self.sequence_bits)
+        check_window(self.window, self.sequence_bits, window_max)
         if self.in_flight is not None and not 1 <= self.in_flight <= self.window:
             raise ConfigError(f"{self.in_flight} frames are not from 1 to the window's {self.window}", key="in_flight")
 
@@ -143,11 +156,11 @@ class SelectiveRepeat(ArqTransport):
     def window_frames(self) -> int:
         return self.window
 
-    def sender(self, segments: Segments, timer: RetransmissionTimer, books: Books) -> Sender:
-        sender = SelectiveRepeatSender(segments, timer, books, mask=self.mask, window=self.window)
-        if self.in_flight is not None:
-            sender.in_flight_max = self.in_flight
-        return sender
+    def sender(self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks) -> Sender:
+        in_flight_max = self.window if self.in_flight is None else self.in_flight
+        return SelectiveRepeatSender(
+            segments, timer, books, mask=self.mask, window=self.window, in_flight_max=in_flight_max
+        )
 
     def receiver(self) -> Receiver:
         return SelectiveRepeatReceiver(self.mask, self.window)

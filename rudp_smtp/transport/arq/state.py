@@ -5,8 +5,6 @@ Three-way opening and graceful close as in Kurose and Ross, section 3.5.6, with 
 
 from enum import Enum
 
-from rudp_smtp.errors import LocalProtocolError
-
 
 class State(Enum):
     SYN_SENT = "syn_sent"
@@ -46,18 +44,3 @@ TRANSITIONS: dict[tuple[State, Input], State] = {
 # Asked for with every frame, and an Enum finds its members slowly.
 SYN_SENT, SYN_RECEIVED, ESTABLISHED, LINGERING, CLOSED = State
 OVER = (LINGERING, CLOSED)
-
-
-class Machine:
-    """Owns a connection's state."""
-
-    __slots__ = ("state",)
-
-    def __init__(self, start: State) -> None:
-        self.state = start
-
-    def advance(self, given: Input) -> None:
-        following = TRANSITIONS.get((self.state, given))
-        if following is None:
-            raise LocalProtocolError(f"{given.value} is not possible while {self.state.value}")
-        self.state = following

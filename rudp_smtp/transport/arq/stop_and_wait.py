@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rudp_smtp.transport import TRANSPORTS
-from rudp_smtp.transport.arq.books import Books, Outgoing
+from rudp_smtp.transport.arq.books import ArqBooks, Outgoing
 from rudp_smtp.transport.arq.plugin import ArqTransport
 from rudp_smtp.transport.arq.protocol import InOrderReceiver, Receiver, Segments, Sender
 from rudp_smtp.transport.arq.timer import RetransmissionTimer
@@ -22,7 +22,7 @@ from rudp_smtp.transport.arq.timer import RetransmissionTimer
 class StopAndWaitSender(Sender):
     """Owns the one frame on its way."""
 
-    def __init__(self, segments: Segments, timer: RetransmissionTimer, books: Books, *, mask: int) -> None:
+    def __init__(self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks, *, mask: int) -> None:
         super().__init__(segments, timer, books, mask=mask, window=1)
         self._frame: Outgoing | None = None
         self._is_due = False  # to be sent, the first time or again
@@ -73,7 +73,7 @@ class StopAndWait(ArqTransport):
     def window_frames(self) -> int:
         return 1
 
-    def sender(self, segments: Segments, timer: RetransmissionTimer, books: Books) -> Sender:
+    def sender(self, segments: Segments, timer: RetransmissionTimer, books: ArqBooks) -> Sender:
         return StopAndWaitSender(segments, timer, books, mask=self.mask)
 
     def receiver(self) -> Receiver:

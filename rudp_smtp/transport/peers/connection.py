@@ -1,34 +1,45 @@
 """PeerConnection: our commands and events around somebody else's connection."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from typing import Self
 
 from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.trace import VantagePoint
-from rudp_smtp.transport import Address, Closed, Event, StreamData, StreamOpened, StreamWritable, TransportStats
-from rudp_smtp.transport.peers.books import PeerBooks
+from rudp_smtp.transport import (
+    Address,
+    Closed,
+    StreamData,
+    StreamOpened,
+    StreamReset,
+    StreamStopped,
+    StreamWritable,
+    TransportStats,
+    require_error_code,
+)
+from rudp_smtp.transport.books import Books
+from rudp_smtp.transport.round_robin import RoundRobinConnection
 
 WRITABLE_THRESHOLD = 64 * 1024  # when this much waited, the application is told once three quarters of it have left
-ERROR_CODE_MAX = (1 << 62) - 1  # RFC 9000 section 16: what QUIC can say
 STREAM_STEP = 4  # RFC 9000 section 2.1: the low two bits say who opened it; all of ours go both ways
 
 
 class _Outlet:
-    """Our side of a stream: how much was written, and how much of it a packet has carried."""
+    """Our side of a stream: how much was written, how much of it a packet has carried, and who has ended it."""
 
-    __slots__ = ("is_ended", "is_stopped", "most_unsent", "sent", "written")
+    __slots__ = ("has_peer_ended", "is_ended", "is_stopped", "most_unsent", "sent", "written")
 
     def __init__(self) -> None:
         self.written = 0
         self.sent = 0
         self.most_unsent = 0
         self.is_ended = False
+        self.has_peer_ended = False
         self.is_stopped = False  # the peer does not want it: what is written goes nowhere
 
 
-class PeerConnection(ABC):
-    """Owns the accounts of its streams and the events its application is still to hear."""
+class PeerConnection(RoundRobinConnection):
+    """Owns the accounts of its streams."""
 
     def __init__(
         self,
@@ -39,17 +50,11 @@ class PeerConnection(ABC):
         untold: frozenset[str],
         awake: "deque[Self]",
     ) -> None:
-        self.remote = remote
+        super().__init__(remote=remote, vantage=vantage, awake=awake)
         self.is_client = is_client
-        self.is_awake = False  # these three are the endpoint's
-        self.deadline: int | None = None
-        self.alarm: int | None = None
-        self.events: deque[Event] = deque()
-        self.books = PeerBooks(vantage, untold)
-        self._awake: deque[Self] = awake
+        self.books = Books(vantage, TransportStats(untold=untold))
         self._outlets: dict[int, _Outlet] = {}
         self._next_stream_id = 0 if is_client else 1
-        self._is_left = False  # by our application: close or reset
         self._is_over = False  # Closed is told, or on its way
 
     # Commands
@@ -90,7 +95,7 @@ class PeerConnection(ABC):
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         self._require_not_left()
-        _require_error_code(error_code)
+        require_error_code(error_code)
         outlet = self._known(stream_id)
         outlet.is_ended = True
         if not self._is_over and not outlet.is_stopped:
@@ -100,9 +105,9 @@ class PeerConnection(ABC):
 
     def stop_sending(self, stream_id: int, error_code: int) -> None:
         self._require_not_left()
-        _require_error_code(error_code)
-        self._known(stream_id)
-        if not self._is_over:
+        require_error_code(error_code)
+        outlet = self._known(stream_id)
+        if not self._is_over and not outlet.has_peer_ended:
             self._stop_sending(stream_id, error_code)
             self.wake()
 
@@ -112,7 +117,7 @@ class PeerConnection(ABC):
         self.wake()
 
     def reset(self, error_code: int, reason: str, now: int) -> None:
-        _require_error_code(error_code)
+        require_error_code(error_code)
         self._is_left = True
         if not self._is_over:
             self._reset(error_code, reason)
@@ -136,27 +141,6 @@ class PeerConnection(ABC):
     @abstractmethod
     def _reset(self, error_code: int, reason: str) -> None: ...
 
-    # What the endpoint asks
-
-    @abstractmethod
-    def handle_timeout(self, now: int) -> None: ...
-
-    @abstractmethod
-    def next_datagram(self, now: int) -> bytes | None: ...
-
-    @abstractmethod
-    def next_timeout(self) -> int | None: ...
-
-    @property
-    @abstractmethod
-    def is_gone(self) -> bool:
-        """It needs no datagram and no time any more."""
-
-    def wake(self: Self) -> None:
-        if not self.is_awake:
-            self.is_awake = True
-            self._awake.append(self)
-
     # What the adapters tell
 
     def end(self, closed: Closed) -> None:
@@ -172,13 +156,20 @@ class PeerConnection(ABC):
         self.events.append(StreamOpened(stream_id))
 
     def on_stream_data(self, stream_id: int, data: bytes, fin: bool) -> None:
+        self._outlets[stream_id].has_peer_ended |= fin
         if data or fin:
             self.stats.stream_bytes_delivered += len(data)
             self.events.append(StreamData(stream_id, data, fin))
 
-    def on_stopped(self, stream_id: int) -> None:
+    def on_reset(self, stream_id: int, error_code: int) -> None:
+        """The peer gave the stream up."""
+        self._outlets[stream_id].has_peer_ended = True
+        self.events.append(StreamReset(stream_id, error_code))
+
+    def on_stopped(self, stream_id: int, error_code: int) -> None:
         """The peer does not want what is written to the stream."""
         self._outlets[stream_id].is_stopped = True
+        self.events.append(StreamStopped(stream_id, error_code))
 
     def on_range_sent(self, stream_id: int, start: int, stop: int) -> bool:
         """A packet carried these octets of the stream; whether some of them had left before."""
@@ -196,6 +187,10 @@ class PeerConnection(ABC):
     def is_known(self, stream_id: int) -> bool:
         return stream_id in self._outlets
 
+    def has_ended(self, stream_id: int) -> bool:
+        """The peer says no more on the stream."""
+        return self._outlets[stream_id].has_peer_ended
+
     def is_ours(self, stream_id: int) -> bool:
         """Whether a stream of this number is one that we open."""
         return stream_id % 2 == (0 if self.is_client else 1)
@@ -205,13 +200,3 @@ class PeerConnection(ABC):
         if outlet is None:
             raise LocalProtocolError(f"no stream {stream_id}")
         return outlet
-
-    def _require_not_left(self) -> None:
-        if self._is_left:
-            raise LocalProtocolError("the connection was closed")
-
-
-def _require_error_code(error_code: int) -> None:
-    """RFC 9000 s20.2: an application's codes are its own, but they have to fit."""
-    if not 0 <= error_code <= ERROR_CODE_MAX:
-        raise LocalProtocolError(f"error code {error_code} is not from 0 to 2**62 - 1")

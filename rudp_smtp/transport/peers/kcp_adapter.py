@@ -33,14 +33,16 @@ from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 from rudp_smtp.trace import Sink, VantagePoint
-from rudp_smtp.transport import Address, Closed, Established, StreamReset, StreamStopped
-from rudp_smtp.transport.peers.books import Range
+from rudp_smtp.transport import Address, Closed, Established
+from rudp_smtp.transport.books import Range
 from rudp_smtp.transport.peers.connection import PeerConnection
-from rudp_smtp.transport.peers.endpoint import CONNECTIONS_MAX, ENDED_MAX, PeerEndpoint
+from rudp_smtp.transport.round_robin import CONNECTIONS_MAX, RoundRobinEndpoint
 from rudp_smtp.units import MILLISECOND
 
 if TYPE_CHECKING:
     from rudp_smtp.transport.peers.kcp import Kcp
+
+STREAMS_MAX = 1 << 16  # that a peer may open
 
 _CHECK = Struct("<I")
 _SEGMENT = Struct("<IBBHIIII")  # ikcp.c: conv, cmd, frg, wnd, ts, sn, una, len
@@ -87,9 +89,11 @@ class KcpConnection(PeerConnection):
         self._max_idle_timeout = parameters.max_idle_timeout
         self._origin = now - now % MILLISECOND
         self._tick_at: int | None = now  # None: nothing to do at the next
+        self._opened = 0  # streams, by the peer
         self._is_owing = False  # KCP has something to answer
         self._is_eager_due = False
         self._queue: deque[bytes] = deque()  # records that KCP has not taken yet
+        self._ended: set[int] = set()  # streams whose last record KCP has taken
         self._next_number = 0  # of the first segment that has not left
         self._offsets: dict[int, int] = {}  # how many octets of a stream have left
         self._idle_since = now
@@ -116,6 +120,8 @@ class KcpConnection(PeerConnection):
             self._queue.append(_RECORD.pack(_LAST if fin else _DATA, stream_id) + pieces[-1])
 
     def _reset_stream(self, stream_id: int, error_code: int) -> None:
+        if stream_id in self._ended:
+            return
         given_up = {_RECORD.pack(_DATA, stream_id), _RECORD.pack(_LAST, stream_id)}
         self._queue = deque(record for record in self._queue if record[: _RECORD.size] not in given_up)
         self._queue.append(_RECORD.pack(_RESET, stream_id) + _CODE.pack(error_code))
@@ -216,7 +222,11 @@ class KcpConnection(PeerConnection):
     def _flush(self, now: int) -> None:
         kcp = self._kcp
         while self._queue and kcp.get_outbound_packets() < self._segments_max:
-            kcp.enqueue(self._queue.popleft())
+            record = self._queue.popleft()
+            kind, stream_id = _RECORD.unpack_from(record)
+            if kind == _LAST:
+                self._ended.add(stream_id)
+            kcp.enqueue(record)
         kcp.update(now // MILLISECOND & _MILLISECONDS)
         if self._is_eager:
             kcp.flush()
@@ -250,7 +260,7 @@ class KcpConnection(PeerConnection):
             now,
             is_ack_eliciting=is_eliciting,
             is_retransmission=is_again,
-            streams=streams,
+            streams=tuple(streams),
         )
 
     def _establish(self) -> None:
@@ -288,21 +298,25 @@ class KcpConnection(PeerConnection):
         elif kind == _OPEN:
             if self.is_ours(stream_id) or self.is_known(stream_id):
                 raise RemoteProtocolError(f"the peer cannot open stream {stream_id}")
+            if self._opened == STREAMS_MAX:
+                raise RemoteProtocolError("too many streams")
+            self._opened += 1
             self.on_opened(stream_id)
         elif not self.is_known(stream_id):
             raise RemoteProtocolError(f"there is no stream {stream_id}")
+        elif kind == _STOP and len(octets) == _CODE.size:
+            self.on_stopped(stream_id, *_CODE.unpack(octets))
+        elif self.has_ended(stream_id):
+            raise RemoteProtocolError(f"stream {stream_id} had ended")
         elif kind in (_DATA, _LAST):
             self.on_stream_data(stream_id, octets, kind == _LAST)
-        elif kind in (_RESET, _STOP) and len(octets) == _CODE.size:
-            (code,) = _CODE.unpack(octets)
-            if kind == _STOP:
-                self.on_stopped(stream_id)
-            self.events.append((StreamReset if kind == _RESET else StreamStopped)(stream_id, code))
+        elif kind == _RESET and len(octets) == _CODE.size:
+            self.on_reset(stream_id, *_CODE.unpack(octets))
         else:
             raise RemoteProtocolError(f"a record of kind {kind} and {len(octets)} octets")
 
 
-class KcpEndpoint(PeerEndpoint[KcpConnection]):
+class KcpEndpoint(RoundRobinEndpoint[KcpConnection]):
     """A conversation's number, and the host it is with, say which connection a datagram belongs to."""
 
     def __init__(self, parameters: "Kcp", *, host: str, accepts: bool, draws: DrawKey, sink: Sink | None) -> None:
@@ -312,12 +326,14 @@ class KcpEndpoint(PeerEndpoint[KcpConnection]):
         self._draws = draws
         self._draw_count = 0
         self._by_conversation: dict[tuple[Address, int], KcpConnection] = {}
-        self._ended: dict[tuple[Address, int], None] = {}  # the latest of those that are gone
 
     def connect(self, remote: Address, now: int) -> KcpConnection:
-        conversation = self._draws.below(self._draw_count, _CONVERSATION_MAX) + 1
-        self._draw_count += 1
-        return self._make(conversation, remote, now, is_client=True)
+        """Under a number that this host and the other do not use, nor did lately: there are few for a draw."""
+        while True:
+            conversation = self._draws.below(self._draw_count, _CONVERSATION_MAX) + 1
+            self._draw_count += 1
+            if (remote, conversation) not in self._by_conversation and (remote, conversation) not in self._ended:
+                return self._make(conversation, remote, now, is_client=True)
 
     def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
         body = data[_CHECK.size :]
@@ -354,9 +370,7 @@ class KcpEndpoint(PeerEndpoint[KcpConnection]):
     def _forget(self, connection: KcpConnection) -> None:
         key = connection.remote, connection.conversation
         del self._by_conversation[key]
-        self._ended[key] = None
-        if len(self._ended) > ENDED_MAX:
-            del self._ended[next(iter(self._ended))]
+        self._remember(key)
 
 
 def _segments(body: bytes) -> list[tuple[int, int, bytes]]:

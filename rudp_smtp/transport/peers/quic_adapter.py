@@ -35,10 +35,10 @@ from cryptography.x509.oid import NameOID
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.errors import ErrorCode
 from rudp_smtp.trace import Sink, VantagePoint
-from rudp_smtp.transport import Address, Closed, Established, StreamReset, StreamStopped
-from rudp_smtp.transport.peers.books import Range
+from rudp_smtp.transport import Address, Closed, Established
+from rudp_smtp.transport.books import Range
 from rudp_smtp.transport.peers.connection import PeerConnection
-from rudp_smtp.transport.peers.endpoint import CONNECTIONS_MAX, ENDED_MAX, PeerEndpoint
+from rudp_smtp.transport.round_robin import CONNECTIONS_MAX, RoundRobinEndpoint
 from rudp_smtp.units import MICROSECOND, MILLISECOND, SECOND
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class QuicConnection(PeerConnection):
                     carried.append((stream_id, start, stop))
             stats.acks_sent += is_silent
             self.books.on_sent(
-                len(datagram), now, is_ack_eliciting=not is_silent, is_retransmission=is_again, streams=carried
+                len(datagram), now, is_ack_eliciting=not is_silent, is_retransmission=is_again, streams=tuple(carried)
             )
         metrics = self._trace.metrics
         stats.packets_lost = self._trace.losses
@@ -274,12 +274,11 @@ class QuicConnection(PeerConnection):
                 case quic_events.StreamReset(error_code, stream_id):
                     if not self.is_known(stream_id):
                         self.on_opened(stream_id)
-                    self.events.append(StreamReset(stream_id, error_code))
+                    self.on_reset(stream_id, error_code)
                 case quic_events.StopSendingReceived(error_code, stream_id):
                     if not self.is_known(stream_id):
                         self.on_opened(stream_id)
-                    self.on_stopped(stream_id)
-                    self.events.append(StreamStopped(stream_id, error_code))
+                    self.on_stopped(stream_id, error_code)
 
     def _on_terminated(self, error_code: int, reason: str) -> None:
         """It is over; why, if our side did not say it."""
@@ -289,7 +288,7 @@ class QuicConnection(PeerConnection):
             self.end(Closed("peer", error_code, reason))
 
 
-class QuicEndpoint(PeerEndpoint[QuicConnection]):
+class QuicEndpoint(RoundRobinEndpoint[QuicConnection]):
     """A datagram's destination connection ID says which connection it belongs to."""
 
     def __init__(self, parameters: "Quic", *, host: str, accepts: bool, sink: Sink | None) -> None:
@@ -297,7 +296,6 @@ class QuicEndpoint(PeerEndpoint[QuicConnection]):
         self._parameters = parameters
         self._accepts = accepts
         self._by_id: dict[bytes, QuicConnection] = {}
-        self._ended: dict[bytes, None] = {}  # IDs of the latest connections that are gone
 
     def connect(self, remote: Address, now: int) -> QuicConnection:
         connection = self._make(remote, original_id=None)
@@ -348,6 +346,4 @@ class QuicEndpoint(PeerEndpoint[QuicConnection]):
     def _forget(self, connection: QuicConnection) -> None:
         for known in sorted(connection.ids):
             self._by_id.pop(known, None)
-            self._ended[known] = None
-        while len(self._ended) > ENDED_MAX:
-            del self._ended[next(iter(self._ended))]
+            self._remember(known)

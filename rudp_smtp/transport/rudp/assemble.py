@@ -154,7 +154,19 @@ class Assembler:
         is_probe = self._probes_due > 0
         if is_probe:
             self._revive_oldest()
-        may_send = is_probe or self._may_send(now)
+        schedule, handshake = self._schedule, self._handshake
+        if (
+            schedule.fresh
+            or schedule.urgent
+            or self._outbox.waiting
+            or handshake.outbox.waiting
+            or handshake.is_confirmation_due
+        ):
+            may_send = is_probe or self._may_send(now)
+        else:
+            may_send = is_probe
+            if self._recovery.tracks_delivery and not is_probe:
+                self._recovery.on_application_limited(now)
         acks = self._acks
         ack_deadline = acks.ack_deadline
         if not may_send and (ack_deadline is None or ack_deadline > now):
@@ -189,18 +201,9 @@ class Assembler:
         return self._send(self._encode(pieces, tail), contents, is_ack_eliciting, is_probe, now)
 
     def _may_send(self, now: int) -> bool:
-        """Something besides an acknowledgement waits, and window and pacer let it go."""
-        schedule, handshake, recovery = self._schedule, self._handshake, self._recovery
-        if not (
-            schedule.fresh
-            or schedule.urgent
-            or self._outbox.waiting
-            or handshake.outbox.waiting
-            or handshake.is_confirmation_due
-        ):
-            recovery.on_application_limited(now)
-            return False
-        if self._is_held and not schedule.urgent:
+        """Whether window and pacer let go what waits."""
+        recovery = self._recovery
+        if self._is_held and not self._schedule.urgent:
             return False
         if recovery.send_allowance(now) == 0:
             self.pacing_deadline = recovery.pacing_deadline(now)
@@ -426,5 +429,6 @@ class Assembler:
                 streams=tuple((r.stream.stream_id, r.start, r.stop - r.is_fin) for r in ranges),
                 is_retransmission=any(r.is_retransmission for r in ranges),
                 is_probe=packet.is_probe,
+                is_path_probe=packet.is_path_probe,
             )
         )

@@ -6,7 +6,7 @@ from rudp_smtp.datagram import CE, NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import ErrorCode, LocalProtocolError, PacketDecodeError, RemoteProtocolError
 from rudp_smtp.trace import NO_NUMBER, PacketDropped, PacketReceived, VantagePoint
-from rudp_smtp.transport import Address, Event, Transport, TransportStats
+from rudp_smtp.transport import Address, Event, Transport, TransportStats, require_error_code
 from rudp_smtp.transport.rudp.assemble import Assembler
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.events import Events
@@ -18,7 +18,6 @@ from rudp_smtp.transport.rudp.receive import Receiver
 from rudp_smtp.transport.rudp.state import CLOSED, ENDING, FLUSHING, OPEN, State
 from rudp_smtp.wire.frames import ConnectionCloseFrame, is_ack_eliciting
 from rudp_smtp.wire.packet import INITIAL, ONE_RTT, Packet, decode_packet
-from rudp_smtp.wire.varint import VARINT_MAX
 
 UNPROVEN_PACKETS_MAX = 64  # in flight to an address that repeats itself and proves nothing: more than time-outs ask for
 
@@ -106,14 +105,21 @@ class Connection:
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         self._require_not_left()
-        _require_error_code(error_code)
+        require_error_code(error_code)
         self._streams.reset(stream_id, error_code)
         self._wake()
 
     def stop_sending(self, stream_id: int, error_code: int) -> None:
         self._require_not_left()
-        _require_error_code(error_code)
+        require_error_code(error_code)
         self._streams.stop_sending(stream_id, error_code)
+        self._wake()
+
+    def pause_reading(self, stream_id: int) -> None:
+        self._streams.pause(stream_id)
+
+    def resume_reading(self, stream_id: int) -> None:
+        self._streams.resume(stream_id)
         self._wake()
 
     def close(self, now: int) -> None:
@@ -123,10 +129,14 @@ class Connection:
         self._wake()
 
     def reset(self, error_code: int, reason: str, now: int) -> None:
-        _require_error_code(error_code)
+        require_error_code(error_code)
         self._is_left = True
         self._lifecycle.abort(ConnectionCloseFrame(error_code, reason, True), "local", now)
         self._wake()
+
+    @property
+    def vantage(self) -> VantagePoint:
+        return self._vantage
 
     @property
     def stats(self) -> TransportStats:
@@ -137,7 +147,12 @@ class Connection:
             stats.min_rtt = rtt.min_rtt
         stats.congestion_window = self._recovery.congestion.congestion_window
         stats.datagram_size = self._mtu.size
+        stats.packets_missing = max(self._acks.largest + 1 - stats.packets_received, 0)
         return stats
+
+    @property
+    def remote(self) -> Address:
+        return self.paths.remote
 
     @property
     def state(self) -> State:
@@ -197,7 +212,8 @@ class Connection:
     def receive_packet(self, packet: Packet, size: int, now: int, ecn: int = NOT_ECT) -> None:
         """Take a packet that came in a datagram of `size` octets."""
         if not self.is_awake:
-            self._wake()
+            self.is_awake = True
+            self._awake.append(self)
         if packet.kind == INITIAL:
             if not self._handshake.accepts(packet):
                 self._drop(size, "unexpected_source_connection_id", now)
@@ -323,9 +339,3 @@ class Connection:
         if not self.is_awake:
             self.is_awake = True
             self._awake.append(self)
-
-
-def _require_error_code(error_code: int) -> None:
-    """RFC 9000 s20.2: an application's codes are its own, but they have to fit."""
-    if not 0 <= error_code <= VARINT_MAX:
-        raise LocalProtocolError(f"error code {error_code} is not from 0 to 2**62 - 1")

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from rudp_smtp.datagram import CE, ECT_0, NOT_ECT
+from rudp_smtp.machine import Machine
 from rudp_smtp.recovery.recovery import AckOutcome, Recovery
 from rudp_smtp.recovery.sent import SentPacket
 from rudp_smtp.trace import EcnStateUpdated, VantagePoint
 from rudp_smtp.transport import TransportStats
-from rudp_smtp.transport.rudp.state import ECN_TRANSITIONS, EcnInput, EcnState, Machine
+from rudp_smtp.transport.rudp.state import ECN_TRANSITIONS, EcnInput, EcnState
 from rudp_smtp.wire.ack_frame import AckFrame, EcnCounts
 
 TEST_PACKETS = 10  # appendix A.4

@@ -1,7 +1,6 @@
 """Endpoint: datagram -> connection, by connection ID (RFC 9000 s5.2); opens new ones; knows the next deadline."""
 
 from collections import deque
-from heapq import heapify, heappop, heappush, heapreplace
 from typing import assert_never
 
 from rudp_smtp.datagram import NOT_ECT
@@ -9,6 +8,7 @@ from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import PacketDecodeError
 from rudp_smtp.trace import NO_NUMBER, PacketDropped, PacketReceived, PacketSent, Sink, VantagePoint
 from rudp_smtp.transport import Address, Event, Transport, TransportStats, add_stats
+from rudp_smtp.transport.alarms import Alarms
 from rudp_smtp.transport.rudp.accept import Admission, Answer, Doorman, Refusal
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.connection import Connection
@@ -20,7 +20,6 @@ from rudp_smtp.wire.frames import HelloFrame
 from rudp_smtp.wire.packet import INITIAL, decode_packet, destination_connection_id
 from rudp_smtp.wire.stateless import answered_connection_id, read_initial_head
 
-ALARMS_SPARE = 64
 ANSWERS_MAX = 64  # waiting to leave, for clients that have no connection: more at a time are not answered
 
 
@@ -29,7 +28,6 @@ class Endpoint:
 
     __slots__ = (
         "_accepts",
-        "_alarm_count",
         "_alarms",
         "_answers",
         "_awake",
@@ -66,10 +64,7 @@ class Endpoint:
         self._answers: deque[tuple[bytes, Address]] = deque()
         self._events: deque[tuple[Transport, Event]] = deque()
         self._awake: deque[Connection] = deque()  # those with an input or command since they were last drained
-        self._alarms: list[
-            tuple[int, int, Connection]
-        ] = []  # a heap; an entry counts if it is its connection's `alarm`
-        self._alarm_count = 0  # makes entries of one time keep their order
+        self._alarms: Alarms[Connection] = Alarms()
         self._past_stats = TransportStats()  # of connections that are gone, and of datagrams that belong to none
 
     def connect(self, remote: Address, now: int) -> Connection:
@@ -95,19 +90,8 @@ class Endpoint:
             connection.receive_datagram(data, now, ecn)
 
     def handle_timeout(self, now: int) -> None:
-        alarms = self._alarms
-        while alarms and alarms[0][0] <= now:
-            time, _, connection = heappop(alarms)
-            if connection.alarm != time:
-                continue
-            connection.alarm = None
-            deadline = connection.deadline
-            if deadline is None:
-                continue
-            if deadline <= now:
-                connection.handle_timeout(now)
-            else:
-                self._set_alarm(connection, deadline)
+        while (connection := self._alarms.pop_due(now)) is not None:
+            connection.handle_timeout(now)
 
     def next_datagram(self, now: int) -> tuple[bytes, Address, int] | None:
         """The next datagram of the connections that were touched, in turn."""
@@ -132,22 +116,7 @@ class Endpoint:
     def next_timeout(self) -> int | None:
         for connection in self._awake:
             self._settle(connection)
-        alarms = self._alarms
-        while alarms:
-            time, _, connection = alarms[0]
-            deadline = connection.deadline
-            if connection.alarm != time:
-                heappop(alarms)
-            elif deadline == time:
-                return time
-            elif deadline is None:
-                heappop(alarms)
-                connection.alarm = None
-            else:
-                self._alarm_count += 1
-                connection.alarm = deadline
-                heapreplace(alarms, (deadline, self._alarm_count, connection))
-        return None
+        return self._alarms.next_time()
 
     def total_stats(self) -> TransportStats:
         total = TransportStats()
@@ -278,22 +247,10 @@ class Endpoint:
         if connection.machine.state is CLOSED:
             self._forget(connection)
             return
-        deadline = connection.next_timeout()
-        connection.deadline = deadline
-        if deadline is not None and (connection.alarm is None or deadline < connection.alarm):
-            self._set_alarm(connection, deadline)
-
-    def _set_alarm(self, connection: Connection, deadline: int) -> None:
-        connection.alarm = deadline
-        self._alarm_count += 1
-        alarms = self._alarms
-        heappush(alarms, (deadline, self._alarm_count, connection))
-        if len(alarms) > ALARMS_SPARE + 2 * len(self._by_id):  # mostly entries that no longer count
-            alarms[:] = [alarm for alarm in alarms if alarm[2].alarm == alarm[0]]
-            heapify(alarms)
+        self._alarms.settle(connection, connection.next_timeout())
 
     def _forget(self, connection: Connection) -> None:
-        connection.alarm = connection.deadline = None
+        self._alarms.cancel(connection)
         self._half_open.pop(connection.connection_id, None)
         if self._by_id.pop(connection.connection_id, None) is None:
             return

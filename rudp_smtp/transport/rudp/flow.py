@@ -40,7 +40,17 @@ class ReceiveCredit:
     peer with little to say does none of these.
     """
 
-    __slots__ = ("_held_from", "_renew_below", "_renewed_at", "_window_max", "consumed", "limit", "received", "window")
+    __slots__ = (
+        "_held_from",
+        "_renew_below",
+        "_renewed_at",
+        "_window_max",
+        "consumed",
+        "limit",
+        "received",
+        "window",
+        "withheld",
+    )
 
     def __init__(self, window: int, window_max: int) -> None:
         self.window = window
@@ -51,6 +61,7 @@ class ReceiveCredit:
         self.limit = window  # as announced
         self.received = 0  # highest octet, or sum of the streams' highest
         self.consumed = 0
+        self.withheld = 0  # handed to an application that has yet to read it: no more credit for these
 
     def on_received(self, count: int) -> None:
         """Charge octets never seen before."""
@@ -62,12 +73,18 @@ class ReceiveCredit:
 
     def on_held_up(self) -> bool:
         """Octets wait for a repair; True if they are so many that the window has grown."""
-        return self.received - self.consumed > self.window // RENEWAL_DIVISOR and self.grow_to(2 * self.window)
+        held_up = self.received - self.consumed - self.withheld
+        return held_up > self.window // RENEWAL_DIVISOR and self.grow_to(2 * self.window)
 
     def on_consumed(self, count: int) -> bool:
         """Release octets; True when so much of the window is used that the peer must hear of more."""
         self.consumed += count
         return self.limit - self.consumed <= self._renew_below
+
+    def release(self, count: int) -> bool:
+        """Let the peer send as much again as the application has read at last; True as in on_consumed."""
+        self.withheld -= count
+        return self.on_consumed(count)
 
     def tune(self, smoothed_rtt: int, now: int) -> None:
         """Before a limit is renewed: let the window grow if it was used up fast."""
@@ -77,8 +94,11 @@ class ReceiveCredit:
             self.grow_to(2 * self.window)
 
     def on_blocked(self, limit: int) -> bool:
-        """Take the peer's word that `limit` holds it back; True if the window has grown."""
-        return self._held_from <= limit <= self.limit and self.grow_to(2 * self.window)
+        """Take the peer's word that `limit` holds it back; True if the window has grown.
+
+        Not where it is our application that does not read on.
+        """
+        return not self.withheld and self._held_from <= limit <= self.limit and self.grow_to(2 * self.window)
 
     def grow_to(self, window: int) -> bool:
         window = min(window, self._window_max)

@@ -1,13 +1,14 @@
 """Lifecycle: how a connection begins and ends, and when (RFC 9000 s10)."""
 
 from rudp_smtp.errors import ErrorCode
+from rudp_smtp.machine import Machine
 from rudp_smtp.recovery.rtt import RttEstimator
 from rudp_smtp.trace import ConnectionStateUpdated, VantagePoint
 from rudp_smtp.transport import Closed
 from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.keep_alive import KeepAlive
 from rudp_smtp.transport.rudp.outbox import Outbox
-from rudp_smtp.transport.rudp.state import ENDING, TRANSITIONS, Input, Machine, State
+from rudp_smtp.transport.rudp.state import ENDING, TRANSITIONS, Input, State
 from rudp_smtp.units import SECOND
 from rudp_smtp.wire.frames import ConnectionCloseFrame
 

@@ -1,13 +1,13 @@
 """RecvStream: scattered ranges -> octets in order (RFC 9000 s2.2, s3.2, s4.5)."""
 
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
+from rudp_smtp.machine import Machine
 from rudp_smtp.ranges import RangeSet
 from rudp_smtp.transport.rudp.flow import ReceiveCredit
 from rudp_smtp.transport.rudp.state import (
     DELIVERED,
     RECEIVE_OVER,
     RECEIVE_TRANSITIONS,
-    Machine,
     ReceiveInput,
     ReceiveState,
 )
@@ -53,7 +53,7 @@ class RecvStream:
                 return None
         if stop > self.credit.received:
             self.credit.on_received(stop - self.credit.received)
-        if offset == self._offset and not self._scattered:
+        if offset == self._offset and not self._scattered.starts:
             self._offset = stop
         else:
             data = self._reassemble(offset, data)

@@ -5,9 +5,10 @@ any other. It takes no room and no credit.
 """
 
 from rudp_smtp.errors import LocalProtocolError
+from rudp_smtp.machine import Machine
 from rudp_smtp.ranges import RangeSet
 from rudp_smtp.transport.rudp.flow import Blocked, SendCredit
-from rudp_smtp.transport.rudp.state import SEND_OVER, SEND_RESET, SEND_TRANSITIONS, Machine, SendInput, SendState
+from rudp_smtp.transport.rudp.state import SEND_OVER, SEND_RESET, SEND_TRANSITIONS, SendInput, SendState
 
 # When at least this much waited, the application is told once three quarters of the most that waited have left.
 WRITABLE_THRESHOLD = 64 * 1024
@@ -186,13 +187,13 @@ class SendStream:
         if start <= self._base:
             base = stop
             acked = self._acked
-            while acked and acked.first()[0] <= base:
+            while acked.starts and acked.starts[0] <= base:
                 base = max(base, acked.pop_first()[1])
             del self._buffer[: base - self._base]
             self._base = base
         else:
             self._acked.add(start, stop)
-        if self._lost:
+        if self._lost.starts:
             self._lost.subtract(start, stop)
         return self._base > self.written and self._machine.advance(SendInput.ALL_ACKED)
 

@@ -4,11 +4,7 @@ RFC 9000 s10 and, for flushing, RFC 9293 s3.3; s3.1 and s3.2 for streams, less t
 No other file assigns a state. A pair that is not in its table is refused.
 """
 
-from collections.abc import Mapping
 from enum import Enum
-from typing import Generic, TypeVar
-
-from rudp_smtp.errors import LocalProtocolError
 
 
 class State(Enum):
@@ -169,25 +165,3 @@ ECN_TRANSITIONS: dict[tuple[EcnState, EcnInput], EcnState] = {
     (EcnState.CAPABLE, EcnInput.REFUTED): EcnState.FAILED,
     (EcnState.FAILED, EcnInput.START): EcnState.TESTING,
 }
-
-S = TypeVar("S", bound=Enum)
-I = TypeVar("I", bound=Enum)  # noqa: E741 - S x I -> S
-
-
-class Machine(Generic[S, I]):
-    """Owns a state."""
-
-    __slots__ = ("_transitions", "state")
-
-    def __init__(self, transitions: Mapping[tuple[S, I], S], start: S) -> None:
-        self._transitions = transitions
-        self.state = start
-
-    def advance(self, given: I) -> bool:
-        """Take the transition; False when it leads back to the same state."""
-        following = self._transitions.get((self.state, given))
-        if following is None:
-            raise LocalProtocolError(f"{given.value} is not possible while {self.state.value}")
-        is_change = following is not self.state
-        self.state = following
-        return is_change

@@ -88,7 +88,7 @@ class StreamsBlocked(Control):
 class Stream:
     """Both halves of a stream, and what waits until the peer's limit lets the stream be opened."""
 
-    __slots__ = ("held", "is_wanted", "max_stream_data", "receiving", "sending", "stream_id", "streams")
+    __slots__ = ("held", "is_paused", "is_wanted", "max_stream_data", "receiving", "sending", "stream_id", "streams")
 
     def __init__(self, streams: "Streams", sending: SendStream, receiving: RecvStream, control: MaxStreamData) -> None:
         self.streams = streams
@@ -97,6 +97,7 @@ class Stream:
         self.receiving = receiving
         self.max_stream_data = control
         self.is_wanted = True  # False: the application no longer reads (STOP_SENDING)
+        self.is_paused = False  # the application reads later: what it gets until then is not consumed
         self.held: list[StreamControl] = []
 
 
@@ -186,6 +187,18 @@ class Streams:
         if not stream.receiving.is_size_known:  # s3.5: of no use once the final size is known
             self._queue(stream, StreamControl(self._outbox, stream, StopSendingFrame(stream_id, error_code)))
 
+    def pause(self, stream_id: int) -> None:
+        stream = self._by_id.get(stream_id)
+        if stream is not None:
+            stream.is_paused = True
+
+    def resume(self, stream_id: int) -> None:
+        stream = self._by_id.get(stream_id)
+        if stream is None or not stream.is_paused:
+            return
+        stream.is_paused = False
+        self._release(stream)
+
     # What rides in a client's first flight
 
     def take_early(self, limits: HelloFrame, space: int) -> list[EarlyRange]:
@@ -240,6 +253,8 @@ class Streams:
         if receiving.credit.received > before:
             self.receive_credit.on_received(receiving.credit.received - before)
         if octets is None:
+            if stream.is_paused:
+                return
             if receiving.credit.on_held_up():
                 self._outbox.add(stream.max_stream_data)
                 self._make_room_beside(receiving.credit)
@@ -248,13 +263,11 @@ class Streams:
             return
         if octets:
             size = len(octets)
-            if receiving.credit.on_consumed(size) and not stream.max_stream_data.is_waiting:
-                receiving.credit.tune(smoothed_rtt, now)
-                self._outbox.add(stream.max_stream_data)
-                self._make_room_beside(receiving.credit)
-            if self.receive_credit.on_consumed(size) and not self._max_data.is_waiting:
-                self.receive_credit.tune(smoothed_rtt, now)
-                self._outbox.add(self._max_data)
+            if stream.is_paused:
+                receiving.credit.withheld += size
+                self.receive_credit.withheld += size
+            else:
+                self._consume(stream, size, smoothed_rtt, now)
             if stream.is_wanted:
                 self._stats.stream_bytes_delivered += size
         if stream.is_wanted:
@@ -262,6 +275,27 @@ class Streams:
         if receiving.is_size_known:
             stream.max_stream_data.is_needed = False
             self.retire(stream.stream_id)
+
+    def _consume(self, stream: Stream, size: int, smoothed_rtt: int, now: int) -> None:
+        credit = stream.receiving.credit
+        if credit.on_consumed(size) and not stream.max_stream_data.is_waiting:
+            credit.tune(smoothed_rtt, now)
+            self._outbox.add(stream.max_stream_data)
+            self._make_room_beside(credit)
+        if self.receive_credit.on_consumed(size) and not self._max_data.is_waiting:
+            self.receive_credit.tune(smoothed_rtt, now)
+            self._outbox.add(self._max_data)
+
+    def _release(self, stream: Stream) -> None:
+        """The application has read, or never will, what it was handed while it had paused."""
+        credit = stream.receiving.credit
+        size = credit.withheld
+        if not size:
+            return
+        if credit.release(size):
+            self._outbox.add(stream.max_stream_data)
+        if self.receive_credit.release(size):
+            self._outbox.add(self._max_data)
 
     def on_reset_stream(self, frame: ResetStreamFrame) -> None:
         stream = self._by_id.get(frame.stream_id) or self._accept(frame.stream_id)
@@ -273,6 +307,7 @@ class Streams:
         self.receive_credit.on_received(receiving.credit.received - before)
         if not is_change:
             return
+        self._release(stream)
         if self.receive_credit.on_consumed(frame.final_size - receiving.credit.consumed):  # s4.5
             self._outbox.add(self._max_data)
         stream.max_stream_data.is_needed = False
@@ -296,7 +331,9 @@ class Streams:
 
     def on_stream_data_blocked(self, frame: StreamDataBlockedFrame) -> None:
         stream = self._by_id.get(frame.stream_id) or self._accept(frame.stream_id)
-        if stream is not None and stream.receiving.credit.on_blocked(frame.limit):
+        if stream is None or stream.is_paused:
+            return
+        if stream.receiving.credit.on_blocked(frame.limit):
             self._outbox.add(stream.max_stream_data)
             self._make_room_beside(stream.receiving.credit)
 
@@ -335,6 +372,7 @@ class Streams:
         stream = self._by_id.get(stream_id)
         if stream is None or not stream.sending.is_over or not stream.receiving.is_over:
             return
+        self._release(stream)
         del self._by_id[stream_id]
         stream.sending.blocked.is_needed = False
         if stream_id & 1 != self._own_bit:

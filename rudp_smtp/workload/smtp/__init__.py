@@ -27,6 +27,7 @@ from rudp_smtp.workload.smtp.sender import MailSender, Manners, Session
 
 MESSAGES_GENERATED = 20
 MESSAGES_MAX = 1_000_000  # of one run: they are all made before it starts
+SESSIONS_MAX = 1 << 16
 CONNECT = ("persistent", "per_message")
 SIZE_GENERATED = Spec("constant", (("size", 16 << 10),))
 
@@ -36,6 +37,7 @@ class SmtpStage(Stage):
     mailbox: MemoryMailbox
     rows: list[Delivery]  # of every message, the refused ones too
     mails: list[Mail]  # of those that were sent
+    started_at: int
 
 
 @WORKLOADS.register
@@ -79,8 +81,8 @@ class Smtp(Workload):
             raise ConfigError(f"{messages} messages; expected at least 1 and at most {MESSAGES_MAX}", key="messages")
         if recipients is not None and not 1 <= recipients <= RECIPIENTS_MAX:
             raise ConfigError(f"{recipients} recipients; expected 1 to {RECIPIENTS_MAX}", key="recipients")
-        if sessions < 1:
-            raise ConfigError(f"{sessions} is not a number of sessions; expected at least 1", key="sessions")
+        if not 1 <= sessions <= SESSIONS_MAX:
+            raise ConfigError(f"{sessions} sessions; expected at least 1 and at most {SESSIONS_MAX}", key="sessions")
         check_multiplex(multiplex)
         if connect not in CONNECT:
             raise ConfigError(f"no way to connect is {connect!r}; {nearest(connect, CONNECT)}", key="connect")
@@ -115,6 +117,7 @@ class Smtp(Workload):
             mailbox=mailbox,
             rows=rows,
             mails=mails,
+            started_at=start,
         )
 
     def report(self, stage: Stage) -> WorkloadReport:
@@ -124,8 +127,11 @@ class Smtp(Workload):
         notes = [f"{strays} copies in the mailbox are of no session here"] if strays else []
         client, server = stage.client.stats(), stage.server.stats()
         is_over = all(row.status != "pending" for row in stage.rows)
-        finished_at = max((row.completed_at or 0 for row in stage.rows), default=0) if is_over else None
-        return WorkloadReport(stage.rows, client, server, finished_at=finished_at, notes=notes)
+        started_at = stage.started_at
+        finished_at = (
+            max((row.completed_at or started_at for row in stage.rows), default=started_at) if is_over else None
+        )
+        return WorkloadReport(stage.rows, client, server, started_at=started_at, finished_at=finished_at, notes=notes)
 
     def _messages(self, draws: DrawKey) -> list[Message]:
         if self.corpus is not None:

@@ -5,6 +5,7 @@ from typing import assert_never
 from rudp_smtp.smtp import Client, DeliveryReport, SessionEnded, SessionReady
 from rudp_smtp.transport import Address, Endpoint, StreamData, Transport
 from rudp_smtp.workload import SERVER
+from rudp_smtp.workload.smtp.dialogue import overhear
 from rudp_smtp.workload.smtp.mail import Mail
 
 
@@ -45,18 +46,21 @@ class Line:
 class Conversation:
     """One SMTP session on one stream, from its opening to its end. Owns which mail the session was handed."""
 
-    __slots__ = ("_client", "_handed", "_line", "_stream_id", "is_leaving")
+    __slots__ = ("_client", "_dialogue", "_handed", "_line", "_stream_id", "is_leaving")
 
-    def __init__(self, line: Line, ordinal: int, client: Client) -> None:
+    def __init__(self, line: Line, ordinal: int, client: Client, now: int) -> None:
         self.is_leaving = False  # QUIT is said, or the session ended without: no more mail is taken
         self._line = line
         self._client = client
         self._stream_id = line.connection.open_stream()  # before the handshake is complete
         self._handed: dict[int, Mail] = {}
+        self._dialogue = overhear(line.connection, self._stream_id)
         line.sessions[self._stream_id] = ordinal
         hello = client.data_to_send()  # before it was handed any mail it has nothing to say but an early EHLO
         if hello:
             line.connection.send(self._stream_id, hello, is_replay_safe=True)
+            if self._dialogue is not None:
+                self._dialogue.on_commands(hello, now)
 
     @property
     def is_over(self) -> bool:
@@ -71,16 +75,20 @@ class Conversation:
         self.is_leaving = True
         self._client.quit()
 
-    def receive(self, event: StreamData) -> None:
+    def receive(self, event: StreamData, now: int) -> None:
+        if self._dialogue is not None:
+            self._dialogue.on_replies(event.data, now)
         self._client.receive_data(event.data)
         if event.is_fin:
             self._client.receive_eof()
 
-    def flush(self) -> None:
+    def flush(self, now: int) -> None:
         """Send what the session has to say."""
         octets = self._client.data_to_send()
         if octets:
             self._line.connection.send(self._stream_id, octets)
+            if self._dialogue is not None:
+                self._dialogue.on_commands(octets, now)
         if self._client.done:
             self.is_leaving = True
 
@@ -123,7 +131,7 @@ class Lines:
             self._lines[line.connection] = line
             if self._is_shared:
                 self._common = line
-        return Conversation(line, ordinal, client)
+        return Conversation(line, ordinal, client, now)
 
     def find(self, connection: Transport, stream_id: int) -> tuple[Line, int] | None:
         """The line and the session that a stream belongs to; None: its session has left it."""

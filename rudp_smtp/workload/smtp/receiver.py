@@ -1,6 +1,8 @@
 """The server host: an SMTP session for every stream that is opened, one mailbox for all; and whose copy is whose."""
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import assert_never
 
 from rudp_smtp.mail.mailbox import DeliveredMail, Mailbox, deliver_received
@@ -18,9 +20,18 @@ from rudp_smtp.transport import (
 )
 from rudp_smtp.workload import Delivery
 from rudp_smtp.workload.node import Role
+from rudp_smtp.workload.smtp.dialogue import Dialogue, overhear
 from rudp_smtp.workload.smtp.mail import Mail, client_domain
 
 SERVER_DOMAIN = "server.example"
+
+
+@dataclass(slots=True)
+class _Session:
+    """What a stream is to the server host."""
+
+    server: Server
+    dialogue: Dialogue | None
 
 
 class MailReceiver(Role):
@@ -29,22 +40,25 @@ class MailReceiver(Role):
     def __init__(self, mailbox: Mailbox) -> None:
         self.is_done = True  # it only serves
         self._mailbox = mailbox
-        self._sessions: dict[Transport, dict[int, Server]] = {}
+        self._sessions: dict[Transport, dict[int, _Session]] = {}
         self._established: set[Transport] = set()
 
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
         match event:
             case StreamOpened(stream_id):
                 server = Server(domain=SERVER_DOMAIN, accepts=_accept_everyone)
-                self._sessions.setdefault(connection, {})[stream_id] = server
-                self._answer(connection, stream_id, server, now)
+                opened = _Session(server, overhear(connection, stream_id))
+                self._sessions.setdefault(connection, {})[stream_id] = opened
+                self._answer(connection, stream_id, opened, now)
             case StreamData(stream_id, octets, is_fin):
                 session = self._sessions.get(connection, {}).get(stream_id)
                 if session is None:  # it ended; what comes behind QUIT is nothing to us
                     return
-                session.receive_data(octets, is_early=connection not in self._established)
+                if session.dialogue is not None:
+                    session.dialogue.on_commands(octets, now)
+                session.server.receive_data(octets, is_early=connection not in self._established)
                 if is_fin:
-                    session.receive_eof()
+                    session.server.receive_eof()
                 self._answer(connection, stream_id, session, now)
             case StreamReset(stream_id) | StreamStopped(stream_id):
                 if self._sessions.get(connection, {}).pop(stream_id, None) is not None:
@@ -59,11 +73,13 @@ class MailReceiver(Role):
             case _:
                 assert_never(event)
 
-    def _answer(self, connection: Transport, stream_id: int, server: Server, now: int) -> None:
-        end = deliver_received(server, self._mailbox, now)
-        octets = server.data_to_send()
+    def _answer(self, connection: Transport, stream_id: int, session: _Session, now: int) -> None:
+        end = deliver_received(session.server, self._mailbox, now)
+        octets = session.server.data_to_send()
         if octets or end is not None:
             connection.send(stream_id, octets, end is not None)
+            if session.dialogue is not None:
+                session.dialogue.on_replies(octets, now)
         if end is not None:
             del self._sessions[connection][stream_id]
 
@@ -78,29 +94,32 @@ def match_copies(mails: Sequence[Mail], delivered: Sequence[DeliveredMail]) -> i
     A session has one message under way at a time, so of equal messages a copy is the first's that had no final reply
     when it arrived; and a copy that equals none of its session's messages is a damaged one of the message under way.
     """
-    by_session: dict[str, list[Mail]] = {}
-    by_envelope: dict[tuple[str, Envelope], list[Mail]] = {}
+    by_session: dict[str, deque[Mail]] = {}
+    by_envelope: dict[tuple[str, Envelope], deque[Mail]] = {}
     for mail in mails:
         domain = client_domain(mail.row.session)
-        by_session.setdefault(domain, []).append(mail)
-        by_envelope.setdefault((domain, mail.envelope), []).append(mail)
+        by_session.setdefault(domain, deque()).append(mail)
+        by_envelope.setdefault((domain, mail.envelope), deque()).append(mail)
         mail.row.copies, mail.row.delivered_at, mail.row.is_intact = 0, None, False
     strays = 0
     for copy in delivered:
         domain = copy.envelope.client_domain
-        equals = by_envelope.get((domain, copy.envelope), [])
-        row = _under_way(equals or by_session.get(domain, []), copy.arrived_at)
-        if row is None:
+        equals = by_envelope.get((domain, copy.envelope))
+        candidates = equals or by_session.get(domain)
+        if candidates is None:
             strays += 1
             continue
+        row = _under_way(candidates, copy.arrived_at)
         row.is_intact = bool(equals) and (row.is_intact or row.copies == 0)
         row.delivered_at = copy.arrived_at if row.delivered_at is None else row.delivered_at
         row.copies += 1
     return strays
 
 
-def _under_way(mails: Sequence[Mail], now: int) -> Delivery | None:
-    last = None
+def _under_way(mails: deque[Mail], now: int) -> Delivery:
+    """The row of the one that a copy at this time is of. Those that were over before are forgotten: time goes on."""
+    while len(mails) > 1 and (over_at := mails[0].row.completed_at) is not None and over_at < now:
+        mails.popleft()
     for mail in mails:
         last = mail.row
         if last.completed_at is None or last.completed_at > now:

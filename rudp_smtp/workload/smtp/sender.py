@@ -72,15 +72,15 @@ class Session:
                 self._hand_over(conversation, heappop(self._waiting)[2], now)
                 if self._manners.is_one_message or not self._waiting:
                     conversation.quit()
-            conversation.flush()
+            conversation.flush(now)
             self._take_reports(conversation, now)
         self.wake_at = self._next_wake()
 
     def on_stream_data(self, event: StreamData, now: int) -> None:
         conversation = self._conversation
         assert conversation is not None
-        conversation.receive(event)
-        conversation.flush()
+        conversation.receive(event, now)
+        conversation.flush(now)
         self._take_reports(conversation, now)
         if conversation.is_over and conversation.hang_up(now):
             self._conversation = None

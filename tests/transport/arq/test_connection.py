@@ -3,6 +3,7 @@
 import pytest
 
 from rudp_smtp.errors import ConfigError, LocalProtocolError
+from rudp_smtp.machine import Machine
 from rudp_smtp.registry import Spec
 from rudp_smtp.trace import ListSink, PacketAcked, PacketDropped, PacketLost, PacketSent
 from rudp_smtp.transport import (
@@ -18,7 +19,7 @@ from rudp_smtp.transport import (
 from rudp_smtp.transport.arq.frame import ACK, DATA, RESET, SYN, decode_frame, encode_frame
 from rudp_smtp.transport.arq.go_back_n import GoBackN
 from rudp_smtp.transport.arq.selective_repeat import SelectiveRepeat
-from rudp_smtp.transport.arq.state import TRANSITIONS, Input, Machine, State
+from rudp_smtp.transport.arq.state import TRANSITIONS, Input, State
 from rudp_smtp.transport.arq.stop_and_wait import StopAndWait
 from rudp_smtp.units import MILLISECOND, SECOND
 from tests.helpers import Pair, connected_pair, make_pair
@@ -35,7 +36,7 @@ def last_kind(pair: Pair) -> int:
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("given", Input)
 def test_every_pair_of_state_and_input_is_in_the_table_or_refused(state: State, given: Input) -> None:
-    machine = Machine(state)
+    machine = Machine(TRANSITIONS, state)
     if (state, given) in TRANSITIONS:
         machine.advance(given)
         assert machine.state is TRANSITIONS[state, given]

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from rudp_smtp.errors import ConfigError, LocalProtocolError
 from rudp_smtp.registry import Spec
-from rudp_smtp.transport import TRANSPORTS, Closed, StreamReset, StreamStopped, StreamWritable, TransportPlugin
+from rudp_smtp.transport import (
+    TRANSPORTS,
+    Closed,
+    Established,
+    StreamData,
+    StreamOpened,
+    StreamReset,
+    StreamStopped,
+    StreamWritable,
+    TransportPlugin,
+)
 from tests.helpers import connected_pair, make_pair
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -204,6 +214,50 @@ def test_foreign_octets_are_dropped_and_late_ones_open_nothing(name: str) -> Non
     pair.run_for("200s")
     assert len(server.events) == told
     assert server.endpoint.total_stats().packets_dropped == dropped + 4 + len(pair.forward.sent)
+
+
+OPEN, DATA, LAST, RESET = range(1, 5)  # kinds of the adapter's records
+
+
+def kcp_datagram(first: int, records: list[tuple[int, int, bytes]]) -> bytes:
+    """Records of a stranger's in KCP's conversation 7, from segment `first` on: kind, stream and the rest of each."""
+    segments = [
+        struct.pack("<IBBHIIII", 7, 81, 0, 128, 0, number, 0, 5 + len(rest)) + struct.pack("<BI", kind, stream) + rest
+        for number, (kind, stream, rest) in enumerate(records, first)
+    ]
+    body = b"".join(segments)
+    return struct.pack("<I", zlib.crc32(body)) + body
+
+
+@pytest.mark.parametrize("end", [(LAST, 0, b"?"), (RESET, 0, bytes(8))], ids=["last", "reset"])
+@pytest.mark.parametrize("more", [(DATA, 0, b"!"), (LAST, 0, b""), (RESET, 0, bytes(8))], ids=["data", "last", "reset"])
+def test_a_peer_that_goes_on_behind_a_streams_end_is_given_up(
+    end: tuple[int, int, bytes], more: tuple[int, int, bytes]
+) -> None:
+    pair = make_pair(client=build("kcp"))
+    pair.inject(pair.server, kcp_datagram(0, [(OPEN, 0, b""), end, more]), "stranger")
+    assert len(pair.server.told(StreamData)) + len(pair.server.told(StreamReset)) == 1
+    assert pair.server.closed is not None
+    assert (pair.server.closed.cause, pair.server.closed.reason) == ("protocol_error", "stream 0 had ended")
+
+
+def test_a_peer_that_opens_streams_without_end_is_given_up() -> None:
+    pair = make_pair(client=build("kcp"))
+    for first in range(0, 70_000, 40):
+        records = [(OPEN, 2 * number, b"") for number in range(first, first + 40)]
+        pair.inject(pair.server, kcp_datagram(first, records), "stranger")
+    assert len(pair.server.told(StreamOpened)) == 1 << 16
+    assert pair.server.closed is not None
+    assert pair.server.closed.cause == "protocol_error"
+
+
+def test_two_conversations_with_one_host_never_have_one_number() -> None:
+    """There are 2**31: with this seed the 1364th draw is one of those before it."""
+    pair = make_pair(client=build("kcp"), seed=547)
+    for _ in range(1364):
+        pair.connect()
+    pair.run_for("5s")
+    assert len(pair.client.told(Established)) == len(pair.server.told(Established)) == 1364
 
 
 @given(body=st.binary(max_size=200), header=st.binary(min_size=20, max_size=20), number=st.integers(0, 130))

@@ -4,6 +4,7 @@ import pytest
 
 from rudp_smtp.registry import Spec
 from rudp_smtp.transport.rudp import Rudp
+from rudp_smtp.transport.rudp.connection import Connection
 from rudp_smtp.units import MILLISECOND, SECOND
 from rudp_smtp.wire.frames import (
     DataBlockedFrame,
@@ -155,3 +156,42 @@ def test_slow_start_is_not_held_back_by_the_first_window() -> None:
     pair.client.send(bytes(10_000_000), fin=True)
     pair.run_until_idle()
     assert carried(pair, StreamDataBlockedFrame) == carried(pair, DataBlockedFrame) == 0
+
+
+def reader(pair: Pair) -> Connection:
+    assert isinstance(pair.server.transport, Connection)
+    return pair.server.transport
+
+
+@pytest.mark.parametrize("is_lossy", [False, True])
+def test_an_application_that_pauses_gets_no_more_than_the_window(is_lossy: bool) -> None:
+    """The window does not grow either, whatever the sender asks for or lacks."""
+    pair = connected_pair(rate="100mbit")
+    pair.client.send(b"first")
+    pair.run_until(lambda: delivered(pair) == 5)
+    if is_lossy:
+        pair.forward.drop(range(20, 400, 7))
+    reader(pair).pause_reading(0)
+    pair.client.send(bytes(5_000_000))
+    pair.run_for("10s")
+    assert delivered(pair) == STREAM
+    reader(pair).resume_reading(0)
+    pair.run_until(lambda: delivered(pair) == 5_000_005)
+    assert len(pair.server_received) == 5_000_005
+
+
+def test_pausing_one_stream_leaves_the_connection_its_credit_in_the_end() -> None:
+    """What a paused stream got is given back when it is reset or forgotten, though nobody resumes."""
+    pair = connected_pair()
+    for _ in range(12):  # of 100 kB each: twice the connection's first window
+        stream = pair.client.transport.open_stream()
+        pair.client.transport.send(stream, b"x")
+        pair.run_for("1s")
+        reader(pair).pause_reading(stream)
+        before = delivered(pair)
+        pair.client.transport.send(stream, bytes(100_000))
+        pair.run_for("1s")
+        assert delivered(pair) == before + 100_000
+        pair.client.transport.reset_stream(stream, 1)
+        reader(pair).reset_stream(stream, 1)
+        pair.run_for("1s")

@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 
 from rudp_smtp.errors import LocalProtocolError
+from rudp_smtp.machine import Machine
 from rudp_smtp.transport.rudp.state import (
     ECN_TRANSITIONS,
     RECEIVE_TRANSITIONS,
@@ -14,7 +15,6 @@ from rudp_smtp.transport.rudp.state import (
     EcnInput,
     EcnState,
     Input,
-    Machine,
     ReceiveInput,
     ReceiveState,
     SendInput,

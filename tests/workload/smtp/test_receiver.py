@@ -84,3 +84,11 @@ def test_counting_twice_counts_the_same() -> None:
     for _ in range(2):
         assert match_copies(mails, [arrived(b"x\r\n", 8)]) == 0
         assert fates(mails) == [(1, 8, True)]
+
+
+def test_many_equal_messages_are_told_apart_in_no_time() -> None:
+    """A corpus of one message, sent twenty thousand times: not each copy may look at all the messages before."""
+    count = 20_000
+    mails = [mail(index, b"x\r\n", completed_at=10 * index + 5) for index in range(count)]
+    assert match_copies(mails, [arrived(b"x\r\n", 10 * index) for index in range(count)]) == 0
+    assert [m.row.delivered_at for m in mails] == [10 * index for index in range(count)]

@@ -221,6 +221,17 @@ def test_a_run_that_ends_before_its_mail_is_not_finished() -> None:
         assert (row.status, row.copies, outcome.report.finished_at) == ("pending", copies, None)
 
 
+def test_one_that_begins_later_is_measured_from_when_it_begins() -> None:
+    draws = DrawKey(1)
+    workload = smtp(messages=1, size="1KiB")
+    stage = workload.stage(*endpoints(draws), draws.derive("workload"), start=SECOND)
+    simulate(stage, LOSSLESS, LOSSLESS, draws, until=60 * SECOND)
+    at_once, later = play(workload).report, workload.report(stage)
+    assert (at_once.started_at, later.started_at) == (0, SECOND)
+    assert at_once.finished_at is not None
+    assert later.finished_at == at_once.finished_at + SECOND
+
+
 def test_more_messages_than_the_corpus_has_begin_it_again(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"A: a\n")
     (tmp_path / "b").write_bytes(b"B: b\n")

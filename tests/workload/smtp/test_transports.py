@@ -11,7 +11,8 @@ from tests.workload.scene import DELAY, Outcome, play
 
 LOSSY = LinkConfig(delay=DELAY, loss=Spec("random", (("p", PROBABILITY_ONE // 20),)))
 
-transports = pytest.mark.parametrize("name", TRANSPORTS.names())
+SIMULATED = [name for name in TRANSPORTS.names() if not TRANSPORTS.load(name).needs_kernel]
+transports = pytest.mark.parametrize("name", SIMULATED)
 
 
 def smtp(**parameters: object) -> Workload:

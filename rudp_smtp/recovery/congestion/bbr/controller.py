@@ -63,6 +63,10 @@ class Bbr(CongestionController):
         return None
 
     @property
+    def phase(self) -> str:
+        return self._phase.value
+
+    @property
     def wants_frequent_acks(self) -> bool:
         return self._phase is Phase.STARTUP
 

@@ -1,6 +1,4 @@
-"""PeerBooks: what a peer's connection sent and received, as statistics and as facts."""
-
-from collections.abc import Sequence
+"""Books: what passed between a connection and its path, as statistics and as facts."""
 
 from rudp_smtp.trace import PacketDropped, PacketReceived, PacketSent, VantagePoint
 from rudp_smtp.transport import TransportStats
@@ -8,17 +6,23 @@ from rudp_smtp.transport import TransportStats
 Range = tuple[int, int, int]  # stream ID, first octet, end
 
 
-class PeerBooks:
-    """Owns the statistics. Numbers in facts count datagrams: a peer's own packet numbers are its secret."""
+class Books:
+    """Owns the statistics. Numbers in facts count datagrams, of those sent and of those received."""
 
     __slots__ = ("_vantage", "stats")
 
-    def __init__(self, vantage: VantagePoint, untold: frozenset[str]) -> None:
-        self.stats = TransportStats(untold=untold)
+    def __init__(self, vantage: VantagePoint, stats: TransportStats) -> None:
+        self.stats = stats
         self._vantage = vantage
 
     def on_sent(
-        self, size: int, now: int, *, is_ack_eliciting: bool, is_retransmission: bool, streams: Sequence[Range]
+        self,
+        size: int,
+        now: int,
+        *,
+        is_ack_eliciting: bool,
+        streams: tuple[Range, ...] = (),
+        is_retransmission: bool = False,
     ) -> None:
         stats, vantage = self.stats, self._vantage
         if vantage.sink is not None:
@@ -29,14 +33,15 @@ class PeerBooks:
                 stats.packets_sent,
                 size,
                 is_ack_eliciting,
-                tuple(streams),
+                streams,
                 is_retransmission,
                 False,
             )
             vantage.sink.emit(fact)
         stats.packets_sent += 1
         stats.bytes_sent += size
-        stats.datagram_size = max(stats.datagram_size, size)
+        if size > stats.datagram_size:
+            stats.datagram_size = size
 
     def on_received(self, size: int, now: int) -> None:
         stats, vantage = self.stats, self._vantage
@@ -47,5 +52,6 @@ class PeerBooks:
 
     def on_dropped(self, size: int, trigger: str, now: int) -> None:
         self.stats.packets_dropped += 1
+        self.stats.packets_duplicate += trigger == "duplicate"
         if self._vantage.sink is not None:
             self._vantage.sink.emit(PacketDropped(now, self._vantage.host, size, trigger))

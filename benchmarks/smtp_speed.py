@@ -1,0 +1,170 @@
+"""Messages per second to the final 250, and what they cost the server: ours over TCP and RUDP beside aiosmtpd over TCP.
+
+    python -m benchmarks.smtp_speed [--seconds N] [--sessions N]
+
+The client is smtplib in threads, the same for all (for RUDP behind our blocking door), each session sending one message
+after the other. Every server writes each message to a Maildir and syncs it before it says 250. Compare within one run
+only: the client shares the machine with the server.
+"""
+
+import argparse
+import asyncio
+import os
+import smtplib
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rudp_smtp.drivers import blocking
+
+HOST = "127.0.0.1"
+SIZES = {"4 KB": 4_000, "1 MB": 1_000_000}
+LINE = b"x" * 76 + b"\r\n"
+Connect = Callable[[int], smtplib.SMTP]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Who serves, how a client reaches it, and the words that start it."""
+
+    name: str
+    command: Callable[[Path, int], list[str]]
+    connect: Connect
+
+
+def ours(scheme: str) -> Callable[[Path, int], list[str]]:
+    def command(folder: Path, port: int) -> list[str]:
+        options = ["--listen", f"{scheme}://{HOST}:{port}", "--domain", "example.org", "--maildir", str(folder)]
+        return [sys.executable, "-m", "rudp_smtp.cli", "serve", *options]
+
+    return command
+
+
+def aiosmtpd(folder: Path, port: int) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.smtp_speed", "--aiosmtpd", str(folder), str(port)]
+
+
+CONTENDERS = (
+    Contender("aiosmtpd, TCP", aiosmtpd, lambda port: smtplib.SMTP(HOST, port, timeout=60)),
+    Contender("ours, TCP", ours("tcp"), lambda port: smtplib.SMTP(HOST, port, timeout=60)),
+    Contender("ours, RUDP", ours("rudp"), lambda port: blocking.SMTP(HOST, port, timeout=60)),
+)
+
+
+class SyncedMaildir:
+    """aiosmtpd's handler: as ours does, but one message at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+        for name in ("tmp", "new", "cur"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+    async def handle_DATA(self, server: object, session: object, envelope: object) -> str:  # noqa: N802 - its name
+        self._count += 1
+        temporary, final = (self._folder / part / str(self._count) for part in ("tmp", "new"))
+        with temporary.open("wb") as file:
+            file.write(envelope.original_content)  # type: ignore[attr-defined]
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(final)
+        handle = os.open(self._folder / "new", os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(handle)
+        os.close(handle)
+        return "250 OK"
+
+
+async def serve_aiosmtpd(folder: Path, port: int) -> None:
+    from aiosmtpd.smtp import SMTP
+
+    handler = SyncedMaildir(folder)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(handler, hostname="mx"), HOST, port)
+    await server.serve_forever()
+
+
+@contextmanager
+def serving(contender: Contender, folder: Path) -> Iterator[tuple[int, int]]:
+    """The server as a process; its port and process ID."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as free:
+        free.bind((HOST, 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen(contender.command(folder, port), stdout=subprocess.DEVNULL) as process:
+        try:
+            await_greeting(contender, port)
+            yield port, process.pid
+        finally:
+            process.terminate()
+
+
+def await_greeting(contender: Contender, port: int) -> None:
+    for _ in range(300):
+        try:
+            return contender.connect(port).close()
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"{contender.name} does not answer")
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def pour(connect: Connect, port: int, message: bytes, until: float, counts: list[int]) -> None:
+    with connect(port) as client:
+        sent = 0
+        while time.monotonic() < until:
+            client.sendmail("a@example.org", ["b@example.org"], message)
+            sent += 1
+        counts.append(sent)
+
+
+def measure(contender: Contender, size: int, sessions: int, seconds: float) -> tuple[float, float]:
+    """Messages per second, and the server's CPU milliseconds for each."""
+    message = b"Subject: speed\r\n\r\n" + LINE * (size // len(LINE))
+    with tempfile.TemporaryDirectory() as folder, serving(contender, Path(folder) / "mail") as (port, pid):
+        counts: list[int] = []
+        before, began = cpu_seconds(pid), time.monotonic()
+        work = (contender.connect, port, message, began + seconds, counts)
+        threads = [threading.Thread(target=pour, args=work) for _ in range(sessions)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        spent, sent = time.monotonic() - began, sum(counts)
+        return sent / spent, (cpu_seconds(pid) - before) * 1000 / sent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (%(default)s)")
+    parser.add_argument("--sessions", type=int, default=10, help="beside the measurement with one (%(default)s)")
+    parser.add_argument("--aiosmtpd", nargs=2, metavar=("DIR", "PORT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.aiosmtpd:
+        asyncio.run(serve_aiosmtpd(Path(options.aiosmtpd[0]), int(options.aiosmtpd[1])))
+        return
+    table = Table(title="Messages per second to the final 250 / server CPU ms a message")
+    table.add_column("server")
+    cells = [(name, size, sessions) for name, size in SIZES.items() for sessions in (1, options.sessions)]
+    for name, _, sessions in cells:
+        table.add_column(f"{name}, {sessions}", justify="right")
+    for contender in CONTENDERS:
+        found = [measure(contender, size, sessions, options.seconds) for _, size, sessions in cells]
+        table.add_row(contender.name, *(f"{rate:,.0f} / {cost:.2f}" for rate, cost in found))
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""rudp-smtp inbox: the mail that arrived in a Maildir, listed, shown, or as it is. Nothing in it is changed.
+
+Exit status: 0; 1 if there is no message of that number; 2 if there is no Maildir or it cannot be read.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from email import message_from_bytes, policy
+from email.errors import HeaderParseError
+from email.header import decode_header
+from email.message import Message
+from pathlib import Path
+
+from rudp_smtp.cli.terminal import BAD_INPUT, NOT_FOUND, OK, guarded, print_octets, print_table, visible
+from rudp_smtp.mail.files import Disk, storage_error
+
+DESCRIPTION = """List the mail in a Maildir, oldest first, or show messages by their number in that list. What would
+move the terminal's cursor is printed as an escape."""
+
+_HEADINGS = ("number", "", "date", "from", "subject", "attachments", "octets")
+_FIELDS = ("From", "To", "Cc", "Date", "Subject")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a Maildir")
+    parser.add_argument(
+        "numbers", nargs="*", type=int, metavar="NUMBER", help="show these, by their number in the list"
+    )
+    parser.add_argument("--web", action="store_true", help="serve it as a web page on loopback instead, until Ctrl-C")
+    parser.add_argument("--port", type=int, default=8025, help="of the web page; 0 is any free one (%(default)s)")
+    parser.add_argument("--raw", type=int, metavar="NUMBER", help="the octets of this one, as they are")
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    if not (options.folder / "new").is_dir() or not (options.folder / "cur").is_dir():
+        print(f"{options.folder} is not a Maildir", file=sys.stderr)
+        return BAD_INPUT
+    return _serve(options.folder, options.port) if options.web else guarded(lambda: _act(options))
+
+
+def _serve(folder: Path, port: int) -> int:
+    try:
+        import uvicorn
+
+        from rudp_smtp.web import make_app
+    except ModuleNotFoundError as error:
+        print(f"--web needs {error.name}: pip install 'rudp-smtp[web]'", file=sys.stderr)
+        return BAD_INPUT
+    config = uvicorn.Config(
+        make_app(folder), host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    try:
+        bound = config.bind_socket()
+    except SystemExit:  # its way to say that the port is taken; it has said so
+        return BAD_INPUT
+    print(f"http://127.0.0.1:{bound.getsockname()[1]}/", flush=True)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[bound])
+    return OK
+
+
+def _act(options: argparse.Namespace) -> int:
+    files = _files(options.folder)
+    wanted = options.numbers if options.raw is None else [options.raw]
+    if not wanted:
+        print_table(_HEADINGS, [_row(number, file) for number, file in enumerate(files, 1)])
+    absent = [number for number in wanted if not 1 <= number <= len(files)]
+    for number in wanted:
+        if number not in absent:
+            octets = _read(files[number - 1])
+            _show(octets) if options.raw is None else print_octets(octets)
+    for number in absent:
+        print(f"there is no message {number}: the Maildir holds {len(files)}", file=sys.stderr)
+    return NOT_FOUND if absent else OK
+
+
+def _files(folder: Path) -> list[Path]:
+    """A name begins with the time of its delivery (maildir(5))."""
+    try:
+        found = [folder / part / name for part in ("new", "cur") for name in Disk().sizes(folder / part)]
+    except OSError as error:
+        raise storage_error(f"{folder} cannot be read", error) from error
+    return sorted((file for file in found if not file.name.startswith(".")), key=_by_age)
+
+
+def _by_age(file: Path) -> tuple[int, bytes]:
+    seconds = file.name.partition(".")[0]
+    return int(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) < 20 else 0, os.fsencode(
+        file.name
+    )
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise storage_error(f"{file} cannot be read", error) from error
+
+
+def _row(number: int, file: Path) -> tuple[str, ...]:
+    octets = _read(file)
+    message = message_from_bytes(octets, policy=policy.compat32)
+    is_new = file.parent.name == "new"
+    fields = (_field(message, name) for name in ("Date", "From", "Subject"))
+    return str(number), "new" if is_new else "", *fields, str(len(list(_attachments(message)))), str(len(octets))
+
+
+def _show(octets: bytes) -> None:
+    message = message_from_bytes(octets, policy=policy.compat32)
+    for name in _FIELDS:
+        if message[name] is not None:
+            print(visible(f"{name}: {_field(message, name)}"))
+    for name, kind, size in _attachments(message):
+        print(visible(f"Attachment: {name or '(no name)'}, {kind}, {size} octets"))
+    print(f"\n{visible(_text(message), keep=chr(10) + chr(9))}")
+
+
+def _field(message: Message, name: str) -> str:
+    """A header field on one line, its encoded words decoded (RFC 2047), or as it stands where they are malformed."""
+    value = str(message[name] or "").replace("\r", "").replace("\n", "")
+    try:
+        parts = decode_header(value)
+    except (HeaderParseError, ValueError):
+        return value
+    return "".join(part if isinstance(part, str) else _decoded(part, charset or "ascii") for part, charset in parts)
+
+
+def _attachments(message: Message) -> Iterator[tuple[str, str, int]]:
+    """Name, content type and size of every part that is a file."""
+    for part in message.walk():
+        name = part.get_filename()
+        is_attached = str(part["Content-Disposition"] or "").strip().lower().startswith("attachment")
+        if not part.is_multipart() and (name is not None or is_attached):
+            yield name or "", part.get_content_type(), len(_content(part))
+
+
+def _text(message: Message) -> str:
+    """The first part that people read; HTML as it stands where there is no other."""
+    texts = [
+        part
+        for part in message.walk()
+        if part.get_content_maintype() == "text" and part.get_filename() is None and not part.is_multipart()
+    ]
+    texts.sort(key=lambda part: part.get_content_subtype() != "plain")
+    if not texts:
+        return "(no text)"
+    charset = texts[0].get_content_charset("utf-8")
+    return _decoded(_content(texts[0]), charset).replace("\r\n", "\n")
+
+
+def _content(part: Message) -> bytes:
+    content = part.get_payload(decode=True)
+    return content if isinstance(content, bytes) else b""
+
+
+def _decoded(octets: bytes, charset: str) -> str:
+    try:
+        return octets.decode(charset, "replace")
+    except (LookupError, ValueError):
+        return octets.decode("utf-8", "backslashreplace")

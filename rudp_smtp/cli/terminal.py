@@ -1,0 +1,69 @@
+"""What the commands about mail print: tables, plain where there is no terminal, and nothing that moves a cursor."""
+
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from rudp_smtp.errors import MailboxError
+from rudp_smtp.units import SECOND
+
+OK, NOT_FOUND, BAD_INPUT, UNREAD = 0, 1, 2, 141
+_DANGEROUS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # control, format (bidirectional too), no character
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Text of a stranger: what would command the terminal, or hide other text, as an escape that can be read."""
+    return "".join(
+        char if char in keep or unicodedata.category(char) not in _DANGEROUS else _escape(char) for char in text
+    )
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """No cell is cut short; the cells are made visible here."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from rudp_smtp.experiment.console import Output, print_whole
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    print_whole(table, Output())
+
+
+def print_octets(octets: bytes) -> None:
+    """As they are, whatever they do to a terminal: who asks for them pipes them."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(octets)
+    sys.stdout.flush()
+
+
+def guarded(act: Callable[[], int]) -> int:
+    """Do what a command does; a reader who left and a store that refuses are exit statuses, not tracebacks."""
+    try:
+        status = act()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough, as `| head` has
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for what is still flushed at exit
+        return UNREAD
+    except MailboxError as error:
+        print(visible(str(error)), file=sys.stderr)
+        return BAD_INPUT
+    return status
+
+
+def moment(time: int) -> str:
+    """ns since the epoch, as a person reads it."""
+    try:
+        return datetime.fromtimestamp(time // SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError):
+        return f"{time} ns"

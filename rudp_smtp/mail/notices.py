@@ -1,0 +1,61 @@
+"""From the fates of recipients to what the queue notes: their results, and the notices that somebody wants of them."""
+
+from collections.abc import Callable, Sequence
+
+from rudp_smtp.mail.dsn import Action, RecipientReport, compose_notice, is_wanted
+from rudp_smtp.mail.queue import Queue
+from rudp_smtp.mail.queued import QueuedMail, Settlement, Submission
+from rudp_smtp.mail.relay import Fate, Relay
+from rudp_smtp.mail.spool import Draft
+
+
+class Notifier:
+    """Writes notices in the name of `domain`. `token`: a text never given twice, which no sender can guess."""
+
+    def __init__(self, queue: Queue, relay: Relay, *, domain: str, token: Callable[[], str]) -> None:
+        self._queue = queue
+        self._relay = relay
+        self._domain = domain
+        self._token = token
+
+    def settle(self, fates: Sequence[Fate], now: int) -> None:
+        """Note all of it in one commit. After a MailboxError nothing was noted: do it again later."""
+        by_message: dict[int, list[Fate]] = {}
+        for fate in fates:
+            by_message.setdefault(fate.message_id, []).append(fate)
+        settlements = []
+        for message_id, group in by_message.items():
+            mail = self._queue.index.mail(message_id)
+            notices = self._notices(mail, group, now) if mail is not None else ()
+            settlements.append(Settlement(message_id, tuple(fate.result for fate in group), notices))
+        self._queue.settle(settlements, now)
+
+    def _notices(self, mail: QueuedMail, fates: Sequence[Fate], now: int) -> tuple[Draft[Submission], ...]:
+        if not mail.submission.reverse_path:
+            return ()  # RFC 5321 section 6.1: nobody to tell, and a bounce never bounces
+        drafts = []
+        for action in Action:
+            reports = self._reports(mail, [fate for fate in fates if fate.action is action], now)
+            if reports:
+                body = self._queue.index.body(mail.message_id)
+                notice = compose_notice(mail, reports, body, domain=self._domain, now=now, token=self._token())
+                draft = self._queue.begin(notice.submission)
+                draft.write(notice.octets)
+                drafts.append(draft)
+        return tuple(drafts)
+
+    def _reports(self, mail: QueuedMail, fates: Sequence[Fate], now: int) -> list[RecipientReport]:
+        recipients = {queued.recipient_id: queued.recipient for queued in mail.recipients}
+        return [
+            RecipientReport(
+                recipient=recipients[fate.result.recipient_id],
+                action=fate.action,
+                status=fate.status,
+                diagnostic=fate.result.reply,
+                remote=fate.hop,
+                at=now if fate.result.is_attempt else None,
+                retried_until=self._relay.retried_until(mail.arrived_at) if fate.action is Action.DELAYED else None,
+            )
+            for fate in fates
+            if fate.action is not None and is_wanted(recipients[fate.result.recipient_id], fate.action)
+        ]

@@ -1,0 +1,163 @@
+"""Desk: one session's events, answered. 250 is said when every part of the message is where it is safe."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import assert_never
+
+from rudp_smtp.errors import MailboxError
+from rudp_smtp.mail.mailbox import refusal
+from rudp_smtp.mail.maildir import Delivery
+from rudp_smtp.mail.queued import Submission
+from rudp_smtp.mail.received import received_field
+from rudp_smtp.mail.spool import Draft, Receipt
+from rudp_smtp.mail.stories import Story, write_story
+from rudp_smtp.mail.transit import submission_of
+from rudp_smtp.service.office import Office
+from rudp_smtp.smtp import Envelope, MailAborted, MailData, MailReceived, MailStarted, Server, SessionEnded
+from rudp_smtp.transport import TransportStats
+from rudp_smtp.units import MILLISECOND
+
+Stats = Callable[[], TransportStats | None]  # of the connection below; None over TCP
+
+_COUNTED = {
+    "packets_received": "packets_received",
+    "packets_missing": "packets_missing",
+    "packets_duplicate": "packets_duplicate",
+    "packets_sent": "packets_sent",
+    "packets_lost": "packets_lost",
+    "bytes_received": "bytes_received",
+    "bytes_resent": "stream_bytes_retransmitted",
+}  # of a story -> of the transport
+
+
+class Desk:
+    """Owns the drafts of the message that comes in."""
+
+    def __init__(self, office: Office, server: Server, *, peer: str, stats: Stats) -> None:
+        self._office = office
+        self._server = server
+        self._peer = peer
+        self._stats = stats
+        self._delivery: Draft[Delivery] | None = None
+        self._submission: Draft[Submission] | None = None
+        self._trace_id = ""
+        self._count = 0
+        self._mark()
+
+    async def react(self) -> None:
+        """Answer all that has happened; a message waits here for the disk."""
+        while (event := self._server.next_event()) is not None:
+            match event:
+                case MailStarted():
+                    self._begin(event.envelope)
+                case MailData():
+                    self._write(event.octets)
+                case MailAborted():
+                    self.abandon()
+                case MailReceived():
+                    if not event.is_streamed:
+                        self._begin(event.envelope)
+                        self._write(event.envelope.mail_data)
+                    await self._finish(event.envelope)
+                case SessionEnded():
+                    self.abandon()
+                case _:
+                    assert_never(event)
+
+    def _begin(self, envelope: Envelope) -> None:
+        office = self._office
+        now = office.clock()
+        self._count += 1
+        self._trace_id = f"{now:x}.{id(self) & 0xFFFFF:x}.{self._count}"
+        key = _key(envelope)
+        paths = range(len(envelope.forward_paths))
+        local = [index for index in paths if office.policy.is_local(envelope.forward_paths[index])]
+        remote = [index for index in paths if index not in set(local)]
+        if local:
+            assert office.maildir is not None
+            self._delivery = office.maildir.begin(_part(envelope, local), now, key, trace_id=self._trace_id)
+        if remote:
+            assert office.queue is not None, "without a queue no such recipient is accepted"
+            front = received_field(envelope, domain=office.policy.domain, now=now, trace_id=self._trace_id)
+            self._submission = office.queue.begin(submission_of(envelope, remote, key), front)
+
+    def _write(self, octets: bytes) -> None:
+        for draft in (self._delivery, self._submission):
+            if draft is not None:
+                draft.write(octets)
+
+    def abandon(self) -> None:
+        for draft in (self._delivery, self._submission):
+            if draft is not None:
+                draft.abandon()
+        self._delivery = self._submission = None
+
+    async def _finish(self, envelope: Envelope) -> None:
+        """The queue first: if it fails, the client repeats all of it, and no mailbox has it twice."""
+        office, delivery, submission = self._office, self._delivery, self._submission
+        self._delivery = self._submission = None
+        answer = "2.0.0 Message accepted"
+        if submission is not None:
+            assert office.submissions is not None
+            queued = await office.submissions.commit(submission)
+            if isinstance(queued, MailboxError):
+                if delivery is not None:
+                    delivery.abandon()
+                return self._refuse(queued)
+            answer = queued.answer
+            office.on_queued()
+        if delivery is not None:
+            assert office.deliveries is not None
+            delivered = await office.deliveries.commit(delivery)
+            if isinstance(delivered, MailboxError):
+                return self._refuse(delivered)
+            answer = delivered.answer
+            self._tell(envelope, delivery, delivered)
+        self._mark()
+        return self._server.accept_mail(answer)
+
+    def _refuse(self, error: MailboxError) -> None:
+        self._office.notice(f"not kept: {error}")
+        self._mark()
+        self._server.reject_mail(refusal(error))
+
+    # The story
+
+    def _mark(self) -> None:
+        """From here on the next message's story is told."""
+        self._began = self._office.clock()
+        stats = self._stats()
+        self._counted = {name: getattr(stats, name) if stats else 0 for name in _COUNTED.values()}
+
+    def _tell(self, envelope: Envelope, draft: Draft[Delivery], receipt: Receipt) -> None:
+        if receipt.is_repeat or self._office.root is None:
+            return
+        office, stats = self._office, self._stats()
+        counted = {name: getattr(stats, of) - self._counted[of] for name, of in _COUNTED.items()} if stats else {}
+        story = Story(
+            transport="rudp" if stats else "tcp",
+            peer=self._peer,
+            protocol=envelope.protocol,
+            size=draft.octets,
+            duration_ms=(office.clock() - self._began) / MILLISECOND,
+            smoothed_rtt_ms=stats.smoothed_rtt / MILLISECOND if stats else 0.0,
+            min_rtt_ms=stats.min_rtt / MILLISECOND if stats else 0.0,
+            **counted,
+        )
+        write_story(self._office.root, self._trace_id, story)
+        lost = f", {story.packets_missing} packets lost on the way" if story.packets_missing else ""
+        paths = ", ".join(envelope.forward_paths)
+        office.notice(f"delivered: <{envelope.reverse_path}> to {paths}, {draft.octets} octets{lost}")
+
+
+def _key(envelope: Envelope) -> str:
+    """The idempotency key as the stores keep it: clients that logged in do not meet each other's."""
+    return f"{envelope.authenticated_as} {envelope.idempotency_key}" if envelope.idempotency_key else ""
+
+
+def _part(envelope: Envelope, indexes: list[int]) -> Envelope:
+    """The envelope for some of its recipients."""
+    if len(indexes) == len(envelope.forward_paths):
+        return envelope
+    dsn = tuple(envelope.dsn[index] for index in indexes) if envelope.dsn else ()
+    return replace(envelope, forward_paths=tuple(envelope.forward_paths[index] for index in indexes), dsn=dsn)

@@ -1,0 +1,170 @@
+"""MailServer: an office, its listeners and their sessions, from the start to an orderly end."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rudp_smtp.drivers.sessions import Patience, hold
+from rudp_smtp.mail.maildir import Maildir
+from rudp_smtp.mail.queue import Queue
+from rudp_smtp.service.addresses import Address
+from rudp_smtp.service.commits import GroupCommit
+from rudp_smtp.service.desk import Desk
+from rudp_smtp.service.office import Office, Policy
+from rudp_smtp.service.passing import PassingDesk
+from rudp_smtp.service.relaying import Relaying, Smarthost
+from rudp_smtp.service.streams import Listener, listen
+from rudp_smtp.smtp import Authentication, Extensions, Limits, Reply, Server, ServerTls
+from rudp_smtp.transport import TransportPlugin, TransportStats
+
+RECIPIENTS_MAX = 100
+HELD_OCTETS = 256 * 1024  # of a message in memory; what is larger goes to the disk as it comes
+SESSIONS_MAX = 1000
+SHUTDOWN_SECONDS = 5.0  # for sessions to finish the message they are at
+EXTENSIONS = Extensions(
+    is_chunking=True, is_smtputf8=True, is_dsn=True, is_limits=True, is_requiretls=True, is_idempotent=True
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator says."""
+
+    policy: Policy
+    maildir: Path | None = None
+    tls: ServerTls | None = None
+    authentication: Authentication | None = None
+    size_limit: int = 32 << 20
+    smarthost: Smarthost | None = None
+    queue: Path | None = None
+    patience: Patience = field(default_factory=Patience)
+    notice: Callable[[str], None] = print
+
+
+class MailServer:
+    """Use as an asynchronous context; `listen` inside. `unique` and `identity`: texts that nobody else has."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Callable[[], int], unique: Callable[[], str], identity: str
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._unique = unique
+        self._identity = identity
+        self._stack = AsyncExitStack()
+        self._listeners: list[Listener] = []
+        self._sessions: dict[asyncio.Task[None], Server] = {}
+        self._slots = asyncio.Semaphore(SESSIONS_MAX)
+        self._office: Office | None = None
+
+    async def __aenter__(self) -> "MailServer":
+        """Open the store: raises MailboxError where that cannot be."""
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            office = Office(policy=settings.policy, clock=self._clock, notice=settings.notice)
+            if settings.maildir is not None:
+                office = self._with_maildir(office, settings.maildir, stack)
+            if settings.queue is not None and settings.smarthost is not None:
+                office = await self._with_queue(office, settings.queue, settings.smarthost, stack)
+            self._office = office
+            stack.push_async_callback(self._hang_up)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._stack.aclose()
+
+    async def listen(self, address: Address, *, transport: TransportPlugin | None = None) -> Address:
+        """Take sessions there; the address with the port that it has. Raises DriverError."""
+        listener, bound = await listen(address, lambda r, w: self._on_stream(bound, r, w), transport=transport)
+        self._listeners.append(listener)
+        return bound
+
+    def _with_maildir(self, office: Office, path: Path, stack: AsyncExitStack) -> Office:
+        maildir = Maildir(path, domain=office.policy.domain, unique=self._unique)
+        stack.callback(maildir.close)
+        maildir.clean(self._clock())
+        deliveries = GroupCommit(maildir.commit, self._clock, "deliveries")
+        stack.push_async_callback(deliveries.close)
+        return replace(office, maildir=maildir, root=path, deliveries=deliveries)
+
+    async def _with_queue(self, office: Office, path: Path, smarthost: Smarthost, stack: AsyncExitStack) -> Office:
+        queue = Queue(path, identity=self._identity)
+        stack.callback(queue.close)
+        submissions = GroupCommit(queue.commit, self._clock, "submissions")
+        stack.push_async_callback(submissions.close)
+        relaying = Relaying(queue, smarthost, domain=office.policy.domain, clock=self._clock, notice=office.notice)
+        stack.push_async_callback(relaying.close)
+        relaying.start()
+        return replace(office, queue=queue, submissions=submissions, on_queued=relaying.wake)
+
+    @property
+    def _is_passing(self) -> bool:
+        """Each message is answered when the next host has answered, so it can have one recipient only: SMTP has one
+        answer. The client sends the others in further transactions (RFC 5321 section 4.5.3.1.10, RFC 9422)."""
+        return self._settings.smarthost is not None and self._settings.queue is None
+
+    # Sessions
+
+    async def _on_stream(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with self._slots:
+            server = self._server(address)
+            peername = writer.get_extra_info("peername")
+            peer = f"{peername[0]}:{peername[1]}" if peername else "unknown"
+
+            def stats() -> TransportStats | None:
+                told = writer.get_extra_info("rudp_stats")
+                return told if isinstance(told, TransportStats) else None
+
+            assert self._office is not None
+            desk: Desk | PassingDesk
+            if self._is_passing:
+                assert self._settings.smarthost is not None
+                desk = PassingDesk(server, self._settings.smarthost, self._office)
+            else:
+                desk = Desk(self._office, server, peer=peer, stats=stats)
+            task = asyncio.current_task()
+            assert task is not None
+            self._sessions[task] = server
+            try:
+                await hold(server, desk.react, (reader, writer), self._settings.patience)
+            finally:
+                desk.abandon()
+                del self._sessions[task]
+
+    def _server(self, address: Address) -> Server:
+        settings = self._settings
+        tls = settings.tls
+        if tls is not None:
+            tls = replace(tls, is_implicit=address.is_encrypted)
+        server = Server(
+            domain=settings.policy.domain,
+            limits=Limits(
+                message_octets=settings.size_limit,
+                held_octets=HELD_OCTETS,
+                recipients=1 if self._is_passing else RECIPIENTS_MAX,
+            ),
+            accepts=lambda path: self._refusal(server, path),
+            extensions=EXTENSIONS,
+            tls=tls,
+            authentication=settings.authentication,
+            is_lmtp=address.is_lmtp,
+            deadline=None,
+        )
+        return server
+
+    def _refusal(self, server: Server, forward_path: str) -> Reply | None:
+        return self._settings.policy.refuse(forward_path, is_trusted=bool(server.peer.authenticated_as))
+
+    async def _hang_up(self) -> None:
+        """Take no more sessions, and let those that are at a message finish it."""
+        for listener in self._listeners:
+            listener.close()
+        for server in self._sessions.values():
+            server.shut_down()
+        if self._sessions:
+            await asyncio.wait(list(self._sessions), timeout=SHUTDOWN_SECONDS)
+        for task in list(self._sessions):
+            task.cancel()

@@ -1,0 +1,62 @@
+"""Listening and connecting by address: asyncio's streams, over our transport or over TCP."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from rudp_smtp.drivers import aio
+from rudp_smtp.drivers.sessions import READ_OCTETS
+from rudp_smtp.errors import DriverError
+from rudp_smtp.service.addresses import Address
+from rudp_smtp.trace import Sink
+from rudp_smtp.transport import TransportPlugin
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+OnStream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Listener(Protocol):
+    """asyncio's server, or ours."""
+
+    @property
+    def sockets(self) -> tuple[object, ...]: ...
+
+    def close(self) -> None: ...
+
+    async def wait_closed(self) -> None: ...
+
+
+async def listen(
+    address: Address, on_stream: OnStream, *, transport: TransportPlugin | None = None, sink: Sink | None = None
+) -> tuple[Listener, Address]:
+    """Hand each stream that comes in to `on_stream`; the listener, and where it listens. Raises DriverError."""
+    try:
+        if address.is_rudp:
+            server: aio.Server | asyncio.Server = await aio.start_server(
+                on_stream, address.host, address.port, limit=READ_OCTETS, transport=transport, sink=sink
+            )
+        else:
+            server = await asyncio.start_server(on_stream, address.host, address.port, limit=READ_OCTETS)
+    except OSError as error:
+        raise DriverError(f"cannot listen on {address}: {error.strerror or error}") from error
+    port: int = server.sockets[0].getsockname()[1]
+    return server, address.at(port)
+
+
+async def connect(
+    address: Address, seconds: float, *, transport: TransportPlugin | None = None, sink: Sink | None = None
+) -> Stream:
+    """Open a stream, or raise DriverError: refused, unreachable, or no answer within so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            if address.is_rudp:
+                return await aio.open_connection(
+                    address.host, address.port, limit=READ_OCTETS, transport=transport, sink=sink
+                )
+            return await asyncio.open_connection(address.host, address.port, limit=READ_OCTETS)
+    except TimeoutError as error:
+        raise DriverError(f"cannot connect to {address}: no answer") from error
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)  # asyncio's own text names no cause
+        raise DriverError(f"cannot connect to {address}: {reason}") from error

@@ -1,0 +1,2 @@
+"use strict";
+for (const part of document.querySelectorAll("[data-share]")) part.style.width = part.dataset.share + "%";

@@ -13,7 +13,7 @@ from rudp_smtp.link.stats import LinkStats
 from rudp_smtp.registry import Spec
 from rudp_smtp.trace import LinkFate, PacketAcked, PacketSent, Sink
 from rudp_smtp.transport import TransportStats
-from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, SECOND
+from rudp_smtp.units import MILLISECOND, SECOND, parse_probability
 from rudp_smtp.workload import Delivery, FlowReport, Progress, WorkloadReport
 
 MESSAGES = 5
@@ -38,9 +38,8 @@ def scenario(*, replications: int = 3, losses: tuple[str, ...] = ("0%", "10%"), 
 
 
 def _cell(loss: str) -> Cell:
-    threshold = int(loss.removesuffix("%")) * PROBABILITY_ONE // 100
     link = LinkConfig(
-        loss=Spec("random", (("p", threshold),)),
+        loss=Spec("random", (("p", parse_probability(loss)),)),
         delay=DelayConfig(time=20 * MILLISECOND),
         rate=RateConfig(value=20_000_000),
     )

@@ -1,6 +1,7 @@
 """Loss models: how often, in what bursts, with what memory."""
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from math import sqrt
 
 import certify_inference as inference
@@ -56,7 +57,7 @@ def law_fit(what: str, found: NDArray[np.int64], law: Law) -> Check:
 
 
 def random(lab: Laboratory) -> list[Case]:
-    return [_random(lab, p) for p in ("10%", "1%")]
+    return [*(_random(lab, p) for p in ("10%", "1%")), _capped(lab)]
 
 
 def _random(lab: Laboratory, p: str) -> Case:
@@ -73,11 +74,32 @@ def _random(lab: Laboratory, p: str) -> Case:
     return Case(f"random {p}", lambda figure: _draw_share(figure, fates, float(theory), f"random loss, {p}"), checks)
 
 
-def _draw_share(figure: Figure, fates: Fates, theory: float, title: str) -> None:
+def _capped(lab: Laboratory) -> Case:
+    """At most three in a row: a run is geometric, but cut."""
+    cap = 3
+    config = config_of({"model": "random", "p": "30%", "max_burst": cap})
+    assert config.loss is not None
+    p, model = chance(config.loss, "p"), LOSS_MODELS.build(config.loss)
+    theory = Fraction(p * (1 - p**cap) / (1 - p ** (cap + 1)))
+    ratio = model.variance_ratio(10**9)
+    fates = lab.carry(config, lab.packets(theory, ratio)).lost
+    bursts, gaps = lengths(fates, True), lengths(fates, False)
+    cut = np.append((1 - p) * p ** np.arange(cap - 1), p ** (cap - 1))
+    # Whether a gap began by a draw or because a packet was spared, the next is lost with p.
+    checks = [
+        lab.share("loss", int(fates.sum()), len(fates), theory, variance_ratio=ratio),
+        law_fit("bursts are geometric, cut at 3", bursts, np.append(cut, 0.0)),
+        law_fit("gaps are geometric", gaps, geometric(p, 60)),
+    ]
+    title = "random loss, 30%, at most 3 in a row"
+    return Case("random 30% capped", lambda figure: _draw_share(figure, fates, float(theory), title, ratio), checks)
+
+
+def _draw_share(figure: Figure, fates: Fates, theory: float, title: str, variance_ratio: float = 1.0) -> None:
     axes = figure.add_subplot()
     counts = np.unique(np.geomspace(100, len(fates), 400).astype(int))
     shares = np.cumsum(fates)[counts - 1] / counts
-    half = 2.576 * np.sqrt(theory * (1 - theory) / counts)
+    half = 2.576 * np.sqrt(theory * (1 - theory) * variance_ratio / counts)
     axes.fill_between(counts, 100 * (theory - half), 100 * (theory + half), color=SHADE, label="99 % of right links")
     axes.plot(counts, 100 * shares, color=BLUE, label="achieved")
     axes.axhline(100 * theory, color=BLACK, linestyle="--", linewidth=1, label="asked")

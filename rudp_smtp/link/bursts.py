@@ -59,6 +59,20 @@ def capped_share(p: int, cap: int) -> Fraction:
     return share * (1 - share**cap) / (1 - share ** (cap + 1))
 
 
+def capped_variance_ratio(p: int, cap: int, packets: int) -> float:
+    """The variance of the share of so many packets, by that of independent events as frequent.
+
+    Spared packets are a renewal process, a run of events and one more apart: their number varies by variance/mean^3.
+    """
+    share = p / PROBABILITY_ONE
+    chances = [(1 - share) * share**events for events in range(cap)] + [share**cap]
+    mean = sum(chance * (events + 1) for events, chance in enumerate(chances))
+    variance = sum(chance * (events + 1 - mean) ** 2 for events, chance in enumerate(chances))
+    if mean == 1:
+        return 0.0
+    return max(variance / mean**3 / ((1 - 1 / mean) / mean), 1 / packets)
+
+
 def check_cap(cap: int | None) -> None:
     """Raises ConfigError for a cap that forbids all, or nothing."""
     if cap is not None and not 1 <= cap <= CAP_MAX:

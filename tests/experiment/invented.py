@@ -38,9 +38,8 @@ def scenario(*, replications: int = 3, losses: tuple[str, ...] = ("0%", "10%"), 
 
 
 def _cell(loss: str) -> Cell:
-    threshold = parse_probability(loss)
     link = LinkConfig(
-        loss=Spec("random", (("p", threshold),)),
+        loss=Spec("random", (("p", parse_probability(loss)),)),
         delay=DelayConfig(time=20 * MILLISECOND),
         rate=RateConfig(value=20_000_000),
     )

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from statistics import pvariance
 
 import pytest
 
+from rudp_smtp.draws import DrawKey
 from rudp_smtp.experiment.build import LinkFacts, link_facts
 from rudp_smtp.experiment.certification import (
     AGREES,
@@ -54,12 +56,17 @@ CHANCES: list[tuple[Certify, LinkConfig]] = [
     (certify_loss, lossy({"model": "random", "p": "10%"})),
     (certify_loss, lossy(BURSTS)),
     (certify_loss, lossy(CHAIN)),
+    (certify_loss, lossy({"model": "random", "p": "30%", "max_burst": 2})),
     (certify_duplicate, LinkConfig(duplicate=TENTH)),
     (certify_corrupt, LinkConfig(corrupt=CorruptConfig(probability=TENTH))),
+    (certify_corrupt, LinkConfig(corrupt=CorruptConfig(probability=4 * TENTH, max_burst=1))),
     (certify_reorder, LinkConfig(reorder=ReorderConfig(probability=TENTH, gap=4, hold=MILLISECOND))),
     *((certify_delay, jittered(name)) for name in ("uniform", "normal", "pareto", "paretonormal")),
 ]
-IDS = ["random", "gemodel", "state", "duplicate", "corrupt", "reorder", "uniform", "normal", "pareto", "paretonormal"]
+IDS = [
+    "random", "gemodel", "state", "capped loss", "duplicate", "corrupt", "capped damage", "reorder",
+    "uniform", "normal", "pareto", "paretonormal",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("certify", "config"), CHANCES, ids=IDS)
@@ -71,7 +78,7 @@ def test_a_right_link_disagrees_with_its_theory_about_once_in_a_hundred_runs(
     assert verdicts[DISAGREES] < verdicts[AGREES]
 
 
-@pytest.mark.parametrize(("certify", "config"), CHANCES[:6], ids=IDS[:6])
+@pytest.mark.parametrize(("certify", "config"), CHANCES[:8], ids=IDS[:8])
 def test_a_share_that_is_half_of_what_was_asked_is_found_out(certify: Certify, config: LinkConfig) -> None:
     right = facts(config, 8000)
     assert certify(right).verdict == AGREES
@@ -245,3 +252,16 @@ def test_a_variance_ratio_is_that_of_the_long_run() -> None:
     assert gilbert.variance_ratio(10**7) == pytest.approx(1.72 / 0.28)
     assert LOSS_MODELS.build(LOSS_MODELS.spec({"model": "random", "p": "3%"})).variance_ratio(9) == 1
     assert Fraction(TENTH, PROBABILITY_ONE) == pytest.approx(Fraction(1, 10))
+
+
+@pytest.mark.parametrize(("p", "cap"), [("30%", 3), ("60%", 1), ("90%", 2)])
+def test_capped_losses_vary_less_than_independent_ones_by_as_much_as_is_said(p: str, cap: int) -> None:
+    spec = LOSS_MODELS.spec({"model": "random", "p": p, "max_burst": cap})
+    packets = 200
+    counts = []
+    for seed in range(800):
+        model, draws = LOSS_MODELS.build(spec), DrawKey(seed, "cap")
+        counts.append(sum(model.drops(index, draws) for index in range(packets)))
+    model = LOSS_MODELS.build(spec)
+    mean = float(model.expected_loss(packets))
+    assert pvariance(counts) / (packets * mean * (1 - mean)) == pytest.approx(model.variance_ratio(packets), rel=0.2)

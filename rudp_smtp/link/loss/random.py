@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.link.bursts import CappedEvents, capped_share, check_cap
+from rudp_smtp.link.bursts import CappedEvents, capped_share, capped_variance_ratio, check_cap
 from rudp_smtp.link.loss import LOSS_MODELS, LossModel
 from rudp_smtp.registry import UNSAID
 from rudp_smtp.units import PROBABILITY_ONE, Probability, print_probability
@@ -42,6 +42,8 @@ class RandomLoss(LossModel):
         return Fraction(self.p, PROBABILITY_ONE)
 
     def variance_ratio(self, packets: int) -> float:
+        if self.max_burst is not None:
+            return capped_variance_ratio(self.p, self.max_burst, packets)
         return float(0 < self.p < PROBABILITY_ONE)
 
     def to_tc(self) -> list[str] | None:

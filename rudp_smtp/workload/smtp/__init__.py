@@ -4,7 +4,7 @@
 to be sent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from rudp_smtp.draws import DrawKey
@@ -14,13 +14,14 @@ from rudp_smtp.mail.generator import RECIPIENTS_MAX, generate_message
 from rudp_smtp.mail.mailbox import MemoryMailbox
 from rudp_smtp.mail.message import Message, Refused, prepare
 from rudp_smtp.mail.size import MESSAGE_SIZES
-from rudp_smtp.registry import Spec, nearest
+from rudp_smtp.registry import UNSAID, Spec, nearest
 from rudp_smtp.smtp import Envelope
 from rudp_smtp.transport import Address, Endpoint
 from rudp_smtp.units import Duration
 from rudp_smtp.workload import SERVER, WORKLOADS, Delivery, Stage, Workload, WorkloadReport
 from rudp_smtp.workload.node import WorkloadNode, check_multiplex
 from rudp_smtp.workload.smtp.conversation import Lines
+from rudp_smtp.workload.smtp.encryption import check_tls, encrypt
 from rudp_smtp.workload.smtp.mail import Mail
 from rudp_smtp.workload.smtp.receiver import MailReceiver, match_copies
 from rudp_smtp.workload.smtp.sender import MailSender, Manners, Session
@@ -54,6 +55,9 @@ class Smtp(Workload):
     `early_ehlo` says EHLO without waiting for the greeting, marked as safe to be played again: a transport that can
     resume carries it in its first flight to a server it knows (`transport.resumption`), which saves a round trip. All
     else waits for the server's answer, always.
+
+    `tls` encrypts every session: `starttls` after a first EHLO in the clear (RFC 3207), `implicit` from the first octet
+    (RFC 8314). The handshake's round trips and the records' octets are those of TLS 1.3.
     """
 
     messages: int | None = None
@@ -66,6 +70,7 @@ class Smtp(Workload):
     pipelining: bool = True
     early_ehlo: bool = False
     interval: Duration = 0
+    tls: str = field(default="none", metadata=UNSAID)
 
     @staticmethod
     def check(
@@ -75,6 +80,7 @@ class Smtp(Workload):
         sessions: int = 1,
         multiplex: str = "connection",
         connect: str = "persistent",
+        tls: str = "none",
         **_: object,
     ) -> None:
         if messages is not None and not 1 <= messages <= MESSAGES_MAX:
@@ -84,6 +90,7 @@ class Smtp(Workload):
         if not 1 <= sessions <= SESSIONS_MAX:
             raise ConfigError(f"{sessions} sessions; expected at least 1 and at most {SESSIONS_MAX}", key="sessions")
         check_multiplex(multiplex)
+        check_tls(tls)
         if connect not in CONNECT:
             raise ConfigError(f"no way to connect is {connect!r}; {nearest(connect, CONNECT)}", key="connect")
         if multiplex == "stream" and connect == "per_message":
@@ -93,8 +100,12 @@ class Smtp(Workload):
         self, client: Endpoint, server: Endpoint, draws: DrawKey, remote: Address = SERVER, start: int = 0
     ) -> SmtpStage:
         lines = Lines(client, remote, is_shared=self.multiplex == "stream")
+        client_tls, server_tls = encrypt(self.tls)
         manners = Manners(
-            pipelining=self.pipelining, early_ehlo=self.early_ehlo, is_one_message=self.connect == "per_message"
+            pipelining=self.pipelining,
+            early_ehlo=self.early_ehlo,
+            is_one_message=self.connect == "per_message",
+            tls=client_tls,
         )
         sessions = [Session(ordinal, lines, manners) for ordinal in range(self.sessions)]
         rows: list[Delivery] = []
@@ -113,7 +124,7 @@ class Smtp(Workload):
         mailbox = MemoryMailbox()
         return SmtpStage(
             client=WorkloadNode(client, MailSender(lines, sessions), start),
-            server=WorkloadNode(server, MailReceiver(mailbox)),
+            server=WorkloadNode(server, MailReceiver(mailbox, server_tls)),
             mailbox=mailbox,
             rows=rows,
             mails=mails,

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from rudp_smtp.mail.mailbox import DeliveredMail, Mailbox, deliver_received
 from rudp_smtp.smtp import Envelope, Server
+from rudp_smtp.smtp.tls import ServerTls
 from rudp_smtp.transport import (
     Closed,
     Established,
@@ -37,8 +38,9 @@ class _Session:
 class MailReceiver(Role):
     """The server host: an SMTP session for every stream that is opened, one mailbox for all."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, tls: ServerTls | None = None) -> None:
         self.is_done = True  # it only serves
+        self._tls = tls
         self._mailbox = mailbox
         self._sessions: dict[Transport, dict[int, _Session]] = {}
         self._established: set[Transport] = set()
@@ -46,8 +48,9 @@ class MailReceiver(Role):
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
         match event:
             case StreamOpened(stream_id):
-                server = Server(domain=SERVER_DOMAIN, accepts=_accept_everyone)
-                opened = _Session(server, overhear(connection, stream_id))
+                server = Server(domain=SERVER_DOMAIN, accepts=_accept_everyone, tls=self._tls)
+                is_readable = self._tls is None or not self._tls.is_implicit
+                opened = _Session(server, overhear(connection, stream_id) if is_readable else None)
                 self._sessions.setdefault(connection, {})[stream_id] = opened
                 self._answer(connection, stream_id, opened, now)
             case StreamData(stream_id, octets, is_fin):

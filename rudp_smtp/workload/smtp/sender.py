@@ -11,6 +11,7 @@ from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.smtp import Client, Outcome
+from rudp_smtp.smtp.tls import ClientTls
 from rudp_smtp.transport import (
     Closed,
     Established,
@@ -35,11 +36,12 @@ STREAM_REFUSED = "the server refused the stream"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
-    """How every session behaves: RFC 2920's groups or one command at a time; when it says EHLO and goodbye."""
+    """How every session behaves: RFC 2920's groups or one command at a time; when it says EHLO and goodbye; TLS."""
 
     pipelining: bool = True
     early_ehlo: bool = False
     is_one_message: bool = False  # to a connection
+    tls: ClientTls | None = None
 
 
 class Session:
@@ -99,7 +101,7 @@ class Session:
     def _make_client(self) -> Client:
         manners = self._manners
         domain = client_domain(self.ordinal)
-        return Client(domain=domain, pipelining=manners.pipelining, early_ehlo=manners.early_ehlo)
+        return Client(domain=domain, pipelining=manners.pipelining, early_ehlo=manners.early_ehlo, tls=manners.tls)
 
     def _is_due(self, now: int) -> bool:
         return bool(self._waiting) and self._waiting[0][0] <= now

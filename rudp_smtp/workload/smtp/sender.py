@@ -64,6 +64,11 @@ class Session:
     def add(self, mail: Mail) -> None:
         heappush(self._waiting, (mail.due_at, mail.row.index, mail))
 
+    def add_later(self, mail: Mail) -> None:
+        """Add a message while the session goes on: it is taken up at the next wake."""
+        self.add(mail)
+        self.wake_at = self._next_wake()
+
     def advance(self, now: int) -> None:
         """Hand over what is due, on a new stream if need be; say goodbye behind the last."""
         if self._conversation is None and self._is_due(now) and self._retry_at <= now:
@@ -159,6 +164,14 @@ class MailSender(Role):
         self._sessions = sessions
         self._unfinished = sum(not session.is_over for session in sessions)
         self._wakes: list[tuple[int, int]] = []  # a heap of (wake_at, ordinal); one that changed since is stale
+
+    def take(self, mail: Mail) -> None:
+        """One more message, from a server on the same machine. The node's deadline moves: it has to be asked again."""
+        session = self._sessions[mail.row.session]
+        self._unfinished += session.is_over
+        session.add_later(mail)
+        self._follow(session)
+        self._settle()
 
     def start(self, now: int) -> None:
         for session in self._sessions:

@@ -8,6 +8,7 @@ deadline that moved later leaves it where it is, and an entry that comes too ear
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from types import MappingProxyType
 from typing import Literal
 
 from rudp_smtp.datagram import Address, Label
@@ -92,6 +93,7 @@ class _Host(_Slot):
 
     __slots__ = (
         "address",
+        "beside",
         "is_awaited",
         "is_done",
         "name",
@@ -110,6 +112,7 @@ class _Host(_Slot):
         self.name = address  # what others see, which a rebinding changes
         self.rebinds = 0
         self.node = node
+        self.beside: _Host | None = None  # whom an input to this one may give something to do
         self.simulator = simulator
         self.routes: dict[Address, _Route] = {}
         self.sent = 0  # datagrams
@@ -143,10 +146,12 @@ class Simulator:
         links: Mapping[tuple[Address, Address], Link],
         *,
         background: Collection[Address] = (),
+        beside: Mapping[Address, Address] = MappingProxyType({}),
     ) -> None:
         """`links` maps (from, to) to the direction between those two nodes; pairs that share a path share its links.
 
-        The nodes in the `background` take part like all others, but the run does not wait for them.
+        The nodes in the `background` take part like all others, but the run does not wait for them. `beside` names
+        for a node another one on the same machine, which is looked at again after each of its inputs.
         """
         self._heap: list[tuple[int, int, _Slot]] = []
         self._entries = 0
@@ -162,6 +167,8 @@ class Simulator:
             if source not in hosts or target not in hosts:
                 raise DriverError(f"a link leads from {source!r} to {target!r}, but not both are nodes")
             hosts[source].routes[target] = _Route(wires[link], source, target)
+        for address, other in beside.items():
+            hosts[address].beside = hosts[other]
         self._unfinished = sum(not host.is_done for host in hosts.values())
 
     def schedule(self, moments: Iterable[tuple[int, Action]]) -> None:
@@ -284,6 +291,8 @@ class Simulator:
                 self._unfinished += -1 if is_done else 1
         if deadline is not None and deadline < host.armed:
             self.arm(host, deadline, now)
+        if host.beside is not None:
+            self._settle(host.beside, host.beside.node.next_timeout(), now)
 
     def arm(self, slot: _Slot, deadline: int | None, now: int) -> None:
         """See that the slot is looked at by its deadline. Earlier is harmless, so a later one changes nothing."""

@@ -7,6 +7,8 @@ whatever host a datagram comes from, it is the last word of the name that tells 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from heapq import merge
+from operator import itemgetter
 from types import MappingProxyType
 
 from rudp_smtp.datagram import Label
@@ -26,10 +28,10 @@ from rudp_smtp.link.link import Link
 from rudp_smtp.link.stats import LinkStats
 from rudp_smtp.registry import Spec
 from rudp_smtp.trace import Sink
-from rudp_smtp.transport import TRANSPORTS, Address
+from rudp_smtp.transport import TRANSPORTS, Address, Endpoint
 from rudp_smtp.transport.peers.tcp import Tcp
 from rudp_smtp.transport.peers.tcp_adapter import TcpEndpoint
-from rudp_smtp.workload import SERVER, WORKLOADS, WorkloadReport
+from rudp_smtp.workload import SERVER, WORKLOADS, Application, WorkloadReport
 
 NO_FATES: Mapping[str, Fates] = MappingProxyType({})
 CLIENT = "client"  # host names: addresses in simulation, and what facts call them
@@ -60,6 +62,16 @@ class RunFacts:
     reverse: LinkFacts
     rivals: Sequence[WorkloadReport] = field(default=())
     invalid: str = ""  # a live run's: what the machine did that nobody asked for
+    further: Sequence[tuple[str, LinkFacts]] = field(default=())  # of each hop behind the first: "hop-2-forward" ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """Two hosts behind a pair's first two: the client is on the machine of the server before."""
+
+    prefix: str
+    client: Application
+    server: Application
 
 
 class _Pair:
@@ -69,14 +81,26 @@ class _Pair:
         self, transport: Spec, workload: Spec, draws: DrawKey, sink: Sink | None, *, prefix: str = "", start: int = 0
     ) -> None:
         plugin = TRANSPORTS.build(transport)
+
+        def endpoint(host: str) -> Endpoint:
+            accepts = host.endswith(SERVER)
+            return plugin.endpoint(host=host, accepts=accepts, draws=draws.derive("transport", host), sink=sink)
+
         self.client, self.server = prefix + CLIENT, prefix + SERVER
-        self.endpoints = client, server = tuple(
-            plugin.endpoint(host=host, accepts=host == self.server, draws=draws.derive("transport", host), sink=sink)
-            for host in (self.client, self.server)
-        )
+        self.endpoints = client, server = endpoint(self.client), endpoint(self.server)
         own = draws.derive("workload", prefix) if prefix else draws.derive("workload")
         self._workload = WORKLOADS.build(workload)
         self.stage = self._workload.stage(client, server, own, self.server, start)
+        prefixes = [f"{prefix}hop-{number}-" for number in range(2, self._workload.hops + 1)]
+        for name in prefixes:
+            self._workload.extend(self.stage, endpoint(name + CLIENT), endpoint(name + SERVER), name + SERVER)
+        self.hops = [_Hop(name, *hosts) for name, hosts in zip(prefixes, self.stage.further, strict=True)]
+
+    @property
+    def hosts(self) -> list[str]:
+        """The names of all, in the order of the hops."""
+        behind = [hop.prefix + end for hop in self.hops for end in (CLIENT, SERVER)]
+        return [self.client, self.server, *behind]
 
     def report(self) -> WorkloadReport:
         return self._workload.report(self.stage)
@@ -90,6 +114,7 @@ class _Moved:
     forward: Link
     reverse: Link
     invalid: str = ""
+    further: Sequence[tuple[str, Link]] = ()
 
 
 def execute(
@@ -117,6 +142,7 @@ def execute(
         reverse=link_facts(moved.reverse),
         rivals=rivals,
         invalid=moved.invalid,
+        further=[(name, link_facts(link)) for name, link in moved.further],
     )
 
 
@@ -138,34 +164,52 @@ class _Watchers:
 def _simulate(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
     configuration, watcher = run.configuration, watchers.watcher
     draws = link_draws(run)
-    hosts = SimulatedHosts(name for pair in pairs for name in (pair.client, pair.server))
+    hosts = SimulatedHosts(name for pair in pairs for name in pair.hosts)
     reader = read_datagrams(hosts, Flows())
-    forward, reverse = (
-        Link(
-            config,
-            name=direction,
-            draws=draws,
-            sink=watchers.sink,
-            reader=reader,
-            fates=watchers.fates.get(direction),
-        )
-        for direction, config in (("forward", configuration.forward), ("reverse", configuration.reverse))
-    )
+
+    def path(prefix: str = "") -> tuple[Link, Link]:
+        def link(direction: str, config: LinkConfig) -> Link:
+            name, fates = f"{prefix}{direction}", watchers.fates.get(f"{prefix}{direction}")
+            return Link(config, name=name, draws=draws, sink=watchers.sink, reader=reader, fates=fates)
+
+        return link("forward", configuration.forward), link("reverse", configuration.reverse)
+
+    forward, reverse = path()
+    paths = {CLIENT: (forward, reverse)}  # by the client whose they are
+    beside: dict[Address, Address] = {}
     nodes: dict[Address, Node] = {}
     links: dict[tuple[Address, Address], Link] = {}
     for pair in pairs:
         nodes |= {pair.client: pair.stage.client, pair.server: pair.stage.server}
         links |= {(pair.client, pair.server): forward, (pair.server, pair.client): reverse}
+        for before, hop in zip(("", *(hop.prefix for hop in pair.hops)), pair.hops, strict=False):
+            client, server = hop.prefix + CLIENT, hop.prefix + SERVER
+            nodes |= {client: hop.client, server: hop.server}
+            paths[client] = there, back = path(hop.prefix)
+            links |= {(client, server): there, (server, client): back}
+            beside[before + SERVER if before else pair.server] = client
     if watcher is not None:
         nodes = {address: watcher.watch(address, node) for address, node in nodes.items()}
-    simulator = Simulator(nodes, links, background=[host for host in nodes if host not in (CLIENT, SERVER)])
+    simulator = Simulator(
+        nodes, links, background=[host for host in nodes if host not in pairs[0].hosts], beside=beside
+    )
     if configuration.events:
-        timetable = Timetable(
-            configuration.events, {"forward": forward, "reverse": reverse}, lambda now: simulator.rebind(CLIENT)
-        )
-        simulator.schedule(timetable.moments())
+        timetables = [
+            Timetable(
+                configuration.events,
+                {"forward": there, "reverse": back},
+                lambda now, client=client: simulator.rebind(client),  # type: ignore[misc] # bound here and now
+            )
+            for client, (there, back) in paths.items()
+        ]
+        simulator.schedule(merge(*(timetable.moments() for timetable in timetables), key=itemgetter(0)))
     result = simulator.run(configuration.limits.time, configuration.limits.events)
-    return _Moved(result, forward, reverse)
+    further = [
+        (f"{hop.prefix}{direction}", link)
+        for hop in pairs[0].hops
+        for direction, link in zip(("forward", "reverse"), paths[hop.prefix + CLIENT], strict=True)
+    ]
+    return _Moved(result, forward, reverse, further=further)
 
 
 def link_draws(run: Run) -> DrawKey:

@@ -205,8 +205,8 @@ def _lookup(document: object, path: KeyPath) -> object:
 
 def _label(resolved: object, given: object) -> str:
     """A value as a row shows it: a plug-in by its name and whatever was said of it beyond that."""
-    if resolved is None:
-        return "none"
+    if resolved is None:  # or left unsaid, being the default of a key that came later
+        return "none" if given is None or isinstance(given, Mapping | list) else _label(given, None)
     if isinstance(resolved, list):
         return " ".join(_label(item, item) for item in resolved)
     if not isinstance(resolved, Mapping):

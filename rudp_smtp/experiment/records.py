@@ -4,7 +4,7 @@ Times are milliseconds of virtual time with six decimals, which is exact to the 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -24,6 +24,7 @@ from rudp_smtp.experiment.certification import (
 from rudp_smtp.experiment.metrics import METRICS, milliseconds
 from rudp_smtp.experiment.statistics import DIGITS, Number
 from rudp_smtp.link.config import LinkConfig
+from rudp_smtp.registry import UNSAID
 from rudp_smtp.units import SECOND, probability_fraction
 from rudp_smtp.workload import Delivery
 
@@ -49,6 +50,7 @@ class MessageRow:
     latency_ms: float | None  # from hand-over to the final reply
     mailbox_latency_ms: float | None  # from hand-over until the first copy was complete in the mailbox
     reply: str
+    hop_times_ms: str | None = field(default=None, metadata=UNSAID)  # of the first copy to arrive, hop by hop
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,8 @@ class Record:
 
 def columns() -> list[str]:
     """Every column a record can fill: a stored run that was made with others is stale."""
-    rows = [f"{row.__name__}.{field.name}" for row in (Record, MessageRow, LinkRow) for field in fields(row)]
+    tables = (Record, MessageRow, LinkRow)
+    rows = [f"{row.__name__}.{item.name}" for row in tables for item in fields(row) if not item.metadata.get("unsaid")]
     return [*rows, *METRICS.names()]
 
 
@@ -178,12 +181,16 @@ def record(facts: RunFacts) -> Record:
         links=(
             _link_row("forward", facts.forward, configuration.forward),
             _link_row("reverse", facts.reverse, configuration.reverse),
+            *(
+                _link_row(name, link, configuration.forward if name.endswith("forward") else configuration.reverse)
+                for name, link in facts.further
+            ),
         ),
     )
 
 
 def _message_row(delivery: Delivery) -> MessageRow:
-    submitted = delivery.submitted_at
+    submitted, hop_times = delivery.submitted_at, delivery.hop_times
     return MessageRow(
         message=delivery.index,
         name=delivery.name,
@@ -200,6 +207,7 @@ def _message_row(delivery: Delivery) -> MessageRow:
         latency_ms=_span(submitted, delivery.completed_at),
         mailbox_latency_ms=_span(submitted, delivery.delivered_at),
         reply=delivery.reply,
+        hop_times_ms=None if hop_times is None else " ".join(str(milliseconds(time)) for time in hop_times),
     )
 
 

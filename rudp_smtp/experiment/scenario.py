@@ -174,6 +174,9 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
         problems.add(tree.locate(("replications",)), message)
     if header and header.driver != "sim" and any(cell.configuration.rival for cell in cells):
         problems.add(tree.locate(("rival",)), f"driver {header.driver} moves one pair of hosts; expected driver: sim")
+    if header and header.driver != "sim" and any(_hops(cell) > 1 for cell in cells):
+        text = f"driver {header.driver} moves one pair of hosts; expected driver: sim"
+        problems.add(tree.locate(("workload", "hops")), text)
     if header and header.driver != "sim":
         _check_ceilings(header.driver, cells, tree, problems)
     if header:
@@ -194,6 +197,10 @@ def load_scenario(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Scen
         compare=compare,
         source=path,
     )
+
+
+def _hops(cell: Cell) -> int:
+    return WORKLOADS.build(cell.configuration.workload).hops
 
 
 def _check_ceilings(driver: str, cells: Sequence[Cell], tree: Tree, problems: Problems) -> None:

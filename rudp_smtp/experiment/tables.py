@@ -10,7 +10,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import groupby
@@ -112,13 +112,22 @@ def links_csv(results: Results) -> bytes:
 
 
 def _inner_rows_csv(results: Results, kind: type[Row], rows_of: Callable[[Record], Sequence[Row]]) -> bytes:
-    """The rows of one kind inside each record, behind what every row begins with."""
+    """The rows of one kind inside each record, behind what every row begins with.
+
+    A column that came later is there only where some row has something to say in it.
+    """
     prefix = _Prefix(results)
+    inner = [row for record in results.records for row in rows_of(record)]
+    columns = [
+        item.name
+        for item in fields(kind)
+        if not item.metadata.get("unsaid") or any(getattr(row, item.name) is not None for row in inner)
+    ]
     rows = []
     for run, record in zip(results.runs, results.records, strict=True):
         values = prefix.values(run, record)
-        rows += [[*values, *astuple(row)] for row in rows_of(record)]
-    return encode_csv([*prefix.columns, *(field.name for field in fields(kind))], rows)
+        rows += [[*values, *(getattr(row, column) for column in columns)] for row in rows_of(record)]
+    return encode_csv([*prefix.columns, *columns], rows)
 
 
 class _Prefix:

@@ -99,7 +99,7 @@ class Client:
         self._body: Body | None = None  # while BODY
         self._is_quit_wanted = False
         self._farewell = "QUIT"  # why the session is being ended
-        if tls is not None and tls.use is TlsUse.IMPLICIT:
+        if tls is not None and self.is_implicit:
             self._wire.start_tls(tls)
         if early_ehlo:
             self._say_hello(ClientInput.HELLO_EARLY, is_extended=True)
@@ -117,6 +117,11 @@ class Client:
     @property
     def is_encrypted(self) -> bool:
         return self._wire.is_encrypted
+
+    @property
+    def is_implicit(self) -> bool:
+        """TLS from the first octet."""
+        return self._tls is not None and self._tls.use is TlsUse.IMPLICIT
 
     def submit(self, envelope: Envelope, token: int, source: MailSource | None = None) -> None:
         """Queue a message, with its mail data in the envelope or in a source.

@@ -61,6 +61,7 @@ class Delivery:
     attempts: int = 0
     status: str = "pending"  # delivered | refused | pending (the run ended first)
     reply: str = ""  # the last SMTP reply, or the reason of a refusal
+    hop_times: tuple[int, ...] | None = None  # of the first copy: how long each hop took, where there are several
 
 
 def _integers() -> "array[int]":
@@ -120,16 +121,23 @@ class Stage:
 
     client: Application
     server: Application
+    further: list[tuple[Application, Application]] = field(default_factory=list, kw_only=True)  # of each later hop
 
 
 class Workload(ABC):
     """A workload's parameters, as a scenario gives them."""
+
+    hops: int = 1  # pairs of hosts, one behind the other: a server but the last hands on to the next hop's client
 
     @abstractmethod
     def stage(
         self, client: Endpoint, server: Endpoint, draws: DrawKey, remote: Address = SERVER, start: int = 0
     ) -> Stage:
         """Make both applications; the client connects to `remote`, the server's address, from `start` on."""
+
+    def extend(self, stage: Stage, client: Endpoint, server: Endpoint, remote: Address) -> None:
+        """Add the next hop to `stage.further`; only a workload that has `hops` is asked to."""
+        raise AssertionError("this workload has one hop")
 
     @abstractmethod
     def report(self, stage: Stage) -> WorkloadReport: ...

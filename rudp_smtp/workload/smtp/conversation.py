@@ -54,9 +54,9 @@ class Conversation:
         self._client = client
         self._stream_id = line.connection.open_stream()  # before the handshake is complete
         self._handed: dict[int, Mail] = {}
-        self._dialogue = overhear(line.connection, self._stream_id)
+        self._dialogue = None if client.is_implicit else overhear(line.connection, self._stream_id)
         line.sessions[self._stream_id] = ordinal
-        hello = client.data_to_send()  # before it was handed any mail it has nothing to say but an early EHLO
+        hello = client.data_to_send()  # before it was handed any mail: nothing but an early EHLO, or TLS's hello
         if hello:
             line.connection.send(self._stream_id, hello, is_replay_safe=True)
             if self._dialogue is not None:

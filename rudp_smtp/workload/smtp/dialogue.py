@@ -6,12 +6,14 @@ from rudp_smtp.transport import Transport
 LINE_MAX = 4096  # octets of an unfinished line that are kept: longer than any line there may be
 _END = b"\r\n.\r\n"  # of mail data (RFC 5321 section 4.1.1.4)
 _GO_AHEAD = 354
+_READY = 220  # behind STARTTLS
 
 
 class Dialogue:
     """Tells the commands, the replies, and how large a message was, never what was in it.
 
-    What is said and what is heard is given in the order it was, in pieces of any size.
+    What is said and what is heard is given in the order it was, in pieces of any size. Behind STARTTLS and its 220 no
+    more is understood.
     """
 
     def __init__(self, vantage: VantagePoint, sink: Sink, stream_id: int) -> None:
@@ -21,12 +23,13 @@ class Dialogue:
         self._commands = self._replies = b""  # the beginning of a line
         self._texts: list[str] = []  # of a reply's lines but the last
         self._is_content = False  # the server said 354: what the client says is mail data
+        self._is_tls_wanted = self._is_encrypted = False
         self._tail = b""  # of that, as much as may be the beginning of its end
         self._size = 0
 
     def on_commands(self, octets: bytes, now: int) -> None:
         """What the client says: commands, and mail data where the server asked for it."""
-        while octets:
+        while octets and not self._is_encrypted:
             if self._is_content:
                 octets = self._content(octets, now)
                 continue
@@ -35,12 +38,15 @@ class Dialogue:
                 self._commands = line[:LINE_MAX]
                 return
             self._commands = b""
+            self._is_tls_wanted = line.strip().upper() == b"STARTTLS"
             vantage = self._vantage
             fact = SmtpCommand(now, vantage.host, vantage.connection, self._stream_id, _text(line))
             self._sink.emit(fact)
 
     def on_replies(self, octets: bytes, now: int) -> None:
         """What the server says."""
+        if self._is_encrypted:
+            return
         *lines, rest = (self._replies + octets).split(b"\r\n")
         self._replies = rest[:LINE_MAX]
         for line in lines:
@@ -50,6 +56,9 @@ class Dialogue:
             code, text, vantage = int(line[:3]), "\n".join(self._texts), self._vantage
             self._texts = []
             self._sink.emit(SmtpReply(now, vantage.host, vantage.connection, self._stream_id, code, text))
+            if self._is_tls_wanted and code == _READY:
+                self._is_encrypted = True
+                return
             if code == _GO_AHEAD:
                 self._is_content, self._tail, self._size = True, b"\r\n", 0
 

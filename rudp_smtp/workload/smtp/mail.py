@@ -11,6 +11,13 @@ def client_domain(session: int) -> str:
     return f"session-{session}.client.example"
 
 
+def domain_session(domain: str) -> int | None:
+    """The inverse of `client_domain`; None for any other name."""
+    number = domain.removeprefix("session-").removesuffix(".client.example")
+    is_own = number.isascii() and number.isdecimal() and len(number) < 10 and client_domain(int(number)) == domain
+    return int(number) if is_own else None
+
+
 @dataclass(slots=True, eq=False)
 class Mail:
     """A message to be sent, from when on, and its row so far."""

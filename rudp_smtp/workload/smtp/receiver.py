@@ -7,6 +7,7 @@ from typing import assert_never
 
 from rudp_smtp.mail.mailbox import DeliveredMail, Mailbox, deliver_received
 from rudp_smtp.smtp import Envelope, Server
+from rudp_smtp.smtp.tls import ServerTls
 from rudp_smtp.transport import (
     Closed,
     Established,
@@ -18,7 +19,6 @@ from rudp_smtp.transport import (
     StreamWritable,
     Transport,
 )
-from rudp_smtp.workload import Delivery
 from rudp_smtp.workload.node import Role
 from rudp_smtp.workload.smtp.dialogue import Dialogue, overhear
 from rudp_smtp.workload.smtp.mail import Mail, client_domain
@@ -37,8 +37,9 @@ class _Session:
 class MailReceiver(Role):
     """The server host: an SMTP session for every stream that is opened, one mailbox for all."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, tls: ServerTls | None = None) -> None:
         self.is_done = True  # it only serves
+        self._tls = tls
         self._mailbox = mailbox
         self._sessions: dict[Transport, dict[int, _Session]] = {}
         self._established: set[Transport] = set()
@@ -46,8 +47,9 @@ class MailReceiver(Role):
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
         match event:
             case StreamOpened(stream_id):
-                server = Server(domain=SERVER_DOMAIN, accepts=_accept_everyone)
-                opened = _Session(server, overhear(connection, stream_id))
+                server = Server(domain=SERVER_DOMAIN, accepts=_accept_everyone, tls=self._tls)
+                is_readable = self._tls is None or not self._tls.is_implicit
+                opened = _Session(server, overhear(connection, stream_id) if is_readable else None)
                 self._sessions.setdefault(connection, {})[stream_id] = opened
                 self._answer(connection, stream_id, opened, now)
             case StreamData(stream_id, octets, is_fin):
@@ -89,7 +91,12 @@ def _accept_everyone(forward_path: str) -> None:
 
 
 def match_copies(mails: Sequence[Mail], delivered: Sequence[DeliveredMail]) -> int:
-    """Fill in each row's copies; how many copies nobody sent.
+    """Fill in each row's copies; how many copies nobody sent."""
+    return assign_copies(mails, delivered).count(None)
+
+
+def assign_copies(mails: Sequence[Mail], delivered: Sequence[DeliveredMail]) -> list[Mail | None]:
+    """Fill in each row's copies; whose each copy is, None: nobody sent it.
 
     A session has one message under way at a time, so of equal messages a copy is the first's that had no final reply
     when it arrived; and a copy that equals none of its session's messages is a damaged one of the message under way.
@@ -101,23 +108,25 @@ def match_copies(mails: Sequence[Mail], delivered: Sequence[DeliveredMail]) -> i
         by_session.setdefault(domain, deque()).append(mail)
         by_envelope.setdefault((domain, mail.envelope), deque()).append(mail)
         mail.row.copies, mail.row.delivered_at, mail.row.is_intact = 0, None, False
-    strays = 0
+    owners: list[Mail | None] = []
     for copy in delivered:
         domain = copy.envelope.client_domain
         equals = by_envelope.get((domain, copy.envelope))
         candidates = equals or by_session.get(domain)
         if candidates is None:
-            strays += 1
+            owners.append(None)
             continue
-        row = _under_way(candidates, copy.arrived_at)
+        mail = _under_way(candidates, copy.arrived_at)
+        owners.append(mail)
+        row = mail.row
         row.is_intact = bool(equals) and (row.is_intact or row.copies == 0)
         row.delivered_at = copy.arrived_at if row.delivered_at is None else row.delivered_at
         row.copies += 1
-    return strays
+    return owners
 
 
-def _under_way(mails: deque[Mail], now: int) -> Delivery:
-    """The row of the one that a copy at this time is of. Those that were over before are forgotten: time goes on."""
+def _under_way(mails: deque[Mail], now: int) -> Mail:
+    """The one that a copy at this time is of. Those that were over before are forgotten: time goes on."""
     while len(mails) > 1 and (over_at := mails[0].row.completed_at) is not None and over_at < now:
         mails.popleft()
     for mail in mails:
@@ -126,4 +135,4 @@ def _under_way(mails: deque[Mail], now: int) -> Delivery:
             break
         if last.completed_at == now and not last.copies:  # a path without delay; one that has its copy is over
             break
-    return last
+    return mail

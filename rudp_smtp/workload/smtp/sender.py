@@ -11,6 +11,7 @@ from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.smtp import Client, Outcome
+from rudp_smtp.smtp.tls import ClientTls
 from rudp_smtp.transport import (
     Closed,
     Established,
@@ -35,11 +36,12 @@ STREAM_REFUSED = "the server refused the stream"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
-    """How every session behaves: RFC 2920's groups or one command at a time; when it says EHLO and goodbye."""
+    """How every session behaves: RFC 2920's groups or one command at a time; when it says EHLO and goodbye; TLS."""
 
     pipelining: bool = True
     early_ehlo: bool = False
     is_one_message: bool = False  # to a connection
+    tls: ClientTls | None = None
 
 
 class Session:
@@ -61,6 +63,11 @@ class Session:
 
     def add(self, mail: Mail) -> None:
         heappush(self._waiting, (mail.due_at, mail.row.index, mail))
+
+    def add_later(self, mail: Mail) -> None:
+        """Add a message while the session goes on: it is taken up at the next wake."""
+        self.add(mail)
+        self.wake_at = self._next_wake()
 
     def advance(self, now: int) -> None:
         """Hand over what is due, on a new stream if need be; say goodbye behind the last."""
@@ -99,7 +106,7 @@ class Session:
     def _make_client(self) -> Client:
         manners = self._manners
         domain = client_domain(self.ordinal)
-        return Client(domain=domain, pipelining=manners.pipelining, early_ehlo=manners.early_ehlo)
+        return Client(domain=domain, pipelining=manners.pipelining, early_ehlo=manners.early_ehlo, tls=manners.tls)
 
     def _is_due(self, now: int) -> bool:
         return bool(self._waiting) and self._waiting[0][0] <= now
@@ -157,6 +164,14 @@ class MailSender(Role):
         self._sessions = sessions
         self._unfinished = sum(not session.is_over for session in sessions)
         self._wakes: list[tuple[int, int]] = []  # a heap of (wake_at, ordinal); one that changed since is stale
+
+    def take(self, mail: Mail) -> None:
+        """One more message, from a server on the same machine. The node's deadline moves: it has to be asked again."""
+        session = self._sessions[mail.row.session]
+        self._unfinished += session.is_over
+        session.add_later(mail)
+        self._follow(session)
+        self._settle()
 
     def start(self, now: int) -> None:
         for session in self._sessions:

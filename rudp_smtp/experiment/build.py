@@ -34,6 +34,7 @@ from rudp_smtp.transport.peers.tcp_adapter import TcpEndpoint
 from rudp_smtp.workload import SERVER, WORKLOADS, Application, WorkloadReport
 
 NO_FATES: Mapping[str, Fates] = MappingProxyType({})
+HOP = "hop-"  # in the names of hosts behind the first two, and of their links
 CLIENT = "client"  # host names: addresses in simulation, and what facts call them
 
 
@@ -91,7 +92,7 @@ class _Pair:
         own = draws.derive("workload", prefix) if prefix else draws.derive("workload")
         self._workload = WORKLOADS.build(workload)
         self.stage = self._workload.stage(client, server, own, self.server, start)
-        prefixes = [f"{prefix}hop-{number}-" for number in range(2, self._workload.hops + 1)]
+        prefixes = [f"{prefix}{HOP}{number}-" for number in range(2, self._workload.hops + 1)]
         for name in prefixes:
             self._workload.extend(self.stage, endpoint(name + CLIENT), endpoint(name + SERVER), name + SERVER)
         self.hops = [_Hop(name, *hosts) for name, hosts in zip(prefixes, self.stage.further, strict=True)]

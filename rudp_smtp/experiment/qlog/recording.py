@@ -2,7 +2,7 @@
 
 The core's facts do not hold what is in a packet; the octets do, and they pass by where a capture would see them
 (`drivers.capture.Watcher`). A fact that a packet was sent waits here until its datagram has left, which is at once.
-Facts about a rival's packets are passed over.
+Facts about a rival's packets, and about those of later hops, are passed over.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ from hashlib import blake2b
 from rudp_smtp.datagram import Address
 from rudp_smtp.drivers.capture import INBOUND, Watched
 from rudp_smtp.drivers.pump import Node
-from rudp_smtp.experiment.build import CLIENT
+from rudp_smtp.experiment.build import CLIENT, HOP
 from rudp_smtp.trace import Fact, LinkFate, PacketDropped, PacketReceived, PacketSent
 from rudp_smtp.workload import SERVER
 
@@ -48,7 +48,8 @@ class Recorder:
 
     def emit(self, fact: Fact) -> None:
         if isinstance(fact, LinkFate):
-            sent = self._entered[fact.link][fact.index]
+            entered = self._entered.get(fact.link)  # None: a later hop's
+            sent = None if entered is None else entered[fact.index]
             if sent is not None:
                 self._append(sent.host, Seen(fact, None, sent))
         elif fact.host not in self._waiting:
@@ -67,6 +68,8 @@ class Recorder:
         source, target = (str(host) for host in hosts)
         if direction == INBOUND:
             self._arrived[target] = data
+            return
+        if HOP in source:
             return
         sent = self._take(source, data)
         self._entered["forward" if source.endswith(CLIENT) else "reverse"].append(sent)

@@ -152,7 +152,7 @@ class _Command:
         scenario, runs = self._plan()
         require_machine(runs)
         prepare_folder(self._folder)
-        self._prepare_recordings(scenario)
+        self._prepare_recordings()
         store = Store(self._folder / "runs")
         if self._options.fresh:
             store.discard(planned.key for planned in runs)
@@ -181,21 +181,21 @@ class _Command:
         return scenario, plan(scenario)
 
     def _performance(self, runs: Sequence["Run"], store: "Store") -> "Perform":
-        """How to do a run. It is the first whose trace is drawn, and a live one can only be traced while it runs.
+        """How to do a run. It is the first whose trace is drawn, and a live one can only be recorded while it runs.
 
-        So a live one that is stored without its trace is done anew.
+        So a live one that is stored without what is wanted of it now is done anew.
         """
         from functools import partial
 
+        from rudp_smtp.experiment.recordings import Recordings, perform_recorded
         from rudp_smtp.experiment.runner import perform
-        from rudp_smtp.experiment.trace_table import is_traced, perform_traced
 
-        first = runs[0]
+        first, options = runs[0], self._options
         if first.driver == "sim":
             return perform
-        if not is_traced(self._folder, first):
-            store.discard([first.key])
-        return partial(perform_traced, self._folder, first.key)
+        recordings = Recordings(self._folder, first.key, options.capture, options.qlog, options.qvis)
+        store.discard(recordings.lacking(runs, store))
+        return partial(perform_recorded, recordings)
 
     def _finish(self, results: "Results") -> int:
         from rudp_smtp.experiment.console import Output, print_whole, problems, summary_table
@@ -218,21 +218,17 @@ class _Command:
             print("not everything was delivered:", *incomplete, sep="\n  ", file=sys.stderr)
         return INCOMPLETE if incomplete else OK
 
-    def _prepare_recordings(self, scenario: "Scenario") -> None:
+    def _prepare_recordings(self) -> None:
         """Before any run starts, as the results folder is."""
         from rudp_smtp.experiment.files import prepare_folder
 
-        for option, verb in (("capture", "captured"), ("qlog", "logged"), ("qvis", "logged")):
+        for option in ("capture", "qlog", "qvis"):
             folder: Path | None = getattr(self._options, option)
-            if folder is None:
-                continue
-            key = f"--{option}"
-            if scenario.driver != "sim":
-                raise ConfigError(f"driver {scenario.driver} cannot be {verb} here; expected driver: sim", key=key)
-            prepare_folder(folder, key=key, inner="")
+            if folder is not None:
+                prepare_folder(folder, key=f"--{option}", inner="")
 
     def _record_every_run(self, scenario: "Scenario", runs: Sequence["Run"]) -> None:
-        """Do every run once more, listening, as widely spread as the first time: what is stored has no events."""
+        """Do every simulated run once more, listening, as widely spread as the first time: no events are stored."""
         from functools import partial
 
         from rich.console import Console
@@ -243,25 +239,26 @@ class _Command:
         from rudp_smtp.experiment.runner import Runner
 
         options = self._options
-        if options.qlog is None and options.qvis is None:
+        if scenario.driver != "sim" or (options.qlog is None and options.qvis is None):
             return
         with progress_reports(Console(stderr=True)) as report:
             recorder = Runner(None, report=report, perform=partial(record_run, qlog=options.qlog, qvis=options.qvis))
             recorder.run(runs, lambda: open_executor(scenario.executor, options.workers))
 
     def _capture(self, runs: Sequence["Run"]) -> None:
-        """Do the first run of each cell once more, with every host watched: stored runs have no packets."""
+        """Do each cell's first run once more, if simulated, with every host watched: stored runs have no packets."""
         from rudp_smtp.drivers.capture import Capture
         from rudp_smtp.experiment.build import execute
         from rudp_smtp.experiment.files import write_atomic
+        from rudp_smtp.experiment.recordings import capture_path
 
         if (folder := self._options.capture) is None:
             return
         for planned in runs:
-            if planned.replication == 0:
+            if planned.driver == "sim" and planned.replication == 0:
                 capture = Capture()
                 execute(planned, watcher=capture)
-                write_atomic(folder / f"run{planned.index:05}.pcapng", capture.octets())
+                write_atomic(capture_path(folder, planned), capture.octets())
 
     def tell_interruption(self) -> None:
         if self._runner is None:

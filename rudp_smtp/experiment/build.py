@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from rudp_smtp.datagram import Label
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.drivers.capture import Watcher
+from rudp_smtp.drivers.capture import Tap, Watcher
 from rudp_smtp.drivers.headers import SimulatedHosts
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import SimulationResult, Simulator
@@ -89,14 +89,26 @@ class _Moved:
     invalid: str = ""
 
 
-def execute(run: Run, sink: Sink | None = None, watcher: Watcher | None = None) -> RunFacts:
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who looks on: at what the hosts send and receive, and at what crosses the ends of a live path's links."""
+
+    watcher: Watcher | None = None
+    tap: Tap | None = None
+
+    def seen(self, address: Address, node: Node) -> Node:
+        """The node to use instead of `node`."""
+        return node if self.watcher is None else self.watcher.watch(address, node)
+
+
+def execute(run: Run, sink: Sink | None = None, watcher: Watcher | None = None, *, tap: Tap | None = None) -> RunFacts:
     """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught."""
     configuration = run.configuration
     draws = DrawKey(run.seed)
     pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
     if configuration.rival is not None:
         pairs += _rivals(configuration.rival, draws, sink)
-    moved = _DRIVERS[run.driver](run, pairs, sink, watcher)
+    moved = _DRIVERS[run.driver](run, pairs, sink, Watchers(watcher, tap))
     report, *rivals = (pair.report() for pair in pairs)
     return RunFacts(
         run=run,
@@ -112,7 +124,7 @@ def execute(run: Run, sink: Sink | None = None, watcher: Watcher | None = None) 
     )
 
 
-def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
+def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, seen: Watchers) -> _Moved:
     configuration = run.configuration
     draws = DrawKey(run.seed).derive("link")
     hosts = SimulatedHosts(name for pair in pairs for name in (pair.client, pair.server))
@@ -124,8 +136,8 @@ def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watc
     for pair in pairs:
         nodes |= {pair.client: pair.stage.client, pair.server: pair.stage.server}
         links |= {(pair.client, pair.server): forward, (pair.server, pair.client): reverse}
-    if watcher is not None:
-        nodes = {address: watcher.watch(address, node) for address, node in nodes.items()}
+    assert seen.tap is None, "what a simulated host sends is on its link at once: its watcher has seen it"
+    nodes = {address: seen.seen(address, node) for address, node in nodes.items()}
     simulator = Simulator(nodes, links, background=[host for host in nodes if host not in (CLIENT, SERVER)])
     if configuration.events:
         timetable = Timetable(
@@ -136,8 +148,7 @@ def _simulate(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watc
     return _Moved(result, forward, reverse)
 
 
-def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
-    assert watcher is None, "what is watched is run again, and a live run is never the same"
+def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, seen: Watchers) -> _Moved:
     from rudp_smtp.drivers.proxy import Path  # a simulation does without sockets
     from rudp_smtp.drivers.udp import UdpRun
 
@@ -145,14 +156,15 @@ def _run_live(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watc
     (pair,) = pairs
     readers = readers_between(*SimulatedHosts([pair.client, pair.server])(Label(pair.client, pair.server)))
     path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, readers=readers)
-    live = UdpRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, sink)
+    client = pair.client, seen.seen(pair.client, pair.stage.client)
+    server = pair.server, seen.seen(pair.server, pair.stage.server)
+    live = UdpRun(client, server, path, sink, seen.tap)
     arrange(configuration.events, live.path)
     moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 
 
-def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watcher: Watcher | None) -> _Moved:
-    assert watcher is None, "what is watched is run again, and a live run is never the same"
+def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], sink: Sink | None, seen: Watchers) -> _Moved:
     from rudp_smtp.drivers.hosts import MTU, two_hosts
     from rudp_smtp.drivers.netns import MTU_MAX, NetnsRun, Party
     from rudp_smtp.drivers.proxy import Path
@@ -163,9 +175,9 @@ def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], sink: Sink | None, watc
     path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, readers=(reader, reader))
     users = [endpoint if isinstance(endpoint, TcpEndpoint) else None for endpoint in pair.endpoints]
     with two_hosts(MTU if any(users) else MTU_MAX) as hosts:
-        client = Party(hosts[0], pair.client, pair.stage.client, users[0])
-        server = Party(hosts[1], pair.server, pair.stage.server, users[1])
-        live = NetnsRun(client, server, path, sink)
+        client = Party(hosts[0], pair.client, seen.seen(pair.client, pair.stage.client), users[0])
+        server = Party(hosts[1], pair.server, seen.seen(pair.server, pair.stage.server), users[1])
+        live = NetnsRun(client, server, path, sink, seen.tap)
         arrange(configuration.events, live.path)
         moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)

@@ -1,8 +1,9 @@
 """pcapng in and out: what each host sent and received, at the time it did (draft-ietf-opsawg-pcapng).
 
-As if tcpdump ran on every host: an interface each, so what was lost on the way is on one of them only. Simulated
-hosts are 10.0.0.1, 10.0.0.2 and so on in the order they are first watched, all on our default port; time 0 is the
-beginning of the run. Nothing else goes in, so the same run gives the same octets.
+As if tcpdump ran on every host: an interface each, so what was lost on the way is on one of them only. Hosts whose
+datagrams are captured are 10.0.0.1, 10.0.0.2 and so on in the order they are first watched, all on our default port;
+whole packets are as they crossed. Time 0 is the beginning of the run, a live one's too. Nothing else goes in but a
+comment, if there is one, so the same simulated run gives the same octets.
 """
 
 from collections.abc import Iterator
@@ -11,17 +12,17 @@ from struct import Struct
 from typing import Protocol
 
 from rudp_smtp.datagram import DEFAULT_PORT, NOT_ECT, Address
-from rudp_smtp.drivers.ipv4 import checksum
+from rudp_smtp.drivers.ipv4 import HEADER_SIZE, UDP_HEADER_SIZE, checksum, payload_place, udp_payload
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.errors import DriverError
 
 SECTION, INTERFACE, PACKET = 0x0A0D_0D0A, 1, 6  # block types
 INBOUND, OUTBOUND = 1, 2  # epb_flags
-LINK_ETHERNET = 1
+LINK_ETHERNET, LINK_RAW = 1, 101  # LINKTYPE_RAW: it begins with the IP header
 DATAGRAM_SIZE_MAX = 65_507  # what UDP over IPv4 carries
 
 _MAGIC = 0x1A2B_3C4D
-_IF_NAME, _IF_TSRESOL, _EPB_FLAGS = 2, 9, 2  # option codes
+_COMMENT, _IF_NAME, _IF_TSRESOL, _EPB_FLAGS = 1, 2, 9, 2  # option codes
 _BLOCK = Struct("<II")
 _U32 = Struct("<I")
 _OPTION = Struct("<HH")
@@ -30,7 +31,8 @@ _INTERFACE = Struct("<HHI")
 _PACKET = Struct("<IIIII")
 _IPV4 = Struct(">BBHHHBBH4s4s")
 _UDP = Struct(">HHHH")
-_ETHERNET_SIZE, _IPV4_SIZE, _UDP_SIZE = 14, 20, 8
+_ETHERNET_SIZE = 14
+_ETHERTYPE_IPV4 = b"\x08\0"
 
 
 class CaptureError(DriverError):
@@ -59,26 +61,52 @@ class Watcher(Protocol):
         """A datagram that the source of `hosts` sends (OUTBOUND) to the target, or that the target receives."""
 
 
-class Capture:
-    """Collects a file's blocks while a simulation runs."""
+class Tap(Protocol):
+    """Whoever wants to see what crosses the ends of a live path's links: all that enters, and all that comes out.
 
-    def __init__(self) -> None:
+    `hosts` are the source and the target, as the host is told who sees it: the source (OUTBOUND) or the target.
+    """
+
+    def cross(self, data: bytes, hosts: tuple[Address, Address], now: int, ecn: int, direction: int) -> None:
+        """A datagram."""
+
+    def cross_whole(self, packet: bytes, hosts: tuple[Address, Address], now: int, direction: int) -> None:
+        """An IP packet."""
+
+
+class Capture:
+    """Collects a file's blocks."""
+
+    def __init__(self, comment: str = "") -> None:
         section = _SECTION.pack(_MAGIC, 1, 0, -1)
+        if comment:
+            section += _option(_COMMENT, comment.encode()) + _OPTION.pack(0, 0)
         self._blocks = [_block(SECTION, section)]
         self._numbers: dict[Address, int] = {}
 
     def watch(self, address: Address, node: Node) -> Node:
         """The node, seen through: its datagrams are noted, and go on unchanged."""
+        self.add_interface(address)
+        return Watched(self, address, node)
+
+    def add_interface(self, address: Address, link: int = LINK_ETHERNET) -> None:
+        """Have one for this host; LINK_RAW for whole packets. All come before the first packet."""
         self._numbers[address] = len(self._numbers)
         options = _option(_IF_NAME, str(address).encode()) + _option(_IF_TSRESOL, b"\x09") + _OPTION.pack(0, 0)
-        self._blocks.append(_block(INTERFACE, _INTERFACE.pack(LINK_ETHERNET, 0, 0) + options))
-        return Watched(self, address, node)
+        self._blocks.append(_block(INTERFACE, _INTERFACE.pack(link, 0, 0) + options))
 
     def note(self, data: bytes, hosts: tuple[Address, Address], now: int, ecn: int, direction: int) -> None:
         """A host that is seen under another address since a rebinding is numbered anew there, as if behind a NAT."""
         source, target = (self._numbers.setdefault(host, len(self._numbers)) + 1 for host in hosts)
         seen_at = (source if direction == OUTBOUND else target) - 1
-        frame = _frame(data, source, target, ecn)
+        self._add_frame(_frame(data, source, target, ecn), seen_at, now, direction)
+
+    def note_whole(self, packet: bytes, hosts: tuple[Address, Address], now: int, direction: int) -> None:
+        """An IP packet as it is, which need not be intact."""
+        source, target = hosts
+        self._add_frame(packet, self._numbers[source if direction == OUTBOUND else target], now, direction)
+
+    def _add_frame(self, frame: bytes, seen_at: int, now: int, direction: int) -> None:
         header = _PACKET.pack(seen_at, now >> 32, now & 0xFFFF_FFFF, len(frame), len(frame))
         options = _option(_EPB_FLAGS, _U32.pack(direction)) + _OPTION.pack(0, 0)
         self._blocks.append(_block(PACKET, header + _padded(frame) + options))
@@ -134,18 +162,18 @@ def _frame(data: bytes, source: int, target: int, ecn: int) -> bytes:
     if len(data) > DATAGRAM_SIZE_MAX:
         raise DriverError(f"a datagram of {len(data)} octets does not fit IPv4, so it cannot be captured")
     origin, goal = ((0x0A00_0000 + host).to_bytes(4, "big") for host in (source, target))
-    size = _UDP_SIZE + len(data)
+    size = UDP_HEADER_SIZE + len(data)
     pseudo = origin + goal + b"\0\x11" + size.to_bytes(2, "big")
     udp = _UDP.pack(DEFAULT_PORT, DEFAULT_PORT, size, 0)
     udp = udp[:6] + (checksum(pseudo + udp + data) or 0xFFFF).to_bytes(2, "big")  # RFC 768: 0 means there is none
-    ip = _IPV4.pack(0x45, ecn, _IPV4_SIZE + size, 0, 0x4000, 64, 17, 0, origin, goal)
+    ip = _IPV4.pack(0x45, ecn, HEADER_SIZE + size, 0, 0x4000, 64, 17, 0, origin, goal)
     ip = ip[:10] + checksum(ip).to_bytes(2, "big") + ip[12:]
-    ethernet = b"\x02\0" + goal + b"\x02\0" + origin + b"\x08\0"  # locally administered
+    ethernet = b"\x02\0" + goal + b"\x02\0" + origin + _ETHERTYPE_IPV4  # locally administered
     return ethernet + ip + udp + data
 
 
 def read_capture(octets: bytes) -> Iterator[Captured]:
-    """Every UDP datagram over IPv4 and Ethernet; what is else in the file is passed over.
+    """Every UDP datagram over IPv4, with or without Ethernet around it; what is else in the file is passed over.
 
     Little-endian sections only, which is what everything writes on today's machines. CaptureError comes after what
     could be read was given.
@@ -209,13 +237,12 @@ def _captured(body: bytes, interfaces: list[tuple[str, int, int]]) -> Captured |
         raise CaptureError(f"damaged: a packet of {size} octets on interface {number}")
     name, link, ticks = interfaces[number]
     frame = body[_PACKET.size : _PACKET.size + size]
-    if link != LINK_ETHERNET or len(frame) < _ETHERNET_SIZE + _IPV4_SIZE or frame[12:15] not in _WHOLE_HEADERS:
+    packet = _packet(frame, link)
+    place, data = payload_place(packet), udp_payload(packet)
+    if place is None or data is None:
         return None
-    at = _ETHERNET_SIZE + (frame[14] & 15) * 4
-    if frame[23] != 17 or len(frame) < at + _UDP_SIZE:
-        return None
-    source_port, target_port, length, _ = _UDP.unpack_from(frame, at)
-    source, target = (".".join(map(str, frame[start : start + 4])) for start in (26, 30))
+    source_port, target_port, _, _ = _UDP.unpack_from(packet, place)
+    source, target = (".".join(map(str, packet[start : start + 4])) for start in (12, 16))
     flags = _options(body, _PACKET.size + size + -size % 4).get(_EPB_FLAGS, b"\0")
     return Captured(
         time=(high << 32 | low) * 10**9 // ticks,
@@ -223,8 +250,12 @@ def _captured(body: bytes, interfaces: list[tuple[str, int, int]]) -> Captured |
         direction=flags[0] & 3 if flags else 0,
         source=(source, source_port),
         target=(target, target_port),
-        data=frame[at + _UDP_SIZE : at + length],
+        data=data,
     )
 
 
-_WHOLE_HEADERS = [b"\x08\0" + bytes([0x40 | words]) for words in range(5, 16)]
+def _packet(frame: bytes, link: int) -> bytes:
+    """The IP packet in a frame; b"" if there is none that we know of."""
+    if link == LINK_RAW:
+        return frame
+    return frame[_ETHERNET_SIZE:] if link == LINK_ETHERNET and frame[12:14] == _ETHERTYPE_IPV4 else b""

@@ -3,6 +3,7 @@
 from rudp_smtp.datagram import CE
 
 HEADER_SIZE = 20  # without options
+UDP_HEADER_SIZE = 8
 ICMP, TCP, UDP = 1, 6, 17
 CHECKSUM_PLACES = {ICMP: 2, TCP: 16, UDP: 6}  # in their headers
 
@@ -38,6 +39,14 @@ def payload_place(packet: bytes, at: int = 0) -> int | None:
         return None
     place = at + (packet[at] & 15) * 4
     return place if at + HEADER_SIZE <= place <= len(packet) else None
+
+
+def udp_payload(packet: bytes) -> bytes | None:
+    """The datagram in a packet; None if it has none, or not its beginning."""
+    place = payload_place(packet)
+    if place is None or packet[9] != UDP or len(packet) < place + UDP_HEADER_SIZE:
+        return None
+    return packet[place + UDP_HEADER_SIZE : place + (packet[place + 4] << 8 | packet[place + 5])]
 
 
 def ports_place(packet: bytes, at: int = 0) -> int | None:

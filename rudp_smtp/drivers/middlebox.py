@@ -7,7 +7,8 @@ lateness, which is measured: how long after the time that the link named a packe
 import os
 from collections.abc import Callable, Iterable
 
-from rudp_smtp.datagram import CE, Label
+from rudp_smtp.datagram import CE, Address, Label
+from rudp_smtp.drivers.capture import INBOUND, OUTBOUND, Tap
 from rudp_smtp.drivers.clock import Waiter
 from rudp_smtp.drivers.crossing import Action, Crossing
 from rudp_smtp.drivers.hosts import Host
@@ -46,11 +47,26 @@ class _Labels:
 
 
 class _Direction:
-    """From one host to the other. `enter` and `leave` change a packet at the link's ends, or take it away."""
+    """From one host to the other. `enter` and `leave` change a packet at the link's ends, or take it away.
 
-    __slots__ = ("_clock", "_labels", "enter", "leave", "link", "refused", "source", "strays", "target")
+    A tap sees it as the hosts do: before the one and after the other.
+    """
 
-    def __init__(self, link: Link, ends: tuple[Host, Host], waiter: Waiter) -> None:
+    __slots__ = (
+        "_clock",
+        "_ends",
+        "_labels",
+        "_tap",
+        "enter",
+        "leave",
+        "link",
+        "refused",
+        "source",
+        "strays",
+        "target",
+    )
+
+    def __init__(self, link: Link, ends: tuple[Host, Host], waiter: Waiter, tap: Tap | None) -> None:
         source, target = ends
         self.link = link
         self.source = source.device
@@ -61,6 +77,8 @@ class _Direction:
         self.strays = 0  # to a port that a rebinding took away
         self._labels = _Labels(source, target)
         self._clock = waiter.now
+        self._tap = tap
+        self._ends: tuple[Address, Address] = source.address, target.address
 
     def fileno(self) -> int:
         return self.source
@@ -73,9 +91,12 @@ class _Direction:
                 data = os.read(source, READ_OCTETS)
             except BlockingIOError:
                 return
+            now = clock()
+            if self._tap is not None:
+                self._tap.cross_whole(data, self._ends, now, OUTBOUND)
             if self.enter is not None:
                 data = self.enter(data)
-            push(data, clock(), label_of(data))
+            push(data, now, label_of(data))
 
     def send(self, data: bytes, label: Label) -> None:
         if label.ecn == CE and data[1] & 3 != CE:
@@ -86,6 +107,8 @@ class _Direction:
                 self.strays += 1
                 return
             data = left
+        if self._tap is not None:
+            self._tap.cross_whole(data, self._ends, self._clock(), INBOUND)
         try:
             os.write(self.target, data)
         except BlockingIOError:
@@ -97,15 +120,17 @@ class _Direction:
 class Middlebox:
     """Owns both directions. Whoever moves the waiter moves it: `run`, or a driver."""
 
-    def __init__(self, hosts: tuple[Host, Host], forward: Link, reverse: Link, *, waiter: Waiter) -> None:
+    def __init__(
+        self, hosts: tuple[Host, Host], forward: Link, reverse: Link, *, waiter: Waiter, tap: Tap | None = None
+    ) -> None:
         one, other = hosts
         self.forward, self.reverse = forward, reverse
         self._waiter = waiter
         self._crossing = Crossing(forward, reverse, waiter)
         self.lateness = self._crossing.lateness  # of both directions
         self._nat = Nat()
-        self._there = _Direction(forward, (one, other), waiter)
-        self._back = _Direction(reverse, (other, one), waiter)
+        self._there = _Direction(forward, (one, other), waiter, tap)
+        self._back = _Direction(reverse, (other, one), waiter, tap)
         for direction in (self._there, self._back):
             waiter.add(direction, direction.receive)
 

@@ -12,6 +12,7 @@ from socket import AF_INET, SOCK_DGRAM, SOL_SOCKET, socket
 
 from rudp_smtp.datagram import Address, Label
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.drivers.capture import Tap
 from rudp_smtp.drivers.clock import Waiter
 from rudp_smtp.drivers.hosts import Host
 from rudp_smtp.drivers.middlebox import Middlebox
@@ -19,7 +20,7 @@ from rudp_smtp.drivers.proxy import Path
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sockets import RECEIVE_BUFFER, prepare
 from rudp_smtp.drivers.streams import StreamHost, Streams, StreamUser
-from rudp_smtp.drivers.udp import LiveHost, LiveRun, UdpHost
+from rudp_smtp.drivers.udp import LiveHost, LiveRun, NamedTap, UdpHost
 from rudp_smtp.link.config import IPV4_UDP_HEADER_BYTES, LinkConfig
 from rudp_smtp.link.link import Link
 from rudp_smtp.trace import Sink
@@ -45,7 +46,9 @@ class Party:
 class NetnsRun(LiveRun):
     """Both parties' sockets, and the middlebox between their hosts. Run once."""
 
-    def __init__(self, client: Party, server: Party, path: Path, sink: Sink | None = None) -> None:
+    def __init__(
+        self, client: Party, server: Party, path: Path, sink: Sink | None = None, tap: Tap | None = None
+    ) -> None:
         draws = DrawKey(path.seed).derive("link")
         there, back = path.readers or (None, None)
         forward = Link(_of_packets(path.forward), name="forward", draws=draws, sink=sink, reader=there)
@@ -53,7 +56,9 @@ class NetnsRun(LiveRun):
         made = [(server, client, _sockets(server, client)), (client, server, _sockets(client, server))]
         waiter = Waiter()
         self._namespaces = (client.host, server.host)
-        self._box = Middlebox(self._namespaces, forward, reverse, waiter=waiter)
+        if tap is not None:
+            tap = NamedTap(tap, client.name, {party.host.address: party.name for party in (client, server)})
+        self._box = Middlebox(self._namespaces, forward, reverse, waiter=waiter, tap=tap)
         self._udp: list[UdpHost] = []
         super().__init__(waiter, self._box, [self._live_host(*each, waiter) for each in made])
 

@@ -9,8 +9,9 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rudp_smtp.datagram import Label
+from rudp_smtp.datagram import Address, Label
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.drivers.capture import INBOUND, OUTBOUND, Tap
 from rudp_smtp.drivers.clock import Waiter
 from rudp_smtp.drivers.crossing import Action, Crossing
 from rudp_smtp.drivers.sockets import (
@@ -63,11 +64,13 @@ class RelayStats:
 class _Way:
     """A client's port towards the upstream. A rebinding gives the client another; this one's answers are then lost."""
 
-    __slots__ = ("active", "client", "is_current", "labels", "marking", "socket")
+    __slots__ = ("active", "client", "inside", "is_current", "labels", "marking", "outside", "socket")
 
     def __init__(self, client: Endpoint, upstream: socket.socket, now: int) -> None:
         self.client = client
         self.socket = upstream
+        self.inside: tuple[Address, Address] = client, upstream.getpeername()[:2]  # the ends, as the client has them
+        self.outside: tuple[Address, Address] = upstream.getsockname()[:2], self.inside[1]  # as the upstream has them
         self.marking = Marking(upstream)
         self.active = now
         self.is_current = True
@@ -89,6 +92,7 @@ class Relay:
         *,
         waiter: Waiter,
         sink: Sink | None = None,
+        tap: Tap | None = None,
         clients_max: int = CLIENTS_MAX,
         idle: int = IDLE,
     ) -> None:
@@ -100,6 +104,7 @@ class Relay:
         self._crossing = Crossing(self.forward, self.reverse, waiter)
         self.lateness = self._crossing.lateness
         self._waiter = waiter
+        self._tap = tap
         self._upstream = upstream
         self._ways: dict[Endpoint, _Way] = {}  # the current ones, by client
         self._former: list[_Way] = []
@@ -197,6 +202,8 @@ class Relay:
     def _to_upstream(self, data: bytes, label: Label) -> None:
         way = label.target
         assert isinstance(way, _Way)
+        if self._tap is not None:
+            self._tap.cross(data, way.outside, self._waiter.now(), label.ecn, INBOUND)
         try:
             if label.ecn != way.marking.ecn:
                 way.marking.set(label.ecn)
@@ -210,6 +217,8 @@ class Relay:
         if not way.is_current:
             self.stats.packets_stray += 1
             return
+        if self._tap is not None:
+            self._tap.cross(data, way.inside[::-1], self._waiter.now(), label.ecn, INBOUND)
         try:
             if label.ecn != self._marking.ecn:
                 self._marking.set(label.ecn)
@@ -221,6 +230,7 @@ class Relay:
 
     def _receive(self) -> None:
         receive, clock, ways, push = self._listener.recvmsg, self._waiter.now, self._ways, self.forward.push
+        tap = self._tap
         for _ in range(BATCH):
             try:
                 data, ancillary, _flags, address = receive(DATAGRAM_MAX, ANCILLARY_MAX)
@@ -234,7 +244,10 @@ class Relay:
                 self.stats.packets_refused += 1
                 continue
             way.active = now
-            push(data, now, way.labels[ecn_of(ancillary)])
+            ecn = ecn_of(ancillary)
+            if tap is not None:
+                tap.cross(data, way.inside, now, ecn, OUTBOUND)
+            push(data, now, way.labels[ecn])
 
     def _admit(self, client: Endpoint, now: int) -> _Way | None:
         if len(self._ways) >= self._clients_max:
@@ -255,6 +268,7 @@ class Relay:
 
     def _receive_answers(self, way: _Way) -> None:
         receive, clock, push, labels = way.socket.recvmsg, self._waiter.now, self.reverse.push, way.labels
+        tap = self._tap
         for _ in range(BATCH):
             try:
                 data, ancillary, _flags, _address = receive(DATAGRAM_MAX, ANCILLARY_MAX)
@@ -263,7 +277,10 @@ class Relay:
             except OSError:
                 continue
             way.active = now = clock()
-            push(data, now, labels[ecn_of(ancillary)])
+            ecn = ecn_of(ancillary)
+            if tap is not None:
+                tap.cross(data, way.outside[::-1], now, ecn, OUTBOUND)
+            push(data, now, labels[ecn])
 
     def _expire(self, now: int) -> None:
         for way in [way for way in self._ways.values() if now - way.active >= self._idle]:

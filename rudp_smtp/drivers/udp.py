@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rudp_smtp.datagram import Address, Label
+from rudp_smtp.drivers.capture import Tap
 from rudp_smtp.drivers.clock import Lateness, Waiter
 from rudp_smtp.drivers.crossing import Action
 from rudp_smtp.drivers.priority import undisturbed
@@ -125,6 +126,32 @@ class UdpHost:
         self.inputs += 1
 
 
+class NamedTap:
+    """A tap that calls hosts by their names in simulation, and not by where they really are."""
+
+    def __init__(self, tap: Tap, client: Address, names: Mapping[Address, Address]) -> None:
+        """Who is not among the `names` is the client under one more address: see `UdpHost.meet`."""
+        self._tap = tap
+        self._client = client
+        self._names = dict(names)
+        self._met = 0
+
+    def cross(self, data: bytes, hosts: tuple[Address, Address], now: int, ecn: int, direction: int) -> None:
+        self._tap.cross(data, self._named(hosts), now, ecn, direction)
+
+    def cross_whole(self, packet: bytes, hosts: tuple[Address, Address], now: int, direction: int) -> None:
+        self._tap.cross_whole(packet, self._named(hosts), now, direction)
+
+    def _named(self, hosts: tuple[Address, Address]) -> tuple[Address, Address]:
+        source, target = hosts
+        return self._names.get(source) or self._meet(source), self._names.get(target) or self._meet(target)
+
+    def _meet(self, address: Address) -> Address:
+        name = self._names[address] = f"{self._client}~{self._met}" if self._met else self._client
+        self._met += 1
+        return name
+
+
 class LiveRun(ABC):
     """Owns the waiter, what lies between, and both hosts. Run once."""
 
@@ -209,13 +236,20 @@ class UdpRun(LiveRun):
     """Both hosts on loopback, and the relay between them."""
 
     def __init__(
-        self, client: tuple[Address, Node], server: tuple[Address, Node], path: Path, sink: Sink | None
+        self,
+        client: tuple[Address, Node],
+        server: tuple[Address, Node],
+        path: Path,
+        sink: Sink | None = None,
+        tap: Tap | None = None,
     ) -> None:
         waiter = Waiter()
         self._server = UdpHost(server[1], Label(client[0], server[0]), waiter, bound_socket(_ANY_PORT))
-        upstream: Endpoint = self._server.socket.getsockname()[:2]
-        self._relay = Relay(_ANY_PORT, upstream, path, waiter=waiter, sink=sink, clients_max=1, idle=_NEVER)
         self._client = UdpHost(client[1], Label(server[0], client[0]), waiter, bound_socket(_ANY_PORT))
+        upstream, downstream = (host.socket.getsockname()[:2] for host in (self._server, self._client))
+        if tap is not None:
+            tap = NamedTap(tap, client[0], {upstream: server[0], downstream: client[0]})
+        self._relay = Relay(_ANY_PORT, upstream, path, waiter=waiter, sink=sink, tap=tap, clients_max=1, idle=_NEVER)
         self._client.meet(self._relay.address)
         super().__init__(waiter, self._relay, (self._client, self._server))
 

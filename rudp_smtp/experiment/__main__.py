@@ -182,21 +182,21 @@ class _Command:
         return scenario, plan(scenario)
 
     def _performance(self, runs: Sequence["Run"], store: "Store") -> "Perform":
-        """How to do a run. It is the first whose trace is drawn, and a live one can only be traced while it runs.
+        """How to do a run. It is the first whose trace is drawn, and a live one can only be recorded while it runs.
 
-        So a live one that is stored without its trace is done anew.
+        So a live one that is stored without what is wanted of it now is done anew.
         """
         from functools import partial
 
+        from rudp_smtp.experiment.recordings import Recordings, perform_recorded
         from rudp_smtp.experiment.runner import perform
-        from rudp_smtp.experiment.trace_table import is_traced, perform_traced
 
-        first = runs[0]
+        first, options = runs[0], self._options
         if first.driver == "sim":
             return perform
-        if not is_traced(self._folder, first):
-            store.discard([first.key])
-        return partial(perform_traced, self._folder, first.key)
+        recordings = Recordings(self._folder, first.key, options.capture, options.qlog, options.qvis)
+        store.discard(recordings.lacking(runs, store))
+        return partial(perform_recorded, recordings)
 
     def _finish(self, results: "Results") -> int:
         from rudp_smtp.experiment.console import Output, print_whole, problems, summary_table
@@ -224,18 +224,16 @@ class _Command:
         """Before any run starts, as the results folder is."""
         from rudp_smtp.experiment.files import prepare_folder
 
-        verbs = {"capture": "captured", "qlog": "logged", "qvis": "logged", "export-fate": "exported"}
-        for option, verb in verbs.items():
+        if self._options.export_fate is not None and scenario.driver != "sim":
+            text = f"driver {scenario.driver} cannot be exported here; expected driver: sim"
+            raise ConfigError(text, key="--export-fate")
+        for option in ("capture", "qlog", "qvis", "export-fate"):
             folder: Path | None = getattr(self._options, option.replace("-", "_"))
-            if folder is None:
-                continue
-            key = f"--{option}"
-            if scenario.driver != "sim":
-                raise ConfigError(f"driver {scenario.driver} cannot be {verb} here; expected driver: sim", key=key)
-            prepare_folder(folder, key=key, inner="")
+            if folder is not None:
+                prepare_folder(folder, key=f"--{option}", inner="")
 
     def _record_every_run(self, scenario: "Scenario", runs: Sequence["Run"]) -> None:
-        """Do every run once more, listening, as widely spread as the first time: what is stored has no events."""
+        """Do every simulated run once more, listening, as widely spread as the first time: no events are stored."""
         from functools import partial
 
         from rich.console import Console
@@ -246,25 +244,26 @@ class _Command:
         from rudp_smtp.experiment.runner import Runner
 
         options = self._options
-        if options.qlog is None and options.qvis is None:
+        if scenario.driver != "sim" or (options.qlog is None and options.qvis is None):
             return
         with progress_reports(Console(stderr=True)) as report:
             recorder = Runner(None, report=report, perform=partial(record_run, qlog=options.qlog, qvis=options.qvis))
             recorder.run(runs, lambda: open_executor(scenario.executor, options.workers))
 
     def _capture(self, runs: Sequence["Run"]) -> None:
-        """Do the first run of each cell once more, with every host watched: stored runs have no packets."""
+        """Do each cell's first run once more, if simulated, with every host watched: stored runs have no packets."""
         from rudp_smtp.drivers.capture import Capture
         from rudp_smtp.experiment.build import execute
         from rudp_smtp.experiment.files import write_atomic
+        from rudp_smtp.experiment.recordings import capture_path
 
         if (folder := self._options.capture) is None:
             return
         for planned in runs:
-            if planned.replication == 0:
+            if planned.driver == "sim" and planned.replication == 0:
                 capture = Capture()
                 execute(planned, watcher=capture)
-                write_atomic(folder / f"run{planned.index:05}.pcapng", capture.octets())
+                write_atomic(capture_path(folder, planned), capture.octets())
 
     def _export_fate(self, results: "Results") -> None:
         """Do every run once more, with its links watched."""

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from rudp_smtp.datagram import Label
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.drivers.capture import Watcher
+from rudp_smtp.drivers.capture import Tap, Watcher
 from rudp_smtp.drivers.headers import SimulatedHosts
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.drivers.sim import SimulationResult, Simulator
@@ -118,8 +118,28 @@ class _Moved:
     further: Sequence[tuple[str, Link]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who looks on: at facts, at what the hosts send and receive, at what crosses the ends of a live path's links, and
+    at what the links decide by chance, which is filled in by direction."""
+
+    sink: Sink | None = None
+    watcher: Watcher | None = None
+    tap: Tap | None = None
+    fates: Mapping[str, Fates] = field(default_factory=dict)
+
+    def seen(self, address: Address, node: Node) -> Node:
+        """The node to use instead of `node`."""
+        return node if self.watcher is None else self.watcher.watch(address, node)
+
+
 def execute(
-    run: Run, sink: Sink | None = None, watcher: Watcher | None = None, fates: Mapping[str, Fates] = NO_FATES
+    run: Run,
+    sink: Sink | None = None,
+    watcher: Watcher | None = None,
+    fates: Mapping[str, Fates] = NO_FATES,
+    *,
+    tap: Tap | None = None,
 ) -> RunFacts:
     """Do one run. A run that cannot finish ends by its limits, and `stop` names which; nothing is caught.
 
@@ -130,7 +150,7 @@ def execute(
     pairs = [_Pair(configuration.transport, configuration.workload, draws, sink)]
     if configuration.rival is not None:
         pairs += _rivals(configuration.rival, draws, sink)
-    moved = _DRIVERS[run.driver](run, pairs, _Watchers(sink, watcher, fates))
+    moved = _DRIVERS[run.driver](run, pairs, Watchers(sink, watcher, tap, fates))
     report, *rivals = (pair.report() for pair in pairs)
     return RunFacts(
         run=run,
@@ -147,23 +167,8 @@ def execute(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Watchers:
-    """Who looks on while a run is under way."""
-
-    sink: Sink | None
-    watcher: Watcher | None
-    fates: Mapping[str, Fates]
-
-    def must_be_alone(self) -> Sink | None:
-        """The sink, where nobody but it can look on."""
-        assert self.watcher is None, "what is watched is run again, and a live run is never the same"
-        assert not self.fates, "nor can its fates be had again"
-        return self.sink
-
-
-def _simulate(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
-    configuration, watcher = run.configuration, watchers.watcher
+def _simulate(run: Run, pairs: Sequence[_Pair], watchers: Watchers) -> _Moved:
+    configuration = run.configuration
     draws = link_draws(run)
     hosts = SimulatedHosts(name for pair in pairs for name in pair.hosts)
     reader = read_datagrams(hosts, Flows())
@@ -189,8 +194,8 @@ def _simulate(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
             paths[client] = there, back = path(hop.prefix)
             links |= {(client, server): there, (server, client): back}
             beside[before + SERVER if before else pair.server] = client
-    if watcher is not None:
-        nodes = {address: watcher.watch(address, node) for address, node in nodes.items()}
+    assert watchers.tap is None, "what a simulated host sends is on its link at once: its watcher has seen it"
+    nodes = {address: watchers.seen(address, node) for address, node in nodes.items()}
     simulator = Simulator(
         nodes, links, background=[host for host in nodes if host not in pairs[0].hosts], beside=beside
     )
@@ -218,8 +223,9 @@ def link_draws(run: Run) -> DrawKey:
     return DrawKey(run.seed).derive("link")
 
 
-def _run_live(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
-    sink = watchers.must_be_alone()
+def _run_live(run: Run, pairs: Sequence[_Pair], seen: Watchers) -> _Moved:
+    assert not seen.fates, "a live run's fates cannot be had again"
+    sink = seen.sink
     from rudp_smtp.drivers.proxy import Path  # a simulation does without sockets
     from rudp_smtp.drivers.udp import UdpRun
 
@@ -227,14 +233,17 @@ def _run_live(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
     (pair,) = pairs
     readers = readers_between(*SimulatedHosts([pair.client, pair.server])(Label(pair.client, pair.server)))
     path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, readers=readers)
-    live = UdpRun((pair.client, pair.stage.client), (pair.server, pair.stage.server), path, sink)
+    client = pair.client, seen.seen(pair.client, pair.stage.client)
+    server = pair.server, seen.seen(pair.server, pair.stage.server)
+    live = UdpRun(client, server, path, sink, seen.tap)
     arrange(configuration.events, live.path)
     moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)
 
 
-def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) -> _Moved:
-    sink = watchers.must_be_alone()
+def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], seen: Watchers) -> _Moved:
+    assert not seen.fates, "a live run's fates cannot be had again"
+    sink = seen.sink
     from rudp_smtp.drivers.hosts import MTU, two_hosts
     from rudp_smtp.drivers.netns import MTU_MAX, NetnsRun, Party
     from rudp_smtp.drivers.proxy import Path
@@ -245,9 +254,9 @@ def _run_in_namespaces(run: Run, pairs: Sequence[_Pair], watchers: _Watchers) ->
     path = Path(forward=configuration.forward, reverse=configuration.reverse, seed=run.seed, readers=(reader, reader))
     users = [endpoint if isinstance(endpoint, TcpEndpoint) else None for endpoint in pair.endpoints]
     with two_hosts(MTU if any(users) else MTU_MAX) as hosts:
-        client = Party(hosts[0], pair.client, pair.stage.client, users[0])
-        server = Party(hosts[1], pair.server, pair.stage.server, users[1])
-        live = NetnsRun(client, server, path, sink)
+        client = Party(hosts[0], pair.client, seen.seen(pair.client, pair.stage.client), users[0])
+        server = Party(hosts[1], pair.server, seen.seen(pair.server, pair.stage.server), users[1])
+        live = NetnsRun(client, server, path, sink, seen.tap)
         arrange(configuration.events, live.path)
         moved = live.run(configuration.limits.time, configuration.limits.events)
     return _Moved(moved.result, moved.forward, moved.reverse, moved.invalid)

@@ -148,6 +148,11 @@ class Runner:
         return failed
 
 
+def identify(run: Run, digest: str = "") -> str:
+    """Which run it was; of a live one, which is never the same again, the record's digest says so too."""
+    return f"{describe(run)}; key {run.key}" + (f"; record {digest}" if digest else "")
+
+
 def describe(run: Run) -> str:
     """A run by what it varies, as a person would look it up."""
     return f"{run.cell_label}, seed {run.seed}" if run.cell else f"seed {run.seed}"

@@ -9,7 +9,7 @@ from rudp_smtp.experiment.build import execute
 from rudp_smtp.experiment.files import write_atomic
 from rudp_smtp.experiment.metrics import milliseconds
 from rudp_smtp.experiment.plan import Run
-from rudp_smtp.experiment.records import Record, Value, record
+from rudp_smtp.experiment.records import Value
 from rudp_smtp.experiment.tables import encode_csv
 from rudp_smtp.trace import Fact, Sink, SmtpCommand, SmtpContent, SmtpReply, TimerExpired
 
@@ -62,21 +62,11 @@ def write_trace(folder: Path, run: Run, simulate: Callable[[Run, Sink], object] 
     if not is_traced(folder, run):
         sink = FirstFacts(FACTS_MAX)
         simulate(run, sink)
-        _write(folder, run, sink)
+        save_trace(folder, run, sink)
     return folder / NAME
 
 
-def perform_traced(folder: Path, key: str, run: Run) -> Record:
-    """What a worker does with live runs, none of which is ever the same again: write down the one with this key."""
-    if run.key != key:
-        return record(execute(run))
-    sink = FirstFacts(FACTS_MAX)
-    done = record(execute(run, sink))
-    _write(folder, run, sink)
-    return done
-
-
-def _write(folder: Path, run: Run, sink: FirstFacts) -> None:
+def save_trace(folder: Path, run: Run, sink: FirstFacts) -> None:
     write_atomic(folder / NAME, trace_csv(run, sink.facts))
 
 

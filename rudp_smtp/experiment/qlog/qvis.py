@@ -17,7 +17,7 @@ from rudp_smtp.experiment.qlog.events import Event
 from rudp_smtp.experiment.qlog.packets import Fields
 from rudp_smtp.experiment.qlog.recording import HOSTS
 from rudp_smtp.experiment.qlog.sequence import Entry, encode_json, time_of
-from rudp_smtp.experiment.runner import describe
+from rudp_smtp.experiment.runner import identify
 from rudp_smtp.workload import SERVER
 
 TIME_OFFSET = "0.000000001"  # ms
@@ -46,8 +46,11 @@ def encode_qvis_event(event: Event) -> str:
     return encode_json({"time": milliseconds(event.time), "name": _name(event.name), "data": _data(event.data)})
 
 
-def qvis_file(run: Run, entries: Mapping[str, Sequence[Entry]]) -> bytes:
-    """A run's traces; entries of one time stay in their order. A connection of which a host knows nothing has none."""
+def qvis_file(run: Run, entries: Mapping[str, Sequence[Entry]], digest: str = "") -> bytes:
+    """A run's traces; entries of one time stay in their order. A connection of which a host knows nothing has none.
+
+    `digest` as `identify` has it.
+    """
     traces: list[tuple[int, int, str]] = []
     for place, host in enumerate(HOSTS):
         for connection, texts in _by_connection(entries[host]).items():
@@ -56,7 +59,7 @@ def qvis_file(run: Run, entries: Mapping[str, Sequence[Entry]]) -> bytes:
         "qlog_version": "0.3",
         "qlog_format": "JSON",
         "title": f"run {run.index}",
-        "description": f"{describe(run)}; key {run.key}",
+        "description": identify(run, digest),
     }
     body = ",\n".join(text for _, _, text in sorted(traces))
     return f'{encode_json(head)[:-1]},"traces":[\n{body}\n]}}\n'.encode()

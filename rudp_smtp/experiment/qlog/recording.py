@@ -2,6 +2,7 @@
 
 The core's facts do not hold what is in a packet; the octets do, and they pass by where a capture would see them
 (`drivers.capture.Watcher`). A fact that a packet was sent waits here until its datagram has left, which is at once.
+In simulation it is then on its link; on a live path it gets there later, as `enter` is told.
 Facts about a rival's packets, and about those of later hops, are passed over.
 """
 
@@ -36,8 +37,9 @@ class Seen:
 class Recorder:
     """A sink for facts and a watcher of datagrams; `tell` is given each host's facts in the order they came."""
 
-    def __init__(self, tell: Callable[[str, Seen], None]) -> None:
+    def __init__(self, tell: Callable[[str, Seen], None], *, is_live: bool = False) -> None:
         self._tell = tell
+        self._is_live = is_live
         self._waiting: dict[str, deque[Seen]] = {host: deque() for host in HOSTS}  # begins with a PacketSent
         self._arrived: dict[str, bytes] = {}  # the last datagram of each host
         self._sent: dict[tuple[str, bytes], PacketSent] = {}  # by host and digest of the octets
@@ -49,7 +51,7 @@ class Recorder:
     def emit(self, fact: Fact) -> None:
         if isinstance(fact, LinkFate):
             entered = self._entered.get(fact.link)  # None: a later hop's
-            sent = None if entered is None else entered[fact.index]
+            sent = None if entered is None else entered[fact.index]  # None: of a rival, or of the kernel
             if sent is not None:
                 self._append(sent.host, Seen(fact, None, sent))
         elif fact.host not in self._waiting:
@@ -72,7 +74,13 @@ class Recorder:
         if HOP in source:
             return
         sent = self._take(source, data)
-        self._entered["forward" if source.endswith(CLIENT) else "reverse"].append(sent)
+        if not self._is_live:
+            self._entered["forward" if source.endswith(CLIENT) else "reverse"].append(sent)
+
+    def enter(self, host: Address, data: bytes | None) -> None:
+        """The next packet on the live link that leads away from this host, and the datagram in it, if there is one."""
+        name = str(host)
+        self._entered[LINKS[name]].append(None if data is None else self._sent.get((name, _digest(data))))
 
     def finish(self) -> None:
         """Tell what still waits, should a transport have told of more than it sent."""

@@ -12,7 +12,7 @@ from rudp_smtp.experiment.metrics import milliseconds
 from rudp_smtp.experiment.plan import Run
 from rudp_smtp.experiment.qlog.events import Event
 from rudp_smtp.experiment.qlog.packets import Fields
-from rudp_smtp.experiment.runner import describe
+from rudp_smtp.experiment.runner import describe, identify
 
 RECORD_SEPARATOR = "\x1e"
 FILE_SCHEMA = "urn:ietf:params:qlog:file:sequential"
@@ -37,8 +37,8 @@ def encode_event(event: Event) -> str:
     return encode_json({"time": milliseconds(event.time), "name": event.name, "data": event.data})[:-1]
 
 
-def sequential_file(run: Run, host: str, entries: Sequence[Entry]) -> bytes:
-    """A host's log; entries of one time stay in their order."""
+def sequential_file(run: Run, host: str, entries: Sequence[Entry], digest: str = "") -> bytes:
+    """A host's log; entries of one time stay in their order. `digest` as `identify` has it."""
     connections = {connection for _, connection, _ in entries if connection is not None}
     common: Fields = {
         "time_format": "relative_to_epoch",
@@ -47,7 +47,7 @@ def sequential_file(run: Run, host: str, entries: Sequence[Entry]) -> bytes:
     if len(connections) <= 1:
         common["group_id"] = str(min(connections, default=0))
     scenario = Event(0, None, "simulation:scenario", {"name": describe(run), "details": run.parameters()})
-    records = [encode_json(_header(run, host, common)), encode_event(scenario) + "}"]
+    records = [encode_json(_header(run, host, digest) | {"trace": _trace(host, common)}), encode_event(scenario) + "}"]
     for _, connection, text in sorted(entries, key=time_of):
         is_grouped = len(connections) > 1 and connection is not None
         records.append(f'{text},"group_id":"{connection}"}}' if is_grouped else text + "}")
@@ -58,15 +58,18 @@ def time_of(entry: Entry) -> int:
     return entry[0]
 
 
-def _header(run: Run, host: str, common: Fields) -> Fields:
+def _header(run: Run, host: str, digest: str) -> Fields:
     return {
         "file_schema": FILE_SCHEMA,
         "serialization_format": "application/qlog+json-seq",
         "title": f"run {run.index} at the {host}",
-        "description": f"{describe(run)}; key {run.key}",
-        "trace": {
-            "vantage_point": {"name": host, "type": host},
-            "event_schemas": EVENT_SCHEMAS,
-            "common_fields": common,
-        },
+        "description": identify(run, digest),
+    }
+
+
+def _trace(host: str, common: Fields) -> Fields:
+    return {
+        "vantage_point": {"name": host, "type": host},
+        "event_schemas": EVENT_SCHEMAS,
+        "common_fields": common,
     }

@@ -6,6 +6,7 @@ Nothing behind them is changed: octets in, a field in front, the same octets out
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from zlib import crc32
 
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.units import SECOND
@@ -62,3 +63,48 @@ class HopCount:
         elif _RECEIVED.match(self._line):
             self.hops += 1
         self._line = b""
+
+
+class Fingerprint:
+    """Tells a message, in pieces cut anywhere, from another; no defence against malice.
+
+    The Received fields in front are passed over: a host on the way that was cut off and hands the message on once more
+    puts another one there, with another time, and it is the same message all the same.
+    """
+
+    __slots__ = ("_checksum", "_has_trace", "_held", "_is_in_front", "_is_in_trace", "_octets")
+
+    def __init__(self) -> None:
+        self._checksum = self._octets = 0
+        self._held = b""  # the beginning of a line, too short to say what it is
+        self._is_in_front = True
+        self._is_in_trace = False  # in the middle of a line that is passed over
+        self._has_trace = False
+
+    def feed(self, octets: bytes) -> None:
+        if self._is_in_front:
+            octets = self._behind_trace(self._held + octets)
+        self._checksum = crc32(octets, self._checksum)
+        self._octets += len(octets)
+
+    def text(self) -> str:
+        return f"{self._octets + len(self._held)}:{crc32(self._held, self._checksum):08x}"
+
+    def _behind_trace(self, octets: bytes) -> bytes:
+        """What of it is not in front any more."""
+        start, self._held = 0, b""
+        while start < len(octets):
+            end = octets.find(b"\n", start)
+            beginning = octets[start : start + FIELD_NAME_OCTETS]
+            if not self._is_in_trace:
+                if end < 0 and len(beginning) < FIELD_NAME_OCTETS:
+                    self._held = octets[start:]
+                    return b""
+                is_continued = self._has_trace and beginning[:1] in (b" ", b"\t")
+                if not is_continued and not _RECEIVED.match(beginning):
+                    self._is_in_front = False
+                    return octets[start:]
+                self._has_trace = True
+            self._is_in_trace = end < 0
+            start = len(octets) if end < 0 else end + 1
+        return b""

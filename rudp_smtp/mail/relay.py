@@ -21,6 +21,7 @@ DOUBLINGS_MAX = 32
 TOO_MANY_RECIPIENTS = (452, 552)  # RFC 5321 section 4.5.3.1.10: the others go in another transaction
 EXPIRED = "4.4.7"  # RFC 3463 section 3.5: delivery time expired
 NO_ANSWER = "4.4.1"
+UNREADABLE = "4.3.0"  # RFC 3463 section 3.4: other or undefined mail system status
 
 Route = Callable[[str], str]  # a forward-path -> the next hop, whatever the driver calls it
 
@@ -154,6 +155,16 @@ class Relay:
         judgement = _Judgement(RecipientInput.DEFER, reason, NO_ANSWER)
         return tuple(self._fate(attempt, recipient, judgement, now, None) for recipient in attempt.recipients)
 
+    def on_unreadable(self, attempt: Attempt, reason: str, now: int) -> tuple[Fate, ...]:
+        """Our own disk did not give the message: no word against the next hop."""
+        self._release(attempt)
+        judgement = _Judgement(RecipientInput.DEFER, reason, UNREADABLE)
+        return tuple(self._fate(attempt, recipient, judgement, now, None) for recipient in attempt.recipients)
+
+    def on_gone(self, attempt: Attempt) -> None:
+        """An operator has removed the message since the plan was made."""
+        self._release(attempt)
+
     def _judge(self, reply: Reply, report: DeliveryReport) -> _Judgement:
         text = str(reply)
         if report.outcome in (Outcome.UNSENT, Outcome.UNCONFIRMED):
@@ -228,15 +239,19 @@ class Relay:
         return attempt
 
     def _end(self, attempt: Attempt, failure: str, now: int) -> None:
-        hop = self._hops[attempt.hop]
-        hop.attempts -= 1
-        self._under_way.difference_update(recipient.recipient_id for recipient in attempt.recipients)
+        hop = self._release(attempt)
         if failure:
             hop.failures += 1
             hop.reply = failure
             hop.retry_at = now + self._schedule.delay(hop.failures, self._draws.derive("hop", attempt.hop))
         else:
             hop.failures = 0
+
+    def _release(self, attempt: Attempt) -> _Hop:
+        hop = self._hops[attempt.hop]
+        hop.attempts -= 1
+        self._under_way.difference_update(recipient.recipient_id for recipient in attempt.recipients)
+        return hop
 
     def _forget_hops(self, now: int) -> None:
         """Those that answer, and those that nobody has asked for longer than any delay."""

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
-from zlib import crc32
 
 from rudp_smtp.errors import MailboxError, MailLoop
 from rudp_smtp.mail.files import Files, discard, storage_error, write_all
-from rudp_smtp.mail.received import HOPS_MAX, HopCount
+from rudp_smtp.mail.received import HOPS_MAX, Fingerprint, HopCount
 from rudp_smtp.units import SECOND
 
 SPILL_OCTETS = 64 << 10  # what a draft keeps in memory at most; a larger message gets a file of its own
@@ -53,7 +52,7 @@ class Draft(Generic[K]):
     case, and hears of the failure when it commits. `front` goes before the message and is not part of `fingerprint`.
     """
 
-    __slots__ = ("_buffered", "_checksum", "_file", "_front", "_handle", "_hops", "_name", "_pieces", "_spool",
+    __slots__ = ("_buffered", "_file", "_fingerprint", "_handle", "_hops", "_name", "_pieces", "_spool",
                  "about", "failure", "octets")  # fmt: skip
 
     def __init__(self, spool: "Spool", about: K, name: Callable[[], str], front: bytes) -> None:
@@ -63,11 +62,10 @@ class Draft(Generic[K]):
         self._spool = spool
         self._name = name
         self._file = ""  # in tmp/, once there is one
-        self._front = len(front)
         self._pieces = [front] if front else []
         self._buffered = len(front)
         self._handle: int | None = None
-        self._checksum = 0
+        self._fingerprint = Fingerprint()
         self._hops = HopCount()
 
     @property
@@ -79,13 +77,13 @@ class Draft(Generic[K]):
     def fingerprint(self) -> str:
         """Tells a message from another one that came under its key by mistake; no defence against malice."""
         assert self.about.key
-        return f"{self.octets - self._front}:{self._checksum:08x}"
+        return self._fingerprint.text()
 
     def write(self, octets: bytes) -> None:
         if self.failure is not None:
             return
         if self.about.key:
-            self._checksum = crc32(octets, self._checksum)
+            self._fingerprint.feed(octets)
         self._hops.feed(octets)
         if self._hops.hops > HOPS_MAX:
             self._fail(MailLoop(f"the message has more than {HOPS_MAX} Received fields"))

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -17,7 +18,7 @@ BATCH_MAX = 500
 
 
 class GroupCommit(Generic[A]):
-    """Owns a thread, in which every fsync happens: the loop that moves the packets never waits for a disk.
+    """Owns the threads in which every fsync happens: the loop that moves the packets never waits for a disk.
 
     `commit` is `Queue.commit` or `Maildir.commit`; `clock` gives ns since the Unix epoch.
     """
@@ -27,6 +28,7 @@ class GroupCommit(Generic[A]):
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiting: SimpleQueue[tuple[Draft[A], asyncio.Future[Outcome]] | None] = SimpleQueue()
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -40,6 +42,7 @@ class GroupCommit(Generic[A]):
         """Finish what waits."""
         self._waiting.put(None)
         await asyncio.to_thread(self._thread.join)
+        self._disk.shutdown()
 
     def _work(self) -> None:
         is_over = False
@@ -50,11 +53,25 @@ class GroupCommit(Generic[A]):
             entries = [entry for entry in batch if entry is not None]
             is_over = len(entries) < len(batch)
             if entries:
-                outcomes = self._commit([draft for draft, _ in entries], self._clock())
-                self._loop.call_soon_threadsafe(_tell, [done for _, done in entries], outcomes)
+                self._do([draft for draft, _ in entries], [done for _, done in entries])
+
+    def _do(self, drafts: list[Draft[A]], waiting: list[asyncio.Future[Outcome]]) -> None:
+        """A store that fails in a way nobody foresaw fails these sessions: those that follow may do better."""
+        attempt: Future[list[Outcome]] = self._disk.submit(self._commit, drafts, self._clock())
+        error = attempt.exception()
+        if error is not None:
+            self._loop.call_soon_threadsafe(_fail, waiting, error)
+        else:
+            self._loop.call_soon_threadsafe(_tell, waiting, attempt.result())
 
 
 def _tell(waiting: list[asyncio.Future[Outcome]], outcomes: list[Outcome]) -> None:
     for done, outcome in zip(waiting, outcomes, strict=True):
         if not done.done():
             done.set_result(outcome)
+
+
+def _fail(waiting: list[asyncio.Future[Outcome]], error: BaseException) -> None:
+    for done in waiting:
+        if not done.done():
+            done.set_exception(error)

@@ -1,14 +1,18 @@
 """MailServer: an office, its listeners and their sessions, from the start to an orderly end."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rudp_smtp.drivers.sessions import Patience, hold
+from rudp_smtp.errors import MailboxError
 from rudp_smtp.mail.maildir import Maildir
 from rudp_smtp.mail.queue import Queue
+from rudp_smtp.mail.queued import Submission
+from rudp_smtp.mail.spool import Draft, Receipt
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.service.commits import GroupCommit
 from rudp_smtp.service.desk import Desk
@@ -93,9 +97,17 @@ class MailServer:
     async def _with_queue(self, office: Office, path: Path, smarthost: Smarthost, stack: AsyncExitStack) -> Office:
         queue = Queue(path, identity=self._identity)
         stack.callback(queue.close)
-        submissions = GroupCommit(queue.commit, self._clock, "submissions")
+        turn = threading.Lock()
+
+        def commit(drafts: Sequence[Draft[Submission]], now: int) -> list[Receipt | MailboxError]:
+            with turn:
+                return queue.commit(drafts, now)
+
+        submissions = GroupCommit(commit, self._clock, "submissions")
         stack.push_async_callback(submissions.close)
-        relaying = Relaying(queue, smarthost, domain=office.policy.domain, clock=self._clock, notice=office.notice)
+        relaying = Relaying(
+            queue, smarthost, turn=turn, domain=office.policy.domain, clock=self._clock, notice=office.notice
+        )
         stack.push_async_callback(relaying.close)
         relaying.start()
         return replace(office, queue=queue, submissions=submissions, on_queued=relaying.wake)

@@ -1,11 +1,12 @@
 """Relaying: the queue's messages on their way to the next host, one host for all (a smarthost, or the far gateway).
 
-Decisions are `mail.relay`'s; here are the loop, the sessions and the clock. Everything that touches the disk runs in a
-thread of its own, one call at a time.
+Decisions are `mail.relay`'s; here are the loop, the sessions and the clock. Everything that touches the queue runs in a
+thread of its own, one call at a time; what an attempt came to is noted before anybody asks who is due.
 """
 
 import asyncio
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,11 +19,10 @@ from rudp_smtp.errors import DriverError, MailboxError
 from rudp_smtp.mail.dsn import Action
 from rudp_smtp.mail.notices import Notifier
 from rudp_smtp.mail.queue import Queue
-from rudp_smtp.mail.queued import QueuedMail
 from rudp_smtp.mail.relay import Attempt, Fate, Relay, RetrySchedule
 from rudp_smtp.mail.transit import envelope_of
 from rudp_smtp.service.addresses import Address
-from rudp_smtp.service.sending import Sending, send
+from rudp_smtp.service.sending import Sending, Sent, send
 from rudp_smtp.smtp import ClientTls, DeliveryReport, Login, MailSource
 from rudp_smtp.transport import TransportPlugin
 from rudp_smtp.units import SECOND
@@ -45,18 +45,20 @@ class Smarthost:
 
 
 class Relaying:
-    """Owns the loop and its attempts."""
+    """Owns the loop and its attempts. `turn` is held by whoever uses the queue: it has one transaction at a time."""
 
     def __init__(
         self,
         queue: Queue,
         smarthost: Smarthost,
         *,
+        turn: threading.Lock,
         domain: str,
         clock: Callable[[], int],
         notice: Callable[[str], None],
     ) -> None:
         self._queue = queue
+        self._turn = turn
         self._smarthost = smarthost
         self._domain = domain
         self._clock = clock
@@ -66,6 +68,7 @@ class Relaying:
         self._notifier = Notifier(queue, self._relay, domain=domain, token=lambda: secrets.token_hex(12))
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="relay")
         self._wanted = asyncio.Event()
+        self._books = asyncio.Lock()  # what the queue says and what the relay believes agree
         self._attempts: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
 
@@ -78,72 +81,92 @@ class Relaying:
 
     async def close(self) -> None:
         """Stop; what is under way is tried again after the next start, under the same key."""
-        for task in [*([self._loop] if self._loop else []), *self._attempts]:
+        tasks = [*([self._loop] if self._loop else []), *self._attempts]
+        for task in tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        if tasks:
+            await asyncio.wait(tasks)
         self._disk.shutdown()
 
     async def _run(self) -> None:
         while True:
             self._wanted.clear()
+            try:
+                await self._begin_attempts()
+                following = await self._on_disk(self._queue.index.next_due)
+            except MailboxError as error:
+                self._notice(f"cannot read the queue: {error}")
+                await asyncio.sleep(DISK_RETRY)
+                continue
+            wait = LOOK_AGAIN if following is None else min(max(following - self._clock(), 0), LOOK_AGAIN)
+            if self._attempts and wait == 0:
+                wait = LOOK_AGAIN  # they are under way, and each end wakes us
+            with suppress(TimeoutError):
+                # wait_for would lose the cancellation if an attempt that ends wakes us in the same turn (Python 3.11).
+                async with asyncio.timeout(wait / SECOND):
+                    await self._wanted.wait()
+
+    async def _begin_attempts(self) -> None:
+        """Try those who are due, as far as the limits go."""
+        async with self._books:
             now = self._clock()
             due = await self._on_disk(partial(self._queue.index.due, now))
             plan = self._relay.plan(due, now)
             if plan.fates:
                 await self._settle(plan.fates)
-            for attempt in plan.attempts:
-                task = asyncio.get_running_loop().create_task(self._try(attempt))
-                self._attempts.add(task)
-                task.add_done_callback(self._attempts.discard)
-            following = await self._on_disk(self._queue.index.next_due)
-            wait = LOOK_AGAIN if following is None else min(max(following - self._clock(), 0), LOOK_AGAIN)
-            if self._attempts and wait == 0:
-                wait = LOOK_AGAIN  # they are under way, and each end wakes us
-            with suppress(TimeoutError):  # not wait_for: until Python 3.12 it may swallow our being cancelled
-                async with asyncio.timeout(wait / SECOND):
-                    await self._wanted.wait()
+        for attempt in plan.attempts:
+            task = asyncio.get_running_loop().create_task(self._try(attempt))
+            self._attempts.add(task)
+            task.add_done_callback(self._attempts.discard)
 
     async def _try(self, attempt: Attempt) -> None:
         try:
-            mail = await self._on_disk(lambda: self._queue.index.mail(attempt.message_id))
-            if mail is None:
-                fates: Sequence[Fate] = self._relay.on_unreachable(attempt, "the message is gone", self._clock())
-            else:
-                fates = await self._send(attempt, mail)
-            await self._settle(fates)
+            sent = await self._send(attempt)
+            if sent is None:
+                self._relay.on_gone(attempt)
+                return
+            async with self._books:
+                await self._settle(self._judge(attempt, sent))
         finally:
             self.wake()
 
-    async def _send(self, attempt: Attempt, mail: QueuedMail) -> Sequence[Fate]:
-        paths = [recipient.forward_path for recipient in attempt.recipients]
-        envelope = envelope_of(mail, paths, key=self._queue.relay_key(mail.message_id))
-        source = MailSource(lambda: self._queue.index.body(mail.message_id), mail.octets)
-        host = self._smarthost
+    async def _send(self, attempt: Attempt) -> Sent | DriverError | MailboxError | None:
+        """One session; what came of it, or why there was none. None: there is no such message any more."""
+        message_id, host = attempt.message_id, self._smarthost
+        sending = Sending(
+            address=host.address, domain=self._domain, tls=host.tls, login=host.login, transport=host.transport
+        )
         try:
-            sent = await send(
-                Sending(
-                    address=host.address,
-                    domain=self._domain,
-                    tls=host.tls,
-                    login=host.login,
-                    transport=host.transport,
-                ),
-                [(envelope, source)],
-            )
-        except DriverError as error:
-            self._notice(f"put off: message {mail.message_id}: {error}")
-            return self._relay.on_unreachable(attempt, f"4.4.1 {error}", self._clock())
-        (report,) = sent.reports
-        self._tell(mail, report)
-        success = None if "DSN" in sent.extensions else Action.RELAYED
-        return self._relay.on_report(attempt, report, self._clock(), success=success)
+            mail = await self._on_disk(lambda: self._queue.index.mail(message_id))
+            if mail is None:
+                return None
+            paths = [recipient.forward_path for recipient in attempt.recipients]
+            envelope = envelope_of(mail, paths, key=self._queue.relay_key(message_id))
+            source = MailSource(lambda: self._queue.index.body(message_id), mail.octets)
+            return await send(sending, [(envelope, source)])
+        except (DriverError, MailboxError) as error:
+            return error
 
-    def _tell(self, mail: QueuedMail, report: DeliveryReport) -> None:
+    def _judge(self, attempt: Attempt, sent: Sent | DriverError | MailboxError) -> Sequence[Fate]:
+        now = self._clock()
+        if isinstance(sent, MailboxError):
+            self._notice(f"put off: message {attempt.message_id}: {sent}")
+            return self._relay.on_unreadable(attempt, f"4.3.0 {sent}", now)
+        if isinstance(sent, DriverError):
+            self._notice(f"put off: message {attempt.message_id}: {sent}")
+            return self._relay.on_unreachable(attempt, f"4.4.1 {sent}", now)
+        (report,) = sent.reports
+        self._tell(attempt.message_id, report)
+        success = None if "DSN" in sent.extensions else Action.RELAYED
+        return self._relay.on_report(attempt, report, now, success=success)
+
+    def _tell(self, message_id: int, report: DeliveryReport) -> None:
         if report.accepted:
-            self._notice(f"relayed: message {mail.message_id} to {', '.join(report.accepted)}: {report.reply}")
+            self._notice(f"relayed: message {message_id} to {', '.join(report.accepted)}: {report.reply}")
+        elif not report.refused:
+            self._notice(f"put off: message {message_id}: {report.reply}")
         for path, reply in report.refused:
-            self._notice(f"not relayed: message {mail.message_id} to {path}: {reply}")
+            self._notice(f"not relayed: message {message_id} to {path}: {reply}")
 
     async def _settle(self, fates: Sequence[Fate]) -> None:
         """Note it; a disk that does not take it now is asked again, or the message would be sent twice."""
@@ -155,4 +178,8 @@ class Relaying:
                 await asyncio.sleep(DISK_RETRY)
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+        def alone() -> T:
+            with self._turn:
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._disk, alone)

@@ -32,10 +32,10 @@ def rudp_smtp(*arguments: object, given: str = "") -> subprocess.CompletedProces
 class Program:
     """A command that goes on; `wait_for` what it says."""
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, command: list[str] = COMMAND) -> None:
         self.log = log
         with log.open("ab") as file:
-            self.process = subprocess.Popen([*COMMAND, *arguments], stdout=file, stderr=file)
+            self.process = subprocess.Popen([*command, *arguments], stdout=file, stderr=file)
 
     def wait_for(self, text: str, count: int = 1) -> None:
         deadline = time.monotonic() + PATIENCE

@@ -18,7 +18,9 @@ from tests.live import live
 
 ROOT = Path(__file__).parent.parent
 STUDIES = sorted((ROOT / "experiments").glob("*/*.yaml"))
-SCRIPTS = sorted((ROOT / "experiments").glob("*/*.py"))
+SCRIPTS = sorted(
+    path for path in (ROOT / "experiments").glob("*/*.py") if "__main__" in path.read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import live
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "rudp_smtp.cli.__main__"]
@@ -68,18 +69,13 @@ def tcp_beside(port: int) -> Iterator[None]:
                 own.close()
 
 
-def free_port() -> int:
-    with socket.create_server((SERVER_HOST, 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @needs("iperf3")
 def test_iperf3_counts_the_losses_that_the_relay_was_asked_for(tmp_path: Path) -> None:
     packets = ", ".join(map(str, LOST))
     path = scenario(
         tmp_path, f"{{forward: {{delay: {{time: 5ms}}, loss: {{model: list, packets: [{packets}]}}}}, reverse: {{}}}}"
     )
-    port = free_port()
+    port = free_port(SERVER_HOST)
     relay = [*COMMAND, "proxy", "--listen", f"{PROXY_HOST}:{port}", "--to", f"{SERVER_HOST}:{port}"]
     with ExitStack() as stack:
         server = start(stack, ["iperf3", "-s", "-1", "--forceflush", "-B", SERVER_HOST, "-p", str(port)])

@@ -1,6 +1,5 @@
 """Our commands as processes of their own, and a place for each to listen."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -11,16 +10,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "rudp_smtp.cli"]
 PATIENCE = 60.0
-
-
-def free_port() -> int:
-    """A UDP and TCP port that nobody has at this moment."""
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        port = tcp.getsockname()[1]
-        udp.bind(("127.0.0.1", port))
-        assert isinstance(port, int)
-        return port
 
 
 def rudp_smtp(*arguments: object, given: str = "") -> subprocess.CompletedProcess[str]:

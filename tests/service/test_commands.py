@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from rudp_smtp.drivers import blocking
-from tests.service.programs import ROOT, Program, free_port, mails, rudp_smtp, running, serving
+from tests.ports import free_port
+from tests.service.programs import ROOT, Program, mails, rudp_smtp, running, serving
 
 LOSS10 = ROOT / "configs" / "loss10.yaml"
 SCRIPT = """

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from rudp_smtp.draws import DrawKey
+from tests.ports import free_port
 from tests.service.persistent import STOP, acknowledged, text
-from tests.service.programs import COMMAND, PATIENCE, Program, free_port, mails
+from tests.service.programs import COMMAND, PATIENCE, Program, mails
 
 ROUNDS = 6  # of each
 SWEEP_ROUNDS = 40

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rudp_smtp.cli.serve import FAILED, OK, add_tls, make_server, notice, read_tls, smarthost
+from rudp_smtp.cli.serve import FAILED, OK, add_limits, add_tls, make_server, notice, read_limits, read_tls, smarthost
 from rudp_smtp.cli.terminal import visible
 from rudp_smtp.errors import ConfigError, DriverError, MailboxError
 
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--domain", metavar="D", default="localhost", help="what we call ourselves (%(default)s)")
     add("--queue", metavar="DIR", type=Path, help="keep mail there until it is handed on")
     add("--size-limit", metavar="SIZE", default="64MB", help="of a message (%(default)s)")
+    add_limits(parser)
     add_tls(parser)
 
 
@@ -54,6 +55,7 @@ async def _carry(options: argparse.Namespace) -> int:
         size_limit=parse_size(options.size_limit),
         smarthost=smarthost(parse_address(options.to)),
         queue=options.queue,
+        client_limits=read_limits(options),
         notice=notice,
     )
     over = asyncio.Event()

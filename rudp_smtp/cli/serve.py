@@ -21,6 +21,7 @@ from rudp_smtp.errors import ConfigError, DriverError, LocalProtocolError, Mailb
 if TYPE_CHECKING:
     from rudp_smtp.drivers.background import BackgroundRelay
     from rudp_smtp.service.addresses import Address
+    from rudp_smtp.service.clients import ClientLimits
     from rudp_smtp.service.mailserver import MailServer, Settings
     from rudp_smtp.service.relaying import Smarthost
     from rudp_smtp.smtp import Authentication, ServerTls
@@ -41,9 +42,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--size-limit", metavar="SIZE", default="32MB", help="of a message (%(default)s)")
     add("--relay-to", metavar="URL", help="where mail for others goes, of those who logged in")
     add("--queue", metavar="DIR", type=Path, help="of mail to relay (beside the Maildir: DIR-queue)")
+    add_limits(parser)
     add("--impair", metavar="CONFIG", type=Path, help="a scenario's network in front of every rudp:// listener")
     add_tls(parser)
     path.configure(parser)
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    text = "at a time, of one client: an IPv4 address or an IPv6 /64 (%(default)s)"
+    add("--sessions-per-client", metavar="N", type=_positive, default=100, help=text)
+    text = "of one client; those beyond are put off with 450 (%(default)s)"
+    add("--messages-per-minute", metavar="N", type=_positive, default=60_000, help=text)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def read_limits(options: argparse.Namespace) -> "ClientLimits":
+    """What --sessions-per-client and --messages-per-minute say."""
+    from rudp_smtp.service.clients import ClientLimits
+
+    return ClientLimits(sessions=options.sessions_per_client, messages_per_minute=options.messages_per_minute)
 
 
 def add_tls(parser: argparse.ArgumentParser) -> None:
@@ -126,6 +150,7 @@ def _settings(options: argparse.Namespace, addresses: "Sequence[Address]") -> "S
         size_limit=parse_size(options.size_limit),
         smarthost=host,
         queue=(options.queue or beside) if host is not None else None,
+        client_limits=read_limits(options),
         notice=notice,
     )
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import assert_never
 
 from rudp_smtp.errors import MailboxError
-from rudp_smtp.mail.mailbox import refusal
+from rudp_smtp.mail.mailbox import refusal as refusal_of
 from rudp_smtp.mail.maildir import Delivery
 from rudp_smtp.mail.queued import Submission
 from rudp_smtp.mail.received import received_field
 from rudp_smtp.mail.spool import Draft, Receipt
 from rudp_smtp.mail.stories import Story, write_story
 from rudp_smtp.mail.transit import submission_of
+from rudp_smtp.service.clients import Visit
 from rudp_smtp.service.office import Office
 from rudp_smtp.smtp import Envelope, MailAborted, MailData, MailReceived, MailStarted, Server, SessionEnded
 from rudp_smtp.transport import TransportStats
@@ -33,9 +34,10 @@ _COUNTED = {
 class Desk:
     """Owns the drafts of the message that comes in."""
 
-    def __init__(self, office: Office, server: Server, *, peer: str, stats: Stats) -> None:
+    def __init__(self, office: Office, server: Server, visit: Visit, *, peer: str, stats: Stats) -> None:
         self._office = office
         self._server = server
+        self._visit = visit
         self._peer = peer
         self._stats = stats
         self._delivery: Draft[Delivery] | None = None
@@ -94,6 +96,10 @@ class Desk:
 
     async def _finish(self, envelope: Envelope) -> None:
         """The queue first: if it fails, the client repeats all of it, and no mailbox has it twice."""
+        refusal = self._visit.take_message()
+        if refusal is not None:
+            self.abandon()
+            return self._server.reject_mail(refusal)
         office, delivery, submission = self._office, self._delivery, self._submission
         self._delivery = self._submission = None
         answer = "2.0.0 Message accepted"
@@ -119,7 +125,7 @@ class Desk:
     def _refuse(self, error: MailboxError) -> None:
         self._office.notice(f"not kept: {error}")
         self._mark()
-        self._server.reject_mail(refusal(error))
+        self._server.reject_mail(refusal_of(error))
 
     # The story
 

@@ -14,6 +14,7 @@ from rudp_smtp.mail.queue import Queue
 from rudp_smtp.mail.queued import Submission
 from rudp_smtp.mail.spool import Draft, Receipt
 from rudp_smtp.service.addresses import Address
+from rudp_smtp.service.clients import ClientLimits, Clients, Visit
 from rudp_smtp.service.commits import GroupCommit
 from rudp_smtp.service.desk import Desk
 from rudp_smtp.service.office import Office, Policy
@@ -22,10 +23,11 @@ from rudp_smtp.service.relaying import Relaying, Smarthost
 from rudp_smtp.service.streams import Listener, listen
 from rudp_smtp.smtp import Authentication, Extensions, Limits, Reply, Server, ServerTls
 from rudp_smtp.transport import TransportPlugin, TransportStats
+from rudp_smtp.units import SECOND
 
 RECIPIENTS_MAX = 100
 HELD_OCTETS = 256 * 1024  # of a message in memory; what is larger goes to the disk as it comes
-SESSIONS_MAX = 1000
+TURN_AWAY_SECONDS = 5.0
 SHUTDOWN_SECONDS = 5.0  # for sessions to finish the message they are at
 EXTENSIONS = Extensions(
     is_chunking=True, is_smtputf8=True, is_dsn=True, is_limits=True, is_requiretls=True, is_idempotent=True
@@ -44,6 +46,7 @@ class Settings:
     smarthost: Smarthost | None = None
     queue: Path | None = None
     patience: Patience = field(default_factory=Patience)
+    client_limits: ClientLimits = field(default_factory=ClientLimits)
     notice: Callable[[str], None] = print
 
 
@@ -60,7 +63,8 @@ class MailServer:
         self._stack = AsyncExitStack()
         self._listeners: list[Listener] = []
         self._sessions: dict[asyncio.Task[None], Server] = {}
-        self._slots = asyncio.Semaphore(SESSIONS_MAX)
+        loop = asyncio.get_running_loop()
+        self._clients = Clients(settings.client_limits, lambda: int(loop.time() * SECOND))
         self._office: Office | None = None
 
     async def __aenter__(self) -> "MailServer":
@@ -121,32 +125,56 @@ class MailServer:
     # Sessions
 
     async def _on_stream(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with self._slots:
-            server = self._server(address)
-            peername = writer.get_extra_info("peername")
-            peer = f"{peername[0]}:{peername[1]}" if peername else "unknown"
+        peername = writer.get_extra_info("peername")
+        host, port = peername[:2] if peername else ("unknown", 0)
+        visit = self._clients.admit(host)
+        if isinstance(visit, Reply):
+            await self._turn_away(visit, address, writer)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            server = self._sessions[task] = self._server(address, visit)
+            desk = self._desk(server, visit, writer, f"{host}:{port}")
 
-            def stats() -> TransportStats | None:
-                told = writer.get_extra_info("rudp_stats")
-                return told if isinstance(told, TransportStats) else None
+            async def react() -> None:
+                await desk.react()
+                wait = visit.wait_after(server.authentication_failures)
+                if wait:
+                    await asyncio.sleep(wait / SECOND)  # and meanwhile the session counts, hung up or not
 
-            assert self._office is not None
-            desk: Desk | PassingDesk
-            if self._is_passing:
-                assert self._settings.smarthost is not None
-                desk = PassingDesk(server, self._settings.smarthost, self._office)
-            else:
-                desk = Desk(self._office, server, peer=peer, stats=stats)
-            task = asyncio.current_task()
-            assert task is not None
-            self._sessions[task] = server
             try:
-                await hold(server, desk.react, (reader, writer), self._settings.patience)
+                await hold(server, react, (reader, writer), self._settings.patience)
             finally:
                 desk.abandon()
-                del self._sessions[task]
+        finally:
+            visit.leave()
+            self._sessions.pop(task, None)
 
-    def _server(self, address: Address) -> Server:
+    def _desk(self, server: Server, visit: Visit, writer: asyncio.StreamWriter, peer: str) -> Desk | PassingDesk:
+        assert self._office is not None
+        if self._is_passing:
+            assert self._settings.smarthost is not None
+            return PassingDesk(server, visit, self._settings.smarthost, self._office)
+
+        def stats() -> TransportStats | None:
+            told = writer.get_extra_info("rudp_stats")
+            return told if isinstance(told, TransportStats) else None
+
+        return Desk(self._office, server, visit, peer=peer, stats=stats)
+
+    async def _turn_away(self, reply: Reply, address: Address, writer: asyncio.StreamWriter) -> None:
+        """Say why, where that needs no TLS, and hang up. Who does not take it is cut off: it has no place here."""
+        if not address.is_encrypted:
+            writer.write(reply.encode())
+        writer.close()
+        try:
+            async with asyncio.timeout(TURN_AWAY_SECONDS):
+                await writer.wait_closed()
+        except OSError:  # TimeoutError is one
+            writer.transport.abort()
+
+    def _server(self, address: Address, visit: Visit) -> Server:
         settings = self._settings
         tls = settings.tls
         if tls is not None:
@@ -158,7 +186,7 @@ class MailServer:
                 held_octets=HELD_OCTETS,
                 recipients=1 if self._is_passing else RECIPIENTS_MAX,
             ),
-            accepts=lambda path: self._refusal(server, path),
+            accepts=lambda path: self._refusal(server, path) or visit.refuse_recipient(),
             extensions=EXTENSIONS,
             tls=tls,
             authentication=settings.authentication,

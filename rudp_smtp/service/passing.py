@@ -4,11 +4,15 @@ import asyncio
 import secrets
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import IO, assert_never
 
-from rudp_smtp.errors import DriverError
+from rudp_smtp.errors import DriverError, MailboxError
+from rudp_smtp.mail.files import storage_error
+from rudp_smtp.mail.mailbox import refusal as refusal_of
 from rudp_smtp.mail.received import received_field
+from rudp_smtp.service.clients import Visit
 from rudp_smtp.service.office import Office
 from rudp_smtp.service.relaying import Smarthost
 from rudp_smtp.service.sending import Sending, send
@@ -26,7 +30,7 @@ from rudp_smtp.smtp import (
     SessionEnded,
 )
 
-HELD_OCTETS = 1 << 20  # of a message in memory
+HELD_OCTETS = 64 << 10  # of a message in memory
 PIECE_OCTETS = 64 << 10
 WAITS = (0.0, 1.0, 2.0, 4.0, 8.0)  # seconds before each attempt: the client has minutes of patience
 UNREACHABLE = Reply(451, ("4.4.1 The next server does not answer",))
@@ -40,11 +44,13 @@ class PassingDesk:
     makes no second message.
     """
 
-    def __init__(self, server: Server, smarthost: Smarthost, office: Office) -> None:
+    def __init__(self, server: Server, visit: Visit, smarthost: Smarthost, office: Office) -> None:
         self._server = server
+        self._visit = visit
         self._smarthost = smarthost
         self._office = office
         self._spool: IO[bytes] | None = None
+        self._failure: MailboxError | None = None  # of the disk, told when the whole message has been read
 
     async def react(self) -> None:
         """Answer all that has happened; a message waits here for the far end."""
@@ -60,23 +66,48 @@ class PassingDesk:
                     if not event.is_streamed:
                         self._begin(event.envelope)
                         self._write(event.envelope.mail_data)
-                    await self._pass(event.envelope)
+                    await self._finish(event.envelope)
                 case _:
                     assert_never(event)
 
     def abandon(self) -> None:
-        if self._spool is not None:
-            self._spool.close()
-            self._spool = None
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            with suppress(OSError):  # what the disk did not take before, it does not take now
+                spool.close()
 
     def _begin(self, envelope: Envelope) -> None:
         office = self._office
+        self._failure = None
         self._spool = tempfile.SpooledTemporaryFile(max_size=HELD_OCTETS)  # noqa: SIM115 - abandon closes it
         self._write(received_field(envelope, domain=office.policy.domain, now=office.clock()))
 
     def _write(self, octets: bytes) -> None:
-        assert self._spool is not None
-        self._spool.write(octets)
+        if self._spool is None:
+            return
+        with self._catching():
+            self._spool.write(octets)
+
+    @contextmanager
+    def _catching(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._failure = storage_error("a message could not be kept", error)
+            self.abandon()
+
+    async def _finish(self, envelope: Envelope) -> None:
+        refusal = self._visit.take_message()
+        if refusal is None and self._failure is None and self._spool is not None:
+            with self._catching():
+                self._spool.flush()
+        if self._failure is not None:
+            self._office.notice(f"not kept: {self._failure}")
+            refusal = refusal_of(self._failure)
+        if refusal is None:
+            return await self._pass(envelope)
+        self.abandon()
+        return self._server.reject_mail(refusal)
 
     async def _pass(self, envelope: Envelope) -> None:
         key = envelope.idempotency_key or secrets.token_hex(16)

@@ -31,7 +31,7 @@ class Authenticator:
         self._authentication = authentication
         self._wire = wire
         self._failures_max = failures_max
-        self._failures = 0
+        self.failures = 0
         self._mechanism: ServerMechanism | None = None
 
     @property
@@ -84,8 +84,8 @@ class Authenticator:
                 self.name = step.name
                 return AuthAnswer(Reply(235, ("2.7.0 Authentication succeeded",)))
             case Denied():
-                self._failures += 1
-                if self._failures < self._failures_max:
+                self.failures += 1
+                if self.failures < self._failures_max:
                     return AuthAnswer(Reply(535, ("5.7.8 Authentication credentials invalid",)))
                 text = "4.7.0 Too many failures to authenticate"
                 return AuthAnswer(Reply(SERVICE_CLOSING, (text,)), is_last_straw=True)

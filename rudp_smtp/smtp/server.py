@@ -113,6 +113,11 @@ class Server:
         """What is known of the client now: a RecipientPolicy may want to look at it."""
         return Peer(self._hello, self._is_lmtp, self._wire.is_encrypted, self._authenticator.name)
 
+    @property
+    def authentication_failures(self) -> int:
+        """How often the client has failed to prove who it is: an operator may want to slow its guessing."""
+        return self._authenticator.failures
+
     def receive_data(self, data: bytes, *, is_early: bool = False) -> None:
         """Take the next octets of the stream, cut anywhere.
 

@@ -48,14 +48,14 @@ def test_ours_agrees_in_everything_and_has_a_figure_for_each_model(tmp_path: Pat
         command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "150"}
     )
     assert finished.returncode == 0, finished.stdout
-    with (tmp_path / "certify" / "certify.csv").open(newline="") as file:
+    with (tmp_path / "certify-quick" / "certify.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["verdict"] for row in rows} == {"agrees"}
     assert f"{len(rows)} checks: 0 disagree, 0 of too few packets" in finished.stdout
     assert len(rows) > 80
-    pictures = {path.stem for path in (tmp_path / "certify").glob("*.png")}
+    pictures = {path.stem for path in (tmp_path / "certify-quick").glob("*.png")}
     assert len(pictures) == len({row["model"] for row in rows})
-    assert pictures == {path.stem for path in (tmp_path / "certify").glob("*.svg")}
+    assert pictures == {path.stem for path in (tmp_path / "certify-quick").glob("*.svg")}
 
 
 def set_spec(spec: Spec | None, **changes: object) -> Spec:

@@ -9,11 +9,9 @@ nothing to chance may differ nowhere. Writes certify.csv and a figure for each m
 disagrees.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import certify_delay
 import certify_fates
@@ -26,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rudp_smtp.experiment.figures import save, style
-from rudp_smtp.experiment.files import prepare_folder, write_atomic
-from rudp_smtp.experiment.study import study_arguments
+from rudp_smtp.experiment.files import write_atomic
+from rudp_smtp.experiment.study import make_folder, report_arguments, results_folder
 from rudp_smtp.experiment.tables import encode_csv
 
 MODELS: dict[str, Callable[[Laboratory], list[Case]]] = {
@@ -85,13 +83,10 @@ def certify(lab: Laboratory, models: Sequence[str] = tuple(MODELS)) -> tuple[lis
 
 
 def main() -> int:
-    parser = study_arguments(__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--quick", action="store_true", help="a 25th of the packets: shares are bounded to 10 %%")
+    parser = report_arguments(__doc__, quick="a 20th of the packets at most, shares bounded to 10 %%")
     parser.add_argument("--only", choices=tuple(MODELS), action="append", help="this model; may be given again")
     options = parser.parse_args()
-    folder: Path = options.output / "certify"
-    prepare_folder(folder)
+    folder = make_folder(results_folder(options, "certify"))
     cases, judged = certify(Laboratory(is_quick=options.quick), options.only or tuple(MODELS))
     write_atomic(folder / "certify.csv", encode_csv(COLUMNS, [item.row() for item in judged]))
     with style():

@@ -15,6 +15,8 @@ _DANGEROUS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # control, f
 
 def visible(text: str, keep: str = "") -> str:
     """Text of a stranger: what would command the terminal, or hide other text, as an escape that can be read."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char in keep or unicodedata.category(char) not in _DANGEROUS else _escape(char) for char in text
     )

@@ -47,52 +47,94 @@ async def hold(
 ) -> None:
     """Move a session over an open stream until it is over, and close the stream behind it."""
     reader, writer = stream
+    watch = _Watch(writer.transport, patience)
     try:
-        async with asyncio.timeout(patience.total / SECOND):
+        await react()
+        while await _flush(session, writer, watch):
+            await _fill(session, reader, watch)
             await react()
-            while await _flush(session, writer, patience):
-                await _fill(session, reader, patience)
-                await react()
-    except (_StreamLost, TimeoutError):
+    except _StreamLost:
         session.receive_eof()
         await react()
     except asyncio.CancelledError:  # whoever ends us does not wait for the peer
         writer.transport.abort()
         raise
     finally:
-        await _hang_up(writer, patience)
+        await _hang_up(writer, watch)
 
 
-async def _fill(session: Session, reader: asyncio.StreamReader, patience: Patience) -> None:
+class _Watch:
+    """Owns the one timer of a session. Who runs out of patience aborts the stream, as if the peer had gone.
+
+    A time-out of its own around every read and write would cost more than the dialogue; this one is only moved.
+    """
+
+    __slots__ = ("_due", "_end", "_handle", "_idle", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.WriteTransport, patience: Patience) -> None:
+        self._transport = transport
+        self._idle = patience.idle / SECOND
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + patience.total / SECOND
+        self._due = self._end
+        self._handle = self._loop.call_at(self._end, self._look)
+        self.expect()
+
+    def expect(self) -> None:
+        """From here on the peer has to do something."""
+        self._due = min(self._loop.time() + self._idle, self._end)
+        if self._due < self._handle.when():
+            self._handle.cancel()
+            self._handle = self._loop.call_at(self._due, self._look)
+
+    def rest(self) -> None:
+        """What follows is ours to do."""
+        self._due = self._end
+
+    def close(self) -> None:
+        self._handle.cancel()
+
+    def _look(self) -> None:
+        if self._loop.time() >= self._due:
+            self._transport.abort()
+        else:
+            self._handle = self._loop.call_at(self._due, self._look)
+
+
+async def _fill(session: Session, reader: asyncio.StreamReader, watch: _Watch) -> None:
     """Wait for something to come and hand it over."""
+    watch.expect()
     try:
-        async with asyncio.timeout(patience.idle / SECOND):
-            data = await reader.read(READ_OCTETS)
+        data = await reader.read(READ_OCTETS)
     except OSError as error:
         raise _StreamLost from error
+    watch.rest()
     if data:
         session.receive_data(data)
     else:
         session.receive_eof()
 
 
-async def _flush(session: Session, writer: asyncio.StreamWriter, patience: Patience) -> bool:
+async def _flush(session: Session, writer: asyncio.StreamWriter, watch: _Watch) -> bool:
     """Write what the session has to say, piece by piece as the peer takes it; whether it goes on."""
     while data := session.data_to_send():
+        watch.expect()
         try:
-            async with asyncio.timeout(patience.idle / SECOND):
-                writer.write(data)
-                await writer.drain()
+            writer.write(data)
+            await writer.drain()
         except OSError as error:
             raise _StreamLost from error
+        watch.rest()
     return not session.done
 
 
-async def _hang_up(writer: asyncio.StreamWriter, patience: Patience) -> None:
+async def _hang_up(writer: asyncio.StreamWriter, watch: _Watch) -> None:
     """Close behind the last word. Without a limit, a peer that does not read would keep the connection for ever."""
     writer.close()
+    watch.expect()
     try:
-        async with asyncio.timeout(patience.idle / SECOND):
-            await writer.wait_closed()
+        await writer.wait_closed()
     except OSError:
         writer.transport.abort()
+    finally:
+        watch.close()

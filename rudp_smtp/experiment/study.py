@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -27,17 +28,32 @@ from rudp_smtp.experiment.tables import Invocation, Results, write_tables
 Row = dict[str, str]
 
 
-def study_arguments(description: str | None, *, quick: str = "") -> argparse.ArgumentParser:
+MISUSED = 2
+
+
+def report_arguments(description: str | None, *, quick: str = "") -> argparse.ArgumentParser:
     """A parser of what every study knows, and of `--quick` if that has a meaning; the study adds its own."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the results (results/)")
+    if quick:
+        parser.add_argument("--quick", action="store_true", help=f"for a first look: {quick}")
+    return parser
+
+
+def study_arguments(description: str | None, *, quick: str = "") -> argparse.ArgumentParser:
+    """Those and the ones of a study that runs scenario files."""
+    parser = report_arguments(description, quick=quick)
     parser.add_argument("--replications", metavar="N", help="of each cell, instead of the files' own number")
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="change a key in every cell"
     )
-    if quick:
-        parser.add_argument("--quick", action="store_true", help=f"for a first look: {quick}")
     return parser
+
+
+def end(message: str) -> NoReturn:
+    """The study was asked for what it cannot do."""
+    sys.stderr.write(f"{message}\n")
+    sys.exit(MISUSED)
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, str]:
@@ -45,7 +61,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, str]:
     try:
         settings = dict(read_setting(text) for text in options.settings)
     except ConfigError as error:
-        sys.exit(error.message)
+        end(error.message)
     return settings if options.replications is None else settings | {"replications": options.replications}
 
 
@@ -60,7 +76,7 @@ def make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        sys.exit(f"cannot make the folder {folder}: {error.strerror}; expected a folder that can be written")
+        end(f"cannot make the folder {folder}: {error.strerror}; expected a folder that can be written")
     return folder
 
 
@@ -69,7 +85,7 @@ def read_scenario(path: Path, settings: Sequence[tuple[str, str]]) -> Scenario:
     try:
         return load_scenario(path, settings)
     except ConfigError as error:
-        sys.exit(f"{path}: {error.message}")
+        end(f"{path}: {error.message}")
 
 
 def run_file(path: Path, folder: Path, settings: Mapping[str, str]) -> list[Row]:
@@ -85,7 +101,7 @@ def run_scenario(scenario: Scenario, folder: Path) -> Results:
         require_machine(runs)
         prepare_folder(folder)
     except ConfigError as error:
-        sys.exit(f"{scenario.name}: {error.message}")
+        end(f"{scenario.name}: {error.message}")
     console = Console(stderr=True)
     console.print(f"{scenario.name}: {len(runs)} runs, kept in {folder}", highlight=False, markup=False)
     with progress_reports(console) as report:

@@ -7,6 +7,7 @@ Durability is made of four steps, each named here: `sync` (a file's octets), `re
 import errno
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -90,6 +91,10 @@ class Disk:
         os.fsync(handle)
 
     def sync_all(self, handles: Sequence[int]) -> list[OSError | None]:
+        if len(handles) > 1 and sys.platform == "linux":
+            for handle in handles:  # all are on their way to the disk before the first is waited for
+                with suppress(OSError):
+                    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         return list(self._each(self._try_to_sync, handles))
 
     def close(self, handle: int) -> None:

@@ -62,7 +62,7 @@ class MailServer:
         self._identity = identity
         self._stack = AsyncExitStack()
         self._listeners: list[Listener] = []
-        self._sessions: dict[asyncio.Task[None], Server] = {}
+        self._sessions: dict[asyncio.Task[None], tuple[Server, asyncio.StreamWriter]] = {}
         loop = asyncio.get_running_loop()
         self._clients = Clients(settings.client_limits, lambda: int(loop.time() * SECOND))
         self._office: Office | None = None
@@ -134,7 +134,8 @@ class MailServer:
         task = asyncio.current_task()
         assert task is not None
         try:
-            server = self._sessions[task] = self._server(address, visit)
+            server = self._server(address, visit)
+            self._sessions[task] = server, writer
             desk = self._desk(server, visit, writer, f"{host}:{port}")
 
             async def react() -> None:
@@ -202,8 +203,11 @@ class MailServer:
         """Take no more sessions, and let those that are at a message finish it."""
         for listener in self._listeners:
             listener.close()
-        for server in self._sessions.values():
+        for server, writer in self._sessions.values():
             server.shut_down()
+            writer.write(server.data_to_send())
+            if server.done:
+                writer.close()
         if self._sessions:
             await asyncio.wait(list(self._sessions), timeout=SHUTDOWN_SECONDS)
         for task in list(self._sessions):

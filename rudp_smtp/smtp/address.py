@@ -5,6 +5,7 @@ Nothing is repaired and nothing is cut off: text is an address as a whole or it 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
 
@@ -13,6 +14,7 @@ DOMAIN_OCTETS = 255  # section 4.5.3.1.2
 PATH_OCTETS = 256  # section 4.5.3.1.3, angle brackets included
 TOO_LONG_A_PATH = f"path longer than {PATH_OCTETS} octets"
 LABEL_OCTETS = 63  # RFC 1035 section 2.3.4
+REMEMBERED_ADDRESSES = 1024  # a message's are looked at by the grammar, by the policy and by the store
 IPV6_GROUPS = 8
 IPV6_GROUPS_BESIDE_GAP = 6  # RFC 5321 section 4.1.3: "::" stands for at least two groups
 
@@ -52,6 +54,7 @@ class MailAddress:
         return self.local_part.lower() == "postmaster"
 
 
+@lru_cache(REMEMBERED_ADDRESSES)
 def parse_mailbox(text: str, *, is_utf8: bool = False) -> MailAddress:
     """Local-part "@" ( Domain / address-literal ), the whole text, and no longer than a path may be.
 

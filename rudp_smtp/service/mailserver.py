@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class MailServer:
 
     async def listen(self, address: Address, *, transport: TransportPlugin | None = None) -> Address:
         """Take sessions there; the address with the port that it has. Raises DriverError."""
-        listener, bound = await listen(address, lambda r, w: self._on_stream(bound, r, w), transport=transport)
+        listener, bound = await listen(address, lambda r, w: self._serve(bound, r, w), transport=transport)
         self._listeners.append(listener)
         return bound
 
@@ -123,6 +123,11 @@ class MailServer:
         return self._settings.smarthost is not None and self._settings.queue is None
 
     # Sessions
+
+    async def _serve(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A session's task. Cancelled by `_hang_up`, which asyncio's streams would report as our failure."""
+        with suppress(asyncio.CancelledError):
+            await self._on_stream(address, reader, writer)
 
     async def _on_stream(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peername = writer.get_extra_info("peername")

@@ -274,6 +274,7 @@ async def guess_and_leave(address: Address) -> None:
         await guess(client)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.reply(), 1)
+    return None
 
 
 @both

@@ -20,6 +20,7 @@ from rudp_smtp.service.desk import Desk
 from rudp_smtp.service.office import Office, Policy
 from rudp_smtp.service.passing import PassingDesk
 from rudp_smtp.service.relaying import Relaying, Smarthost
+from rudp_smtp.service.storybook import StoryBook
 from rudp_smtp.service.streams import Listener, listen
 from rudp_smtp.smtp import Authentication, Extensions, Limits, Reply, Server, ServerTls
 from rudp_smtp.transport import TransportPlugin, TransportStats
@@ -96,7 +97,7 @@ class MailServer:
         maildir.clean(self._clock())
         deliveries = GroupCommit(maildir.commit, self._clock, "deliveries")
         stack.push_async_callback(deliveries.close)
-        return replace(office, maildir=maildir, root=path, deliveries=deliveries)
+        return replace(office, maildir=maildir, stories=StoryBook(path), deliveries=deliveries)
 
     async def _with_queue(self, office: Office, path: Path, smarthost: Smarthost, stack: AsyncExitStack) -> Office:
         queue = Queue(path, identity=self._identity)

@@ -171,7 +171,8 @@ def mail_command(
     )
     if is_smtputf8 and "SMTPUTF8" not in extensions:
         return Reply(553, ("5.6.7 Addresses beyond ASCII, and the server does not offer SMTPUTF8",))
-    if envelope.requires_tls and not (is_encrypted and "REQUIRETLS" in extensions):
+    can_require_tls = is_encrypted and "REQUIRETLS" in extensions
+    if envelope.requires_tls and envelope.reverse_path and not can_require_tls:
         return Reply(550, ("5.7.30 REQUIRETLS support required, and the server or its certificate has it not",))
     message.is_dsn_offered = "DSN" in extensions
     key_octets = extensions.get("XIDEMPOTENT", "0")
@@ -185,7 +186,8 @@ def mail_command(
         envid=envelope.envid if message.is_dsn_offered else "",
         # RFC 4954 section 5: "<>" only where it must be said, for not every server that offers AUTH knows it.
         auth=envelope.auth if "AUTH" in extensions and (is_authenticated or envelope.auth != NO_IDENTITY) else "",
-        requires_tls=envelope.requires_tls,
+        # RFC 8689 section 5: a notice goes on to a server that cannot promise it, rather than be lost.
+        requires_tls=envelope.requires_tls and can_require_tls,
         idempotency_key=envelope.idempotency_key if may_have_key else "",
     )
 

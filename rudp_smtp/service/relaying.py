@@ -1,4 +1,4 @@
-"""Relaying: the queue's messages on their way to the next host, one host for all (a smarthost, or the far gateway).
+"""Relaying: the queue's messages on their way to the next host, one for all that is not for people who live here.
 
 Decisions are `mail.relay`'s; here are the loop, the sessions and the clock. Everything that touches the queue runs in a
 thread of its own, one call at a time; what an attempt came to is noted before anybody asks who is due.
@@ -22,8 +22,10 @@ from rudp_smtp.mail.queue import Queue
 from rudp_smtp.mail.relay import Attempt, Fate, Relay, RetrySchedule
 from rudp_smtp.mail.transit import envelope_of
 from rudp_smtp.service.addresses import Address
+from rudp_smtp.service.home import HERE, Home
+from rudp_smtp.service.office import Policy
 from rudp_smtp.service.sending import Sending, Sent, send
-from rudp_smtp.smtp import ClientTls, DeliveryReport, Login, MailSource
+from rudp_smtp.smtp import ClientTls, DeliveryReport, Envelope, Login, MailSource
 from rudp_smtp.transport import TransportPlugin
 from rudp_smtp.units import SECOND
 
@@ -52,20 +54,26 @@ class Relaying:
         queue: Queue,
         smarthost: Smarthost,
         *,
+        policy: Policy,
+        home: Home | None,
         turn: threading.Lock,
-        domain: str,
         clock: Callable[[], int],
         notice: Callable[[str], None],
     ) -> None:
         self._queue = queue
         self._turn = turn
         self._smarthost = smarthost
-        self._domain = domain
+        self._domain = policy.domain
+        self._home = home
         self._clock = clock
         self._notice = notice
         draws = DrawKey(secrets.randbits(63), "relay")
-        self._relay = Relay(route=lambda path: str(smarthost.address), draws=draws, schedule=smarthost.schedule)
-        self._notifier = Notifier(queue, self._relay, domain=domain, token=lambda: secrets.token_hex(12))
+
+        def route(path: str) -> str:
+            return HERE if home is not None and policy.is_local(path) else str(smarthost.address)
+
+        self._relay = Relay(route=route, draws=draws, schedule=smarthost.schedule)
+        self._notifier = Notifier(queue, self._relay, domain=policy.domain, token=lambda: secrets.token_hex(12))
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="relay")
         self._wanted = asyncio.Event()
         self._books = asyncio.Lock()  # what the queue says and what the relay believes agree
@@ -142,10 +150,18 @@ class Relaying:
                 return None
             paths = [recipient.forward_path for recipient in attempt.recipients]
             envelope = envelope_of(mail, paths, key=self._queue.relay_key(message_id))
+            if attempt.hop == HERE:
+                return Sent([await self._deliver(message_id, envelope)])
             source = MailSource(lambda: self._queue.index.body(message_id), mail.octets)
             return await send(sending, [(envelope, source)])
         except (DriverError, MailboxError) as error:
             return error
+
+    async def _deliver(self, message_id: int, envelope: Envelope) -> DeliveryReport:
+        home = self._home
+        assert home is not None, "nothing else is routed here"
+        draft = await self._on_disk(lambda: home.begin(envelope, self._queue.index.body(message_id)))
+        return await home.deliver(draft, envelope)
 
     def _judge(self, attempt: Attempt, sent: Sent | DriverError | MailboxError) -> Sequence[Fate]:
         now = self._clock()
@@ -158,6 +174,8 @@ class Relaying:
         (report,) = sent.reports
         self._tell(attempt.message_id, report)
         success = None if "DSN" in sent.extensions else Action.RELAYED
+        if attempt.hop == HERE:
+            success = Action.DELIVERED
         return self._relay.on_report(attempt, report, now, success=success)
 
     def _tell(self, message_id: int, report: DeliveryReport) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rudp_smtp.mail.received import HopCount
+from rudp_smtp.smtp.hops import HopCount
 
 PIECES = [b"Received: from a\r\n", b"received :x\r\n", b"\tReceived: folded\r\n", b"X-Received: x\r\n", b"\r\n"]
 LONG = b"x" * 300 + b"Received: y\r\n"
@@ -13,7 +13,7 @@ LONG = b"x" * 300 + b"Received: y\r\n"
 def hops(*pieces: bytes) -> int:
     count = HopCount()
     for piece in pieces:
-        count.feed(piece)
+        count.take(piece)
     return count.hops
 
 

@@ -38,9 +38,10 @@ def streams(reader: Reader, *packets: bytes) -> list[object]:
     return found
 
 
-def test_simulated_hosts_have_the_addresses_of_a_capture_also_after_a_rebinding() -> None:
+def test_simulated_hosts_have_the_addresses_of_a_capture_also_after_a_change() -> None:
     assert HOSTS(Label("client", "server")) == (("10.0.0.1", 2525), ("10.0.0.2", 2525))
-    assert HOSTS(Label("rival-server", "client~1")) == (("10.0.0.4", 2525), ("10.0.0.5", 2525))
+    assert HOSTS(Label("rival-server", "client~1")) == (("10.0.0.4", 2525), ("10.0.0.1", 2526))
+    assert HOSTS(Label("client+2", "client+2~3")) == (("10.0.0.5", 2525), ("10.0.0.5", 2528))
 
 
 def test_frames_and_pieces_are_named() -> None:

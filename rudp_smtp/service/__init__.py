@@ -6,6 +6,7 @@ commits     messages of many sessions made safe together (group commit)
 office      who may send what to whom, where it goes, and what is answered
 clients     how much of us one client may use
 desk        one session's events, answered
+storybook   what the transport went through for each message, written down
 relaying    the queue's messages on their way to the next host
-gateway     a session in front and a session behind, and 250 only after the far end's
+passing     a session in front and a session behind, and 250 only after the far end's
 """

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from rudp_smtp.service.desk import Desk
 from rudp_smtp.service.office import Office, Policy
 from rudp_smtp.service.passing import PassingDesk
 from rudp_smtp.service.relaying import Relaying, Smarthost
+from rudp_smtp.service.storybook import StoryBook
 from rudp_smtp.service.streams import Listener, Stream, listen
 from rudp_smtp.smtp import Authentication, Extensions, Limits, Reply, Server, ServerTls, Watch
 from rudp_smtp.trace import Sink
@@ -102,8 +103,10 @@ class MailServer:
         """Take sessions there; the address with the port that it has. Raises DriverError."""
 
         async def on_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """A session's task. Cancelled by `_hang_up`, which asyncio's streams would report as our failure."""
             peer = (writer.get_extra_info("peername") or UNKNOWN)[:2]
-            await self._on_stream(bound, client_behind(peer) or peer, (reader, writer))
+            with suppress(asyncio.CancelledError):
+                await self._on_stream(bound, client_behind(peer) or peer, (reader, writer))
 
         listener, bound = await listen(address, on_stream, transport=transport, sink=sink)
         self._listeners.append(listener)
@@ -115,7 +118,7 @@ class MailServer:
         maildir.clean(self._clock())
         deliveries = GroupCommit(maildir.commit, self._clock, "deliveries")
         stack.push_async_callback(deliveries.close)
-        return replace(office, maildir=maildir, root=path, deliveries=deliveries)
+        return replace(office, maildir=maildir, stories=StoryBook(path), deliveries=deliveries)
 
     async def _with_queue(self, office: Office, path: Path, smarthost: Smarthost, stack: AsyncExitStack) -> Office:
         queue = Queue(path, identity=self._identity)

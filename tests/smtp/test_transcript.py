@@ -124,7 +124,7 @@ def test_the_dialogue_is_told_in_its_order() -> None:
         "C: RCPT TO:<u@mx.example>",
         f"C: BDAT {len(MAIL.mail_data)} LAST",
     ]
-    assert sum(line.startswith("C: BDAT ") for line in inside) > 2
+    assert sum(line.startswith("C: BDAT ") for line in inside) > 1
     assert inside[-2:] == ["C: QUIT", "S: 221 2.0.0 mx.example closing"]
 
 

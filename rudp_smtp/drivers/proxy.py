@@ -114,6 +114,7 @@ class Relay:
         self._moves = 0
         self._ways: dict[Endpoint, _Way] = {}  # the current ones, by client
         self._former: list[_Way] = []
+        self._behind: dict[Address, Endpoint] = {}  # client by the address at which the upstream sees it
         self._clients_max = clients_max
         self._idle = idle
         self._is_stopped = False
@@ -186,6 +187,10 @@ class Relay:
         while len(self._former) > FORMER_MAX:
             self._close(self._former.pop(0))
         return failed
+
+    def client_behind(self, outside: Endpoint) -> Endpoint | None:
+        """Whom the upstream sees at this address of ours. May be asked from another thread."""
+        return self._behind.get(outside)
 
     def run(self) -> None:
         """Until `stop`."""
@@ -287,6 +292,7 @@ class Relay:
 
     def _open(self, client: Endpoint, upstream: socket.socket, now: int) -> _Way:
         way = self._ways[client] = _Way(client, upstream, now)
+        self._behind[way.outside[0]] = client
         self._waiter.add(upstream, lambda: self._receive_answers(way))
         return way
 
@@ -319,6 +325,7 @@ class Relay:
     def _close(self, way: _Way) -> None:
         way.is_current = False
         self.stats.kernel_drops += kernel_drops(way.socket)
+        self._behind.pop(way.outside[0], None)
         self._waiter.remove(way.socket)
         way.socket.close()
 

@@ -1,122 +1,24 @@
 """kill -9 of a running server, client and gateway under load: nothing acknowledged is lost, and nothing comes twice."""
 
-import re
 import subprocess
-import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from rudp_smtp.draws import DrawKey
 from tests.ports import free_port
-from tests.service.persistent import STOP, acknowledged, text
-from tests.service.programs import COMMAND, PATIENCE, Program, mails, rudp_smtp, serving
+from tests.service.persistent import acknowledged, text
+from tests.service.programs import PATIENCE, Program, rudp_smtp, serving
+from tests.service.scenes import SCENES, arrived, check, finish, playing, wait_until
 
-CLIENT = [sys.executable, "-m", "tests.service.persistent"]
 FIRST = ["--to", "b@example.org", "--from", "a@client.example", "--body", "how long does it take?"]
 TRIES_MAX = 4  # of one message; the last one lives as long as it likes
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """Who is killed, and the way of the mail: of one hop, or of two with a gateway between."""
-
-    victim: str
-    way: tuple[str, ...]
-    has_queue: bool = False
-
-
-SCENES = {
-    "server-tcp": Scene("server", ("tcp",)),
-    "server-rudp": Scene("server", ("rudp",)),
-    "client-tcp": Scene("client", ("tcp",)),
-    "client-rudp": Scene("client", ("rudp",)),
-    "gateway-tcp-rudp": Scene("gateway", ("tcp", "rudp")),
-    "gateway-rudp-tcp": Scene("gateway", ("rudp", "tcp")),
-    "gateway-queue-tcp-rudp": Scene("gateway", ("tcp", "rudp"), has_queue=True),
-    "gateway-queue-rudp-tcp": Scene("gateway", ("rudp", "tcp"), has_queue=True),
-}
 SHORT = ("server-tcp", "server-rudp", "gateway-queue-tcp-rudp")
 ROUNDS, SWEEP_ROUNDS = 1, 25  # of each
-
-
-class Mortal:
-    """A program that is killed and started again, on the same folder and the same port."""
-
-    def __init__(self, log: Path, arguments: list[str], *, command: list[str], ready: str = "") -> None:
-        self._arguments, self._command = arguments, command
-        self._log, self._ready = log, ready
-        self._lives = 0
-        self.program = self._start()
-
-    def kill_and_restart(self) -> None:
-        self.program.kill()
-        self.program = self._start()
-
-    def stop(self) -> None:
-        if self.program.process.poll() is None:
-            self.program.process.terminate()
-            self.program.process.wait(PATIENCE)
-
-    def _start(self) -> Program:
-        program = Program(self._arguments, self._log, self._command)
-        self._lives += 1
-        if self._ready:
-            program.wait_for(self._ready, self._lives)
-        return program
-
-
-@contextmanager
-def playing(scene: Scene, folder: Path) -> Iterator[tuple[Mortal, Mortal]]:
-    """Who is to be killed, and the client."""
-    urls = [f"{scheme}://127.0.0.1:{free_port()}" for scheme in scene.way]
-    with ExitStack() as stack:
-
-        def start(name: str, arguments: list[str], command: list[str] = COMMAND, ready: str = "listening on") -> Mortal:
-            mortal = Mortal(folder / f"{name}.log", arguments, command=command, ready=ready)
-            stack.callback(mortal.stop)
-            return mortal
-
-        maildir = ["--maildir", str(folder / "mail"), "--domain", "example.org"]
-        cast = {"server": start("serve", ["serve", "--listen", urls[-1], *maildir])}
-        if len(urls) > 1:
-            queue = ["--queue", str(folder / "queue")] if scene.has_queue else []
-            cast["gateway"] = start("gateway", ["gateway", "--listen", urls[0], "--to", urls[-1], *queue])
-        cast["client"] = start("client", [urls[0], str(folder)], CLIENT, "")
-        yield cast[scene.victim], cast["client"]
-
-
-def wait_until(count: int, folder: Path, client: Mortal) -> None:
-    """Until so many messages were acknowledged."""
-    deadline = time.monotonic() + PATIENCE
-    while len(acknowledged(folder)) < count:
-        assert client.program.process.poll() is None, client.program.said()
-        assert time.monotonic() < deadline, f"nothing is acknowledged any more: {client.program.said()}"
-        time.sleep(0.01)
-
-
-def arrived(folder: Path) -> Counter[int]:
-    """How often each message is in the Maildir, once all that are there are whole."""
-    numbers: Counter[int] = Counter()
-    for octets in mails(folder):
-        found = re.search(rb"^X-Number: ([0-9]+)\r\n", octets, re.MULTILINE)
-        assert found, octets[:500]
-        number = int(found[1])
-        assert octets.endswith(text(number)), f"message {number} is not whole"
-        numbers[number] += 1
-    return numbers
-
-
-def check(found: Counter[int], told: set[int]) -> None:
-    assert sorted(told - found.keys()) == [], "acknowledged and lost"
-    assert {number: times for number, times in found.items() if times > 1} == {}, "delivered more than once"
-    assert found.keys() == told
 
 
 def kill_again_and_again(name: str, folder: Path, rounds: int) -> None:
@@ -126,15 +28,10 @@ def kill_again_and_again(name: str, folder: Path, rounds: int) -> None:
         for number in range(rounds):
             wait_until(len(acknowledged(folder)) + draws.below(number, 12), folder, client)
             time.sleep(draws.below(rounds + number, 200) / 1000)
-            victim.kill_and_restart()
+            victim.kill()
+            victim.restart()
             wait_until(len(acknowledged(folder)) + 1, folder, client)
-        (folder / STOP).touch()
-        assert client.program.process.wait(PATIENCE) == 0, client.program.said()
-        told = acknowledged(folder)
-        deadline = time.monotonic() + PATIENCE
-        while scene.has_queue and len(mails(folder)) < len(told) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        check(arrived(folder), told)
+        finish(scene, folder, client)
 
 
 @pytest.mark.parametrize("name", SHORT)

@@ -1,7 +1,8 @@
 """What a driver sees of a host, and the one place that says: input, drain outputs, next deadline.
 
-Every driver, virtual or real, moves a node through `deliver` and `expire` and nothing else; so none can forget to
-drain, and all of them run the same code in the same order.
+Every driver, virtual or real, moves a node through `deliver` and `expire`; so none can forget to drain, and all of them
+run the same code in the same order. Only who serves applications, and has several datagrams waiting at its socket, may
+`take` them and drain behind the last.
 """
 
 from typing import Protocol
@@ -37,6 +38,11 @@ def deliver(node: Node, data: bytes, label: Label, now: int, network: Network) -
     """Hand over a datagram that arrived, send what comes out, and say when the node wants to be woken."""
     node.receive_datagram(data, label.source, now, label.ecn)
     return drain(node, now, network)
+
+
+def take(node: Node, data: bytes, label: Label, now: int) -> None:
+    """Hand over one of several datagrams that arrived; `drain` has to follow."""
+    node.receive_datagram(data, label.source, now, label.ecn)
 
 
 def expire(node: Node, now: int, network: Network) -> int | None:

@@ -2,13 +2,13 @@
 
 They lie in the Maildir's file `rudp-stories.jsonl`, which mail readers do not look at, under the `id` of our Received
 field, so a reader may mark, move and rename the message. A story is for the eyes: losing one loses nothing else, so it
-costs one write and no fsync, and the oldest go when the file has grown.
+costs a part of one write and no fsync, and the oldest go when the file has grown.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -45,13 +45,15 @@ class Story:
 _FIELDS = tuple(field.name for field in fields(Story))
 
 
-def write_story(root: Path, trace_id: str, story: Story) -> None:
-    """Keep the story of the message that our Received field calls so; a disk that does not take it is forgiven."""
-    told = {"id": trace_id} | {name: getattr(story, name) for name in _FIELDS}
+def write_stories(root: Path, stories: Sequence[tuple[str, Story]]) -> None:
+    """Keep stories under what our Received fields call their messages; a disk that does not take them is forgiven."""
+    lines = [
+        json.dumps({"id": trace_id} | {name: getattr(story, name) for name in _FIELDS}) for trace_id, story in stories
+    ]
     with suppress(OSError):
         handle = os.open(root / NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(handle, json.dumps(told).encode() + b"\n")
+            os.write(handle, "".join(f"{line}\n" for line in lines).encode())
             is_full = os.fstat(handle).st_size >= FILE_OCTETS
         finally:
             os.close(handle)

@@ -13,7 +13,7 @@ from rudp_smtp.mail.notices import success_notice, wants_success
 from rudp_smtp.mail.queued import Submission
 from rudp_smtp.mail.received import received_field
 from rudp_smtp.mail.spool import Draft, Receipt
-from rudp_smtp.mail.stories import Story, write_story
+from rudp_smtp.mail.stories import Story
 from rudp_smtp.mail.transit import submission_of
 from rudp_smtp.service.clients import Visit
 from rudp_smtp.service.office import Office
@@ -173,7 +173,7 @@ class Desk:
         self._counted = {name: getattr(stats, name) if stats else 0 for name in _COUNTED.values()}
 
     def _tell(self, envelope: Envelope, draft: Draft[Delivery], receipt: Receipt) -> None:
-        if receipt.is_repeat or self._office.root is None:
+        if receipt.is_repeat or self._office.stories is None:
             return
         office, stats = self._office, self._stats()
         counted = {name: getattr(stats, of) - self._counted[of] for name, of in _COUNTED.items()} if stats else {}
@@ -187,7 +187,7 @@ class Desk:
             min_rtt_ms=stats.min_rtt / MILLISECOND if stats else 0.0,
             **counted,
         )
-        write_story(self._office.root, self._trace_id, story)
+        self._office.stories.tell(self._trace_id, story)
         lost = f", {story.packets_missing} packets lost on the way" if story.packets_missing else ""
         paths = ", ".join(envelope.forward_paths)
         office.notice(f"delivered: <{envelope.reverse_path}> to {paths}, {draft.octets} octets{lost}")

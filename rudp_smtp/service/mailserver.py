@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from rudp_smtp.service.home import Home
 from rudp_smtp.service.office import Office, Policy
 from rudp_smtp.service.passing import PassingDesk
 from rudp_smtp.service.relaying import Relaying, Smarthost
+from rudp_smtp.service.storybook import StoryBook
 from rudp_smtp.service.streams import Listener, listen
 from rudp_smtp.smtp import Authentication, Extensions, Limits, Reply, Server, ServerTls
 from rudp_smtp.transport import TransportPlugin, TransportStats
@@ -87,7 +88,7 @@ class MailServer:
 
     async def listen(self, address: Address, *, transport: TransportPlugin | None = None) -> Address:
         """Take sessions there; the address with the port that it has. Raises DriverError."""
-        listener, bound = await listen(address, lambda r, w: self._on_stream(bound, r, w), transport=transport)
+        listener, bound = await listen(address, lambda r, w: self._serve(bound, r, w), transport=transport)
         self._listeners.append(listener)
         return bound
 
@@ -97,7 +98,7 @@ class MailServer:
         maildir.clean(self._clock())
         deliveries = GroupCommit(maildir.commit, self._clock, "deliveries")
         stack.push_async_callback(deliveries.close)
-        return replace(office, maildir=maildir, root=path, deliveries=deliveries)
+        return replace(office, maildir=maildir, stories=StoryBook(path), deliveries=deliveries)
 
     async def _with_queue(self, office: Office, path: Path, smarthost: Smarthost, stack: AsyncExitStack) -> Office:
         queue = Queue(path, identity=self._identity)
@@ -133,6 +134,11 @@ class MailServer:
         return self._settings.smarthost is not None and self._settings.queue is None
 
     # Sessions
+
+    async def _serve(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A session's task. Cancelled by `_hang_up`, which asyncio's streams would report as our failure."""
+        with suppress(asyncio.CancelledError):
+            await self._on_stream(address, reader, writer)
 
     async def _on_stream(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peername = writer.get_extra_info("peername")

@@ -6,12 +6,12 @@ the queue, and only from who has authenticated or from where the operator says s
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from rudp_smtp.mail.maildir import Delivery, Maildir
 from rudp_smtp.mail.queue import Queue
 from rudp_smtp.mail.queued import Submission
 from rudp_smtp.service.commits import GroupCommit
+from rudp_smtp.service.storybook import StoryBook
 from rudp_smtp.smtp.address import parse_recipient
 from rudp_smtp.smtp.replies import Reply
 
@@ -59,7 +59,7 @@ class Office:
     policy: Policy
     clock: Callable[[], int]  # ns since the Unix epoch
     maildir: Maildir | None = None
-    root: Path | None = None  # of the Maildir
+    stories: StoryBook | None = None  # of the Maildir
     deliveries: GroupCommit[Delivery] | None = None
     queue: Queue | None = None
     submissions: GroupCommit[Submission] | None = None

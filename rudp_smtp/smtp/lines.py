@@ -24,13 +24,17 @@ _STRAY_NAMES = {b"\r": "bare CR", b"\n": "bare LF", b"\0": "NUL"}
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """The first thing in mail data that SMTP may not carry, and the number of its line, counted from 1."""
+    """The first thing in mail data that SMTP may not carry, and the number of its line, counted from 1.
+
+    In a text that is not kept while it is looked at, counted from behind so many octets.
+    """
 
     line: int
     fault: str
+    behind: int = 0
 
     def __str__(self) -> str:
-        return f"{self.fault} in line {self.line}"
+        return f"{self.fault} in line {self.line}" + (f" behind octet {self.behind}" if self.behind else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,7 @@ def _long_line(text: bytes, line_octets: int, position: int, line_end: bytes) ->
 class TextCheck:
     """Watches mail data as it passes, in pieces of any size: how much, and its first defect."""
 
-    __slots__ = ("_column", "_half", "_is_binary", "_is_stray_allowed", "_line_octets", "_lines", "_passed", "defect",
+    __slots__ = ("_behind", "_column", "_half", "_is_binary", "_is_stray_allowed", "_line_octets", "_passed", "defect",
                  "size")  # fmt: skip
 
     def __init__(self, *, line_octets: int, is_stray_allowed: bool, is_binary: bool = False) -> None:
@@ -226,7 +230,7 @@ class TextCheck:
         self._is_stray_allowed = is_stray_allowed
         self._is_binary = is_binary  # RFC 3030 section 3: there are no lines
         self._passed: list[bytes] = []  # whose lines are not counted: only a defect needs to know
-        self._lines = 0
+        self._behind = 0  # octets that passed and were forgotten
         self._column = 0
         self._half = b""  # a CR whose LF may come with the next piece
 
@@ -244,8 +248,9 @@ class TextCheck:
         if found is None and is_last and not text.endswith(CRLF) and (text or self._column):
             found = Defect(text.count(CRLF) + 1, "no CRLF at its end")
         if found is not None:
-            self.forget()
-            self.defect = Defect(found.line + self._lines, found.fault)
+            lines = sum(text.count(CRLF) for text in self._passed)
+            self._passed.clear()
+            self.defect = Defect(found.line + lines, found.fault, self._behind)
         elif not is_last:
             end = text.rfind(CRLF)
             self._column = self._column + len(text) if end < 0 else len(text) - end - len(CRLF)
@@ -253,5 +258,5 @@ class TextCheck:
 
     def forget(self) -> None:
         """Hold no longer what passed."""
-        self._lines += sum(text.count(CRLF if self._is_stray_allowed else b"\n") for text in self._passed)
+        self._behind += sum(map(len, self._passed))
         self._passed.clear()

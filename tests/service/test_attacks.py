@@ -246,7 +246,6 @@ AUTHENTICATION = Authentication(credentials=Passwords(), entropy=bytes, is_allow
 
 
 async def guess(client: Talk) -> None:
-    await client.reply()
     await client.say("EHLO c")
     client.writer.write(plain("bob").encode() + b"\r\n")
 
@@ -259,6 +258,7 @@ def test_who_guesses_passwords_is_told_so_and_disconnected_in_the_end(tmp_path: 
 
     async def attack() -> None:
         async with serving(tmp_path, scheme, **options) as address, talk(address) as client:
+            await client.reply()
             await guess(client)
             assert (await client.reply()).startswith("535")
             answers = await client.say(plain("bob"), plain("eve"), "NOOP")
@@ -269,9 +269,12 @@ def test_who_guesses_passwords_is_told_so_and_disconnected_in_the_end(tmp_path: 
 
 async def guess_and_leave(address: Address) -> None:
     async with talk(address) as client:
+        if (await client.reply()).startswith("421"):  # a session before this one is still being closed
+            return await guess_and_leave(address)
         await guess(client)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.reply(), 1)
+    return None
 
 
 @both

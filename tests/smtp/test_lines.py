@@ -103,6 +103,27 @@ def test_a_defect_is_found_in_the_same_line_wherever_the_text_is_cut(
     assert (found[0].line if found[0] else None) == (is_bad.index(True) + 1 if any(is_bad) else None)
 
 
+@given(HOSTILE, SIZES, st.integers(2, 12))
+def test_a_text_that_is_forgotten_as_it_passes_has_its_defect_in_the_same_place(
+    data: bytes, sizes: list[int], limit: int
+) -> None:
+    kept, forgetful = (TextCheck(line_octets=limit, is_stray_allowed=False) for _ in range(2))
+    for piece in cut(data, sizes):
+        kept.take(piece, is_last=False)
+        forgetful.take(piece, is_last=False)
+        forgetful.forget()
+    kept.take(b"", is_last=True)
+    forgetful.take(b"", is_last=True)
+    if kept.defect is None:
+        assert forgetful.defect is None
+    else:
+        assert forgetful.defect is not None
+        assert forgetful.defect.fault == kept.defect.fault
+        assert data[: forgetful.defect.behind].count(b"\r\n") + forgetful.defect.line == kept.defect.line
+        where = f" behind octet {forgetful.defect.behind}" if forgetful.defect.behind else ""
+        assert str(forgetful.defect) == f"{kept.defect.fault} in line {forgetful.defect.line}{where}"
+
+
 def test_a_text_that_need_not_have_lines_has_no_defects() -> None:
     check = TextCheck(line_octets=10, is_stray_allowed=False, is_binary=True)
     check.take(b"\0\r\n\n" + b"x" * 100, is_last=True)

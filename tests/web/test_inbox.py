@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from rudp_smtp.mail.stories import Story, write_story
+from rudp_smtp.mail.stories import Story, write_stories
 from rudp_smtp.web import make_app
 from tests.web.browser import CHROMIUM, browsing
 
@@ -85,13 +85,10 @@ def test_a_message_is_shown_with_its_story_and_its_parts(maildir: Path, port: in
     message = letter("hi", EVIL)
     octets = b"Return-Path: <>\r\nReceived: from x\r\n\tby y with ESMTP id 1f.2;\r\n\tdate\r\n" + bytes(message)
     (maildir / "new" / "1.M1.host").write_bytes(octets)
-    write_story(
-        maildir,
-        "1f.2",
-        Story(
-            transport="rudp", peer="h:1", protocol="ESMTP", size=9, duration_ms=1, packets_received=9, packets_missing=1
-        ),
+    story = Story(
+        transport="rudp", peer="h:1", protocol="ESMTP", size=9, duration_ms=1, packets_received=9, packets_missing=1
     )
+    write_stories(maildir, [("1f.2", story)])
     text = get(port, "/mail/1.M1.host")[2]
     assert "the engine weaves" in text
     assert "10.0 %" in text

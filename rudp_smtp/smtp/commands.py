@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from rudp_smtp.errors import SmtpSyntaxError
+from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
 from rudp_smtp.smtp.address import parse_forward_path, parse_reverse_path
 from rudp_smtp.smtp.parameters import (
     MAIL_OCTETS,
@@ -379,4 +379,7 @@ def _malformed(code: int, text: str) -> Malformed:
 
 
 def _line(text: str) -> bytes:
+    """Whatever a command is made of, it is one line."""
+    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
+        raise LocalProtocolError(f"control character in the command {text[:40]!r}")
     return text.encode("utf-8") + b"\r\n"

@@ -2,7 +2,7 @@
 
 import re
 
-HEADER_OCTETS = 256 * 1024  # how far they are looked for: a header without an end must not cost a look at every line
+HEADER_OCTETS = 256 * 1024  # how far fields are looked for: a text without an empty line is no reason to read it all
 FIELD_NAME_OCTETS = 128  # of a line as much as tells whether it is a Received field
 RECEIVED = re.compile(rb"received[ \t]*:", re.IGNORECASE)
 
@@ -10,15 +10,19 @@ RECEIVED = re.compile(rb"received[ \t]*:", re.IGNORECASE)
 class HopCount:
     """Counts the Received fields of a message that comes in pieces, cut anywhere."""
 
-    __slots__ = ("_is_over", "_line", "_seen", "hops")
+    __slots__ = ("_is_over", "_line", "_octets_left", "hops")
 
     def __init__(self) -> None:
         self.hops = 0
         self._line = b""  # the beginning of the line being read
-        self._is_over = False  # the header section is, or has been seen enough of
-        self._seen = 0
+        self._octets_left = HEADER_OCTETS
+        self._is_over = False  # the header section is
 
     def take(self, octets: bytes) -> None:
+        if self._is_over:
+            return
+        octets = octets[: self._octets_left]
+        self._octets_left -= len(octets)
         start = 0
         while not self._is_over and start < len(octets):
             end = octets.find(b"\n", start)
@@ -27,8 +31,6 @@ class HopCount:
             start = stop
             if end >= 0:
                 self._end_line()
-                self._is_over = self._is_over or self._seen + start > HEADER_OCTETS
-        self._seen += len(octets)
 
     def _end_line(self) -> None:
         if not self._line.rstrip(b"\r\n"):

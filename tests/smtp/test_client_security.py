@@ -264,6 +264,16 @@ def test_a_message_that_requires_tls_says_so_and_goes_nowhere_without() -> None:
         assert envelopes == []
 
 
+def test_a_notice_that_requires_tls_goes_on_without_rather_than_be_lost() -> None:
+    """RFC 8689 section 5."""
+    notice = replace(SECRET, reverse_path="")
+    encrypted = Server(domain="mx.example", tls=ServerTls(context=server_context()))
+    report, (envelope,) = deliver(Client(domain="client.example", tls=tls()), encrypted, notice)
+    assert (report.outcome, envelope.requires_tls) == (Outcome.ACCEPTED, False)
+    report, (envelope,) = deliver(Client(domain="client.example", tls=tls(), login=login()), server(), notice)
+    assert (report.outcome, envelope.requires_tls) == (Outcome.ACCEPTED, True)
+
+
 def test_a_handshake_that_is_cut_off_leaves_the_mail_unsent() -> None:
     client = Client(domain="client.example", tls=tls(TlsUse.IMPLICIT))
     client.submit(MAIL, token=1)

@@ -25,6 +25,7 @@ def hops(*pieces: bytes) -> int:
         (b"RECEIVED\t:a\r\nReceived: b\r\n\tby c\r\nSubject: Received: no\r\n\r\nReceived: body\r\n", 2),
         (b"\r\nReceived: body\r\n", 0),
         (LONG + b"Received: z\r\n", 1),
+        (b"Received: y\r\n" + b"X: no end\r\n" * 24_000 + b"Received: z\r\n", 1),
     ],
 )
 def test_only_fields_of_the_header_section_count(octets: bytes, expected: int) -> None:

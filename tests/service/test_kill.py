@@ -10,10 +10,9 @@ import pytest
 from rudp_smtp.draws import DrawKey
 from tests.ports import free_port
 from tests.service.persistent import acknowledged, text
-from tests.service.programs import PATIENCE, Program, rudp_smtp, serving
+from tests.service.programs import PATIENCE, Program, serving
 from tests.service.scenes import SCENES, arrived, check, finish, playing, wait_until
 
-FIRST = ["--to", "b@example.org", "--from", "a@client.example", "--body", "how long does it take?"]
 TRIES_MAX = 4  # of one message; the last one lives as long as it likes
 
 
@@ -45,40 +44,43 @@ def test_what_is_killed_again_and_again_loses_and_repeats_nothing(tmp_path: Path
     kill_again_and_again(name, tmp_path, SWEEP_ROUNDS)
 
 
-def send_and_kill(url: str, folder: Path, number: int, whole: float) -> int:
-    """`rudp-smtp send` of one message, killed and started again until it says that the mail is sent; how many kills.
+class Senders:
+    """`rudp-smtp send`, several at a time, of whom each is killed and started again until its mail is sent."""
 
-    A run that is not killed takes about `whole` seconds, most of them before it has connected.
-    """
-    file = folder / f"{number}.eml"
-    file.write_bytes(text(number))
-    to = ["--to", "b@example.org", "--from", "a@client.example", "--key", f"key{number}"]
-    draws = DrawKey(2, f"kill send {number}")
-    for kills in range(TRIES_MAX):
-        life = whole * (500 + draws.below(kills, 600)) / 1000 if kills < TRIES_MAX - 1 else PATIENCE
-        program = Program(["send", "--server", url, *to, "--data", str(file)], folder / f"{number}.log")
-        try:
-            assert program.process.wait(life) == 0, program.said()
-        except subprocess.TimeoutExpired:
-            program.kill()
-            continue
-        assert program.said().endswith("Mail sent\n")
-        return kills
-    raise AssertionError(f"message {number} is never sent: {program.said()}")
+    def __init__(self, scheme: str, folder: Path) -> None:
+        self.url = f"{scheme}://127.0.0.1:{free_port()}"
+        self._folder = folder
+        self._whole = PATIENCE  # seconds that a run takes that is not killed: the fewest so far
+
+    def send(self, number: int, lives: int = TRIES_MAX) -> int:
+        """Send message `number`, with so many tries, of which the last is let live; how many were killed."""
+        file = self._folder / f"{number}.eml"
+        file.write_bytes(text(number))
+        to = ["--to", "b@example.org", "--from", "a@client.example", "--key", f"key{number}"]
+        draws = DrawKey(2, f"kill send {number}")
+        for kills in range(lives):
+            began = time.monotonic()
+            life = self._whole * (500 + draws.below(kills, 550)) / 1000 if kills < lives - 1 else PATIENCE
+            program = Program(["send", "--server", self.url, *to, "--data", str(file)], self._folder / f"{number}.log")
+            try:
+                assert program.process.wait(life) == 0, program.said()
+            except subprocess.TimeoutExpired:
+                program.kill()
+                continue
+            self._whole = min(self._whole, time.monotonic() - began)
+            assert program.said().endswith("Mail sent\n")
+            return kills
+        raise AssertionError(f"message {number} is never sent: {program.said()}")
 
 
 def kill_senders(scheme: str, folder: Path, kills_min: int, at_once: int) -> None:
-    url = f"{scheme}://127.0.0.1:{free_port()}"
-    with serving(folder, "--listen", url, "--domain", "example.org"), ThreadPoolExecutor(at_once) as senders:
-        began = time.monotonic()
-        list(senders.map(lambda number: rudp_smtp("send", "--server", url, *FIRST, "--key", number), range(at_once)))
-        whole = time.monotonic() - began
-        for path in (folder / "mail" / "new").iterdir():
-            path.unlink()
-        kills = sent = 0
+    senders = Senders(scheme, folder)
+    listens = ("--listen", senders.url, "--domain", "example.org")
+    with serving(folder, *listens), ThreadPoolExecutor(at_once) as threads:
+        senders.send(0, lives=1)
+        kills, sent = 0, 1
         while kills < kills_min:
-            numbers = range(sent, sent + at_once)
-            kills += sum(senders.map(lambda number: send_and_kill(url, folder, number, whole), numbers))
+            kills += sum(threads.map(senders.send, range(sent, sent + at_once)))
             sent += at_once
         check(arrived(folder), set(range(sent)))
 

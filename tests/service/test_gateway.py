@@ -1,6 +1,8 @@
 """A gateway: never 250 before the far end has said it, or its own queue is durable; and the octets as they came."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,17 @@ TEXT = (
 )
 
 
+@asynccontextmanager
+async def gateway(folder: Path, far: FarEnd, *, has_queue: bool) -> AsyncIterator[Talk]:
+    """A client of a gateway to this far end."""
+    async with await start_server(far.answer, "127.0.0.1", 0) as listener:
+        smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
+        queue = folder / "queue" if has_queue else None
+        settings = {"policy": GATEWAY, "maildir": None, "smarthost": smarthost, "queue": queue}
+        async with serving(folder, "tcp", **settings) as address, talk(address) as client:
+            yield client
+
+
 async def begin(client: Talk) -> None:
     await client.reply()
     lines = ("EHLO c", "MAIL FROM:<a@b.example> BODY=8BITMIME", "RCPT TO:<u@far.example>", "DATA")
@@ -34,32 +47,23 @@ def test_the_far_end_gets_the_same_octets_behind_one_received_field(
 
     async def scene() -> None:
         far = FarEnd()
-        async with await start_server(far.answer, "127.0.0.1", 0) as listener:
-            smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
-            queue = tmp_path / "queue" if has_queue else None
-            async with (
-                serving(tmp_path, "tcp", policy=GATEWAY, maildir=None, smarthost=smarthost, queue=queue) as address,
-                talk(address) as client,
-            ):
-                await begin(client)
-                client.writer.write(text.replace(b"\r\n.", b"\r\n..") + b".\r\n")
-                if has_queue:
-                    assert (await client.reply()).startswith("250 2.0.0 Queued as 1"), (
-                        "the far end has not even greeted"
-                    )
-                else:
-                    answer = asyncio.create_task(client.reply())
-                    while not far.sessions:
-                        await asyncio.sleep(0.01)
-                    await asyncio.sleep(0.1)
-                    assert not answer.done(), "250 before the far end has said anything"
-                assert far.arrived == []
-                far.is_open.set()
-                if not has_queue:
-                    assert (await answer).startswith("250")
-                async with asyncio.timeout(30):
-                    while not far.arrived:
-                        await asyncio.sleep(0.01)
+        async with gateway(tmp_path, far, has_queue=has_queue) as client:
+            await begin(client)
+            client.writer.write(text.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+            answer = asyncio.create_task(client.reply())
+            if has_queue:
+                assert (await answer).startswith("250 2.0.0 Queued as 1"), "the far end has not even greeted"
+            async with asyncio.timeout(30):
+                while not far.sessions:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert answer.done() == has_queue, "250 before the far end has said anything"
+            assert far.arrived == []
+            far.is_open.set()
+            assert (await answer).startswith("250")
+            async with asyncio.timeout(30):
+                while not far.arrived:
+                    await asyncio.sleep(0.01)
         (arrived,) = far.arrived
         assert arrived.endswith(text)
         front = arrived[: -len(text)]

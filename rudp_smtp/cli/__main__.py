@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from rudp_smtp import __version__
+from rudp_smtp.cli.terminal import UNREAD, mute
+
+INTERRUPTED = 130
 
 COMMANDS = {
     "experiment": ("run a scenario and measure it", "rudp_smtp.experiment.__main__"),
@@ -36,7 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             loaded.configure(command)
             command.set_defaults(run=loaded.run)
     options = parser.parse_args(given)
-    status: int = options.run(options, given)
+    try:
+        status: int = options.run(options, given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        mute()
+        return UNREAD
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     return status
 
 

@@ -7,7 +7,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rudp_smtp.cli.serve import FAILED, OK, add_limits, add_tls, make_server, notice, read_limits, read_tls, smarthost
+from rudp_smtp.cli.serve import (
+    FAILED,
+    OK,
+    add_limits,
+    add_tls,
+    make_server,
+    notice,
+    read_limits,
+    read_size,
+    read_tls,
+    smarthost,
+)
 from rudp_smtp.cli.terminal import visible
 from rudp_smtp.errors import ConfigError, DriverError, MailboxError
 
@@ -42,18 +53,17 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 async def _carry(options: argparse.Namespace) -> int:
     from rudp_smtp.drivers import aio
-    from rudp_smtp.service.addresses import parse_address
+    from rudp_smtp.service.addresses import parse_address, parse_target
     from rudp_smtp.service.mailserver import Settings
     from rudp_smtp.service.office import Policy
-    from rudp_smtp.units import parse_size
 
     addresses = [parse_address(text) for text in options.listen]
-    tls = read_tls(options, [options.domain, *(address.host for address in addresses)])
+    tls = read_tls(options, [], addresses)
     settings = Settings(
         policy=Policy(domain=options.domain, has_mailboxes=False, relays=True, relays_for_all=True),
         tls=tls,
-        size_limit=parse_size(options.size_limit),
-        smarthost=smarthost(parse_address(options.to)),
+        size_limit=read_size(options.size_limit),
+        smarthost=smarthost(parse_target("--to", options.to)),
         queue=options.queue,
         client_limits=read_limits(options),
         notice=notice,

@@ -1,10 +1,12 @@
 """rudp-smtp inbox: the mail that arrived in a Maildir, listed, shown, or as it is. Nothing in it is changed.
 
-Exit status: 0; 1 if there is no message of that number; 2 if there is no Maildir or it cannot be read.
+Exit status: 0; 1 if there is no message of that number, or the page's port is taken; 2 if there is no Maildir or it
+cannot be read.
 """
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +22,7 @@ from rudp_smtp.mail.files import Disk, storage_error
 DESCRIPTION = """List the mail in a Maildir, oldest first, or show messages by their number in that list. What would
 move the terminal's cursor is printed as an escape."""
 
+FAILED = 1
 _HEADINGS = ("number", "", "date", "from", "subject", "attachments", "octets")
 _FIELDS = ("From", "To", "Cc", "Date", "Subject")
 
@@ -30,13 +33,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "numbers", nargs="*", type=int, metavar="NUMBER", help="show these, by their number in the list"
     )
     parser.add_argument("--web", action="store_true", help="serve it as a web page on loopback instead, until Ctrl-C")
-    parser.add_argument("--port", type=int, default=8025, help="of the web page; 0 is any free one (%(default)s)")
+    parser.add_argument("--port", type=_port, default=8025, help="of the web page; 0 is any free one (%(default)s)")
     parser.add_argument("--raw", type=int, metavar="NUMBER", help="the octets of this one, as they are")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if not (options.folder / "new").is_dir() or not (options.folder / "cur").is_dir():
-        print(f"{options.folder} is not a Maildir", file=sys.stderr)
+        print(f"{options.folder} is not a Maildir: there are no folders new and cur in it", file=sys.stderr)
         return BAD_INPUT
     return _serve(options.folder, options.port) if options.web else guarded(lambda: _act(options))
 
@@ -53,13 +62,16 @@ def _serve(folder: Path, port: int) -> int:
         make_app(folder), host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
-    try:
-        bound = config.bind_socket()
-    except SystemExit:  # its way to say that the port is taken; it has said so
-        return BAD_INPUT
-    print(f"http://127.0.0.1:{bound.getsockname()[1]}/", flush=True)
-    with suppress(KeyboardInterrupt):
-        server.run(sockets=[bound])
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind(("127.0.0.1", port))
+        except OSError as error:
+            print(f"--port {port}: {error.strerror}; take another (0 is any free one)", file=sys.stderr)
+            return FAILED
+        print(f"http://127.0.0.1:{bound.getsockname()[1]}/", flush=True)
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[bound])
     return OK
 
 

@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if not (options.folder / INDEX_NAME).is_file():
-        print(f"{options.folder} is not a queue", file=sys.stderr)
+        print(f"{options.folder} is not a queue: there is no {INDEX_NAME} in it", file=sys.stderr)
         return BAD_INPUT
     return guarded(lambda: _act(options))
 

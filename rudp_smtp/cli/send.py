@@ -78,10 +78,10 @@ async def _send(sending: "Sending", envelope: "Envelope") -> "Sent":
 
 def _sending(options: argparse.Namespace) -> "Sending":
     from rudp_smtp.cli.traces import PacketTracer, Tracer
-    from rudp_smtp.service.addresses import parse_address
+    from rudp_smtp.service.addresses import parse_target
     from rudp_smtp.service.sending import Sending
 
-    address = parse_address(options.server)
+    address = parse_target("--server", options.server)
     if address.is_lmtp:
         raise ConfigError(f"--server {options.server}: send speaks SMTP, not LMTP")
     tls = _tls(options, address)
@@ -110,8 +110,10 @@ def _tls(options: argparse.Namespace, address: "Address") -> "ClientTls | None":
         return None
     try:
         context = ssl.create_default_context(cafile=str(options.ca) if options.ca else None)
+    except ssl.SSLError as error:
+        raise ConfigError(f"--ca {options.ca}: no certificate in it; expected PEM") from error
     except OSError as error:
-        raise ConfigError(f"--ca {options.ca}: {error}") from error
+        raise ConfigError(f"--ca {options.ca}: {error.strerror}") from error
     if options.insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return ClientTls(context=context, server_name=address.host, use=use)
@@ -129,8 +131,10 @@ def _login(options: argparse.Namespace, *, has_tls: bool) -> "Login | None":
             line = sys.stdin.readline()
         else:
             line = Path(options.password_file).read_text(encoding="utf-8").partition("\n")[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--password-file {options.password_file}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"--password-file {options.password_file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--password-file {options.password_file} does not hold UTF-8") from error
     if not has_tls:
         print("logging in without TLS: only SCRAM, which does not show the password", file=sys.stderr)
     return Login(name=options.user, password=line.rstrip("\r\n"), entropy=os.getrandom)
@@ -150,16 +154,17 @@ def _own_name() -> str:
 
 def _envelope(options: argparse.Namespace) -> "Envelope":
     from rudp_smtp.smtp import Envelope
+    from rudp_smtp.smtp.delivery import check_envelope
 
+    if options.data is not None and (options.subject or options.body):
+        raise ConfigError("--data is a whole message: it does not go with --subject and --body")
     text = _message(options) if options.data is None else _whole(options.data)
     needs_utf8 = not all(part.isascii() for part in (options.sender, *options.to))
-    return Envelope(
-        options.sender,
-        tuple(options.to),
-        text,
-        is_smtputf8=needs_utf8,
-        idempotency_key=options.key or "",
+    envelope = Envelope(
+        options.sender, tuple(options.to), text, is_smtputf8=needs_utf8, idempotency_key=options.key or ""
     )
+    check_envelope(envelope, None)
+    return envelope
 
 
 def _message(options: argparse.Namespace) -> bytes:

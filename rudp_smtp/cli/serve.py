@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rudp_smtp.cli import path
-from rudp_smtp.cli.terminal import visible
+from rudp_smtp.cli.terminal import tell, visible
 from rudp_smtp.errors import ConfigError, DriverError, LocalProtocolError, MailboxError
 
 if TYPE_CHECKING:
@@ -60,10 +60,9 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def read_limits(options: argparse.Namespace) -> "ClientLimits":
@@ -126,24 +125,22 @@ def make_server(settings: "Settings") -> "MailServer":
 
 def notice(text: str) -> None:
     """A line for whoever watches, with the time."""
-    print(f"{time.strftime('%H:%M:%S')} {visible(text)}", flush=True)
+    tell(f"{time.strftime('%H:%M:%S')} {visible(text)}")
 
 
 def _settings(options: argparse.Namespace, addresses: "Sequence[Address]") -> "Settings":
-    from rudp_smtp.service.addresses import parse_address
+    from rudp_smtp.service.addresses import parse_target
     from rudp_smtp.service.mailserver import Settings
     from rudp_smtp.service.office import Policy
     from rudp_smtp.smtp.address import check_own_domain
-    from rudp_smtp.units import parse_size
 
-    tls = read_tls(options, [options.domain, "localhost", *(address.host for address in addresses)])
-    if tls is None and any(address.is_encrypted for address in addresses):
-        raise ConfigError("--listen with TLS from the first octet needs --tls-self-signed, or --cert and --key")
+    _check(options, addresses)
+    tls = read_tls(options, ["localhost"], addresses)
     try:
         check_own_domain(options.domain)
     except LocalProtocolError as error:
         raise ConfigError(f"--domain {error}") from None
-    host = smarthost(parse_address(options.relay_to)) if options.relay_to is not None else None
+    host = smarthost(parse_target("--relay-to", options.relay_to)) if options.relay_to is not None else None
     beside = options.maildir.with_name(f"{options.maildir.name}-queue")
     return Settings(
         policy=Policy(
@@ -154,12 +151,38 @@ def _settings(options: argparse.Namespace, addresses: "Sequence[Address]") -> "S
         maildir=options.maildir,
         tls=tls,
         authentication=_authentication(options.users, has_tls=tls is not None),
-        size_limit=parse_size(options.size_limit),
+        size_limit=read_size(options.size_limit),
         smarthost=host,
         queue=(options.queue or beside) if host is not None else None,
         client_limits=read_limits(options),
         notice=notice,
     )
+
+
+def _check(options: argparse.Namespace, addresses: "Sequence[Address]") -> None:
+    """Refuse what would have no effect, and a path that cannot be, before anything is made."""
+    if options.queue is not None and options.relay_to is None:
+        raise ConfigError("--queue is of mail to relay: say where to with --relay-to")
+    for name in options.mailbox:
+        if "@" in name:
+            raise ConfigError(f"--mailbox {name}: only the name before the @; the domain is --domain's")
+    if options.impair is None:
+        if options.settings:
+            raise ConfigError("--set changes the network of --impair: add --impair CONFIG")
+        return
+    if not any(address.is_rudp for address in addresses):
+        raise ConfigError("--impair is for rudp:// listeners, and there is none")
+    path.load_live(options.impair, options.settings)
+
+
+def read_size(text: str) -> int:
+    """What --size-limit says."""
+    from rudp_smtp.units import parse_size
+
+    try:
+        return parse_size(text)
+    except ConfigError as error:
+        raise ConfigError(f"--size-limit {error}") from None
 
 
 def smarthost(address: "Address") -> "Smarthost":
@@ -176,8 +199,15 @@ def smarthost(address: "Address") -> "Smarthost":
     return Smarthost(address=address, tls=ClientTls(context=context, server_name=address.host, use=use))
 
 
-def read_tls(options: argparse.Namespace, names: list[str]) -> "ServerTls | None":
-    """What --tls-self-signed, --cert and --key say."""
+def read_tls(options: argparse.Namespace, names: "Sequence[str]", addresses: "Sequence[Address]") -> "ServerTls | None":
+    """What --tls-self-signed, --cert and --key say; a certificate made here is for the domain, these and our hosts."""
+    tls = _read_tls(options, [options.domain, *names, *(address.host for address in addresses)])
+    if tls is None and any(address.is_encrypted for address in addresses):
+        raise ConfigError("--listen with TLS from the first octet needs --tls-self-signed, or --cert and --key")
+    return tls
+
+
+def _read_tls(options: argparse.Namespace, names: list[str]) -> "ServerTls | None":
     from rudp_smtp.drivers.certificate import self_signed, server_context
     from rudp_smtp.smtp import ServerTls
 
@@ -193,8 +223,13 @@ def read_tls(options: argparse.Namespace, names: list[str]) -> "ServerTls | None
     try:
         certificate = ssl.PEM_cert_to_DER_cert(_first_certificate(options.cert.read_text(encoding="ascii")))
         return ServerTls(context=server_context(options.cert, options.key), certificate=certificate)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise ConfigError(f"--cert {options.cert} --key {options.key}: {error}") from error
+    except ssl.SSLError as error:
+        reason = (error.reason or "no key in it").replace("_", " ").lower()
+        raise ConfigError(f"--cert {options.cert} --key {options.key}: {reason}") from error
+    except OSError as error:
+        raise ConfigError(f"--cert {options.cert} --key {options.key}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"--cert {options.cert}: {error}; expected PEM") from error
 
 
 def _first_certificate(text: str) -> str:

@@ -1,6 +1,6 @@
 """What the commands about mail print: tables, plain where there is no terminal, and nothing that moves a cursor."""
 
-import os
+import io
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -49,13 +49,36 @@ def print_octets(octets: bytes) -> None:
     sys.stdout.flush()
 
 
+def tell(text: str, *, is_aside: bool = False) -> None:
+    """A line while a command goes on, aside: on standard error. A reader who left hears no more and stops nobody."""
+    try:
+        print(text, file=sys.stderr if is_aside else sys.stdout, flush=True)
+    except BrokenPipeError:
+        mute(is_aside=is_aside)
+
+
+def mute(*, is_aside: bool = False) -> None:
+    """Nobody reads this any more, what is still flushed at exit included."""
+    if is_aside:
+        sys.stderr = _Nowhere()
+    else:
+        sys.stdout = _Nowhere()
+
+
+class _Nowhere(io.StringIO):
+    """Keeps nothing."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 def guarded(act: Callable[[], int]) -> int:
     """Do what a command does; a reader who left and a store that refuses are exit statuses, not tracebacks."""
     try:
         status = act()
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has seen enough, as `| head` has
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for what is still flushed at exit
+        mute()
         return UNREAD
     except MailboxError as error:
         print(visible(str(error)), file=sys.stderr)

@@ -1,9 +1,8 @@
 """What --trace shows: the dialogue line by line, and between the lines the packets that carry them."""
 
-import sys
 import time
 
-from rudp_smtp.cli.terminal import visible
+from rudp_smtp.cli.terminal import tell, visible
 from rudp_smtp.smtp.transcript import Said, Watch
 from rudp_smtp.trace import Fact, PacketLost, PacketReceived, PacketSent
 
@@ -31,7 +30,7 @@ class Tracer:
         return watch
 
     def print(self, text: str) -> None:
-        print(f"{(time.monotonic() - self._start) * 1000:9.1f}  {text}", file=sys.stderr, flush=True)
+        tell(f"{(time.monotonic() - self._start) * 1000:9.1f}  {text}", is_aside=True)
 
 
 class PacketTracer:

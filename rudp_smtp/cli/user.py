@@ -60,6 +60,10 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 def _password(file: str | None) -> str:
     if file is None:
+        if not sys.stdin.isatty():
+            raise ConfigError(
+                "no terminal to ask for the password at: add --password-file FILE, or - for standard input"
+            )
         password = getpass.getpass("Password: ")
         if getpass.getpass("Once more: ") != password:
             raise ConfigError("the two passwords are not the same")

@@ -40,7 +40,8 @@ def bound_socket(address: Endpoint) -> socket.socket:
         bound.bind(address)
     except (OSError, OverflowError) as error:
         bound.close()
-        raise DriverError(f"cannot listen on {address[0]} port {address[1]}: {error}") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise DriverError(f"cannot listen on {address[0]} port {address[1]}: {reason}") from error
     return bound
 
 

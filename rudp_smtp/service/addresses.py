@@ -46,6 +46,14 @@ def host_and_port(endpoint: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def parse_target(option: str, text: str) -> Address:
+    """Read one that is called, not listened at."""
+    address = parse_address(text)
+    if address.port == 0:
+        raise ConfigError(f"{option} {text}: nobody can be called at port 0")
+    return address
+
+
 def parse_address(text: str) -> Address:
     """Read one; without a port it is 2525, and without a scheme rudp. Port 0 is any free one."""
     given = text if "://" in text else f"rudp://{text}"

@@ -1,6 +1,7 @@
 """Listening and connecting by address: asyncio's streams, over our transport or over TCP."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -39,7 +40,7 @@ async def listen(
         else:
             server = await asyncio.start_server(on_stream, address.host, address.port, limit=READ_OCTETS)
     except OSError as error:
-        raise DriverError(f"cannot listen on {address}: {error.strerror or error}") from error
+        raise DriverError(f"cannot listen on {address}: {_reason(error)}") from error
     port: int = server.sockets[0].getsockname()[1]
     return server, address.at(port)
 
@@ -58,5 +59,13 @@ async def connect(
     except TimeoutError as error:
         raise DriverError(f"cannot connect to {address}: no answer") from error
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)  # asyncio's own text names no cause
-        raise DriverError(f"cannot connect to {address}: {reason}") from error
+        raise DriverError(f"cannot connect to {address}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    """asyncio's own text names no cause; that of a name which is no host has a number that is not the kernel's."""
+    if error.errno is None or error.errno <= 0:
+        return error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        return f"{os.strerror(error.errno)}; stop who listens there, or take another port (0 is any free one)"
+    return os.strerror(error.errno)

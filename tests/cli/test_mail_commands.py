@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -229,6 +230,7 @@ def test_users_are_added_listed_and_removed(
     assert status("user", "add", "bob", *users, "--password-file", password) == 0
     answers = iter(["other", "other", "one", "two"])
     monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     assert status("user", "add", "ann", *users) == 0
     assert status("user", "list", *users) == 0
     assert capsys.readouterr().out == "bob was added\nbob has another password\nann was added\nann\nbob\n"

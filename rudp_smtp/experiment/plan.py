@@ -8,7 +8,7 @@ from hashlib import sha256
 from rudp_smtp.draws import DRAW_SCHEME, DrawKey
 from rudp_smtp.experiment.scenario import Configuration, Scenario, canonical
 
-MODEL_VERSION = 3
+MODEL_VERSION = 4
 """Part of every run's key. Whoever changes what a run does, be it by one packet or one nanosecond, adds one; stored
 runs are then run again, and the golden digests in tests/golden are made anew in the same commit."""
 

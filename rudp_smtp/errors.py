@@ -58,10 +58,6 @@ class KeyConflict(MailboxError):
     """An idempotency key came with another message than the one it stands for: the client mixed them up."""
 
 
-class MailLoop(MailboxError):
-    """A message passed through more servers than any way has: it goes in circles (RFC 5321 section 6.3)."""
-
-
 class LivelockError(RudpError):
     """A node works without end at one instant of time: a defect of ours, named before it can hang."""
 

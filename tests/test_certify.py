@@ -52,7 +52,7 @@ def test_ours_agrees_in_everything_and_has_a_figure_for_each_model(tmp_path: Pat
         rows = list(csv.DictReader(file))
     assert {row["verdict"] for row in rows} == {"agrees"}
     assert f"{len(rows)} checks: 0 disagree, 0 of too few packets" in finished.stdout
-    assert len(rows) > 80
+    assert len(rows) > 110
     pictures = {path.stem for path in (tmp_path / "certify-quick").glob("*.png")}
     assert len(pictures) == len({row["model"] for row in rows})
     assert pictures == {path.stem for path in (tmp_path / "certify-quick").glob("*.svg")}
@@ -150,6 +150,24 @@ def roomier(config: LinkConfig) -> LinkConfig:
     return replace(config, queue=set_spec(config.queue, **more), mtu=config.mtu and config.mtu + 1)
 
 
+def queued(**changes: object) -> Change:
+    """A queue with other parameters than it was asked for; factors where they are floats."""
+
+    def change(config: LinkConfig) -> LinkConfig:
+        given = dict(config.queue.parameters)
+        changed = {
+            name: round(value * given[name]) if isinstance(value, float) else value  # type: ignore[operator]
+            for name, value in changes.items()
+        }
+        return replace(config, queue=set_spec(config.queue, **changed))
+
+    return change
+
+
+def one_queue_for_all(config: LinkConfig) -> LinkConfig:
+    return replace(config, queue=Spec("droptail", (("packets", dict(config.queue.parameters)["packets"]),)))
+
+
 def copies_share_their_fate(config: LinkConfig) -> LinkConfig:
     """What netem does: a packet that is lost takes its copy with it."""
     return replace(config, where="ingress")
@@ -179,6 +197,15 @@ def copies_share_their_fate(config: LinkConfig) -> LinkConfig:
         ("rate", retraced, "opportunities of 1504 octets"),
         ("limits", roomier, "droptail, 10 packets"),
         ("limits", roomier, "mtu of 1300"),
+        ("limits", roomier, "pie, 10 packets"),
+        ("red", queued(probability=1.6), "dropped between"),
+        ("red", queued(weight_shift=3), "none dropped below min"),
+        ("red", queued(max=1.2), "all dropped above max, ecn False"),
+        ("pie", queued(target=0.5), "pie: dropped"),
+        ("pie", queued(update=5_000_000), "none dropped that may not be"),
+        ("fq_codel", queued(packets=101), "limit of 100 over 300+10+5"),
+        ("fq_codel", queued(quantum=9000), "no flow is ahead of another"),
+        ("fq_codel", one_queue_for_all, "a sparse flow waits for the packet on the line only"),
         ("reorder", more_often, "reorder, hold: held back"),
         ("reorder", reordered(hold=4_500_000), "density (RFC 5236)"),
         ("reorder", reordered(gap=3), "displaced inside a gap"),
@@ -196,7 +223,7 @@ def test_a_link_that_does_other_than_it_was_asked_is_found_out(
     assert any(what.endswith(found_by) for what in wrong), wrong
 
 
-@pytest.mark.parametrize("model", ["random", "gemodel", "delay", "reorder", "corrupt", "slot"])
+@pytest.mark.parametrize("model", ["random", "gemodel", "delay", "reorder", "corrupt", "slot", "red", "pie"])
 def test_ours_agrees_under_other_seeds(study: Any, model: str) -> None:
     for seed in (2, 3):
         assert "disagrees" not in verdicts(study, model, seed=seed).values()

@@ -17,6 +17,7 @@ import certify_delay
 import certify_fates
 import certify_inference as inference
 import certify_loss
+import certify_queues
 import certify_rate
 from certify_lab import LEVEL, Case, Check, Laboratory
 from matplotlib.figure import Figure
@@ -38,6 +39,9 @@ MODELS: dict[str, Callable[[Laboratory], list[Case]]] = {
     "slot": certify_delay.slots,
     "rate": certify_rate.rates,
     "limits": certify_rate.limits,
+    "red": certify_queues.red,
+    "pie": certify_queues.pie,
+    "fq_codel": certify_queues.fq_codel,
     "reorder": certify_fates.reorder,
     "duplicate": certify_fates.duplicate,
     "corrupt": certify_fates.corrupt,

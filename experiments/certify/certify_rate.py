@@ -175,6 +175,11 @@ def limits(lab: Laboratory) -> list[Case]:
     queues = {
         "droptail, 10 packets": (Spec("droptail", (("packets", 10),)), 10),
         "codel, 10 packets": (Spec("codel", (("packets", 10),)), 10),
+        "pie, 10 packets": (Spec("pie", (("packets", 10),)), 10),
+        "red, 5000 bytes of 500": (
+            Spec("red", (("limit", 5000), ("max", 2000), ("min", 1000), ("weight_shift", 30))),
+            10,
+        ),
         "droptail, 5000 bytes of 500": (Spec("droptail", (("limit", 5000),)), 10),
         "droptail, 5000 bytes of 700": (Spec("droptail", (("limit", 5000),)), 7),
     }

@@ -190,6 +190,8 @@ def smarthost(address: "Address") -> "Smarthost":
     from rudp_smtp.service.relaying import Smarthost
     from rudp_smtp.smtp import ClientTls, TlsUse
 
+    if address.is_lmtp:
+        raise ConfigError(f"mail cannot be handed on to {address}: our client speaks SMTP, not LMTP")
     use = TlsUse.IMPLICIT if address.is_encrypted else TlsUse.OPPORTUNISTIC
     context = ssl.create_default_context()
     if use is TlsUse.OPPORTUNISTIC:  # better than in the clear, whoever signed it (RFC 7435)

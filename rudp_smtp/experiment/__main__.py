@@ -273,7 +273,11 @@ class _Command:
             return
         for planned in results.runs:
             export_fate(planned, f"{results.scenario.name}-run{planned.index:05}", folder)
-        print(f"in {folder}: {len(results.runs)} scenarios that replay these runs")
+        count = len(results.runs)
+        print(
+            f"in {folder}: "
+            + ("a scenario that replays this run" if count == 1 else f"{count} scenarios that replay these runs")
+        )
 
     def tell_interruption(self) -> None:
         if self._runner is None:

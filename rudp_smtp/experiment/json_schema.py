@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rudp_smtp.experiment.inline import FILE_KEYS
+from rudp_smtp.experiment.inspection import FRAME_NAMES
 from rudp_smtp.experiment.schema import SHORTHAND, Body, Header, Network
 from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.link.loss import LOSS_MODELS
@@ -71,6 +72,8 @@ def _section(cls: type) -> Schema:
 
 def _value(hint: Any, key: str) -> Schema:
     origin, arguments = get_origin(hint), get_args(hint)
+    if key == "frame" and hint is str:
+        return {"enum": list(FRAME_NAMES)}
     if origin in (Union, UnionType):
         return {"anyOf": [_value(option, key) for option in arguments]}
     if hint is type(None):

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, fields
 
-from rudp_smtp.link.config import LinkConfig, RateConfig
+from rudp_smtp.link.config import LinkConfig, RateConfig, SlotConfig
 from rudp_smtp.link.loss import LOSS_MODELS
 from rudp_smtp.link.queue.droptail import PACKETS_DEFAULT
 from rudp_smtp.units import SECOND, print_duration, print_probability, print_rate
 
 PACKET_BYTES = 1500  # a full packet, to count how many are in flight
 
-_TOLD = {"mtu", "loss", "where", "duplicate", "corrupt", "queue", "rate", "delay", "reorder", "header_bytes"}
+_TOLD = {"mtu", "loss", "where", "duplicate", "corrupt", "queue", "rate", "slot", "delay", "reorder", "header_bytes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ def to_netem(config: LinkConfig) -> Netem:
     if config.duplicate:
         arguments += ["duplicate", print_probability(config.duplicate)]
     _reorder(config, arguments, untold)
+    if config.slot is not None:
+        _slot(config.slot, arguments, untold)
     if config.rate is not None:
         _rate(config.rate, arguments, untold)
     if config.mtu is not None:
@@ -54,6 +56,14 @@ def to_netem(config: LinkConfig) -> Netem:
     changed = [name for name in others if getattr(config, name) != getattr(default, name)]
     untold += [f"netem has nothing like `{name}`" for name in changed]
     return Netem(tuple(arguments), tuple(untold))
+
+
+def _slot(slot: SlotConfig, arguments: list[str], untold: list[str]) -> None:
+    arguments += ["slot", print_duration(slot.min_delay), print_duration(slot.delay_max)]
+    for name, limit in (("packets", slot.packets), ("bytes", slot.bytes)):
+        arguments += [] if limit is None else [name, str(limit)]
+    if slot.waits is not None:
+        untold.append("netem's slots come by chance, not after listed waits")
 
 
 def _rate(rate: RateConfig, arguments: list[str], untold: list[str]) -> None:

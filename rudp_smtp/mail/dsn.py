@@ -17,6 +17,7 @@ from rudp_smtp.units import SECOND
 
 RETURNED_OCTETS_MAX = 1 << 20  # a larger message comes back as its header section, whatever RET said
 HEADER_OCTETS_MAX = 64 << 10
+REQUIRETLS = ("REQUIRETLS", "")  # as `transit` keeps it
 DIAGNOSTIC_MAX = 800  # characters of a reply: the field stays one line
 
 # No folding and no encoding of ours: they would make another address of an address.
@@ -104,7 +105,11 @@ def compose_notice(
     part = f"\r\n--{boundary}\r\n{fields}\r\n".encode()
     whole = b"".join((head, part, octets, f"\r\n--{boundary}--\r\n".encode()))
     body = "7BIT" if whole.isascii() else "8BITMIME"
-    parameters = (("BODY", body), *((("SMTPUTF8", ""),) if not sender.isascii() else ()))
+    parameters = (
+        ("BODY", body),
+        *((("SMTPUTF8", ""),) if not sender.isascii() else ()),
+        *((REQUIRETLS,) if REQUIRETLS in mail.submission.parameters else ()),
+    )
     recipient = Recipient(sender, ("NEVER",))  # a notice asks for none itself
     return Notice(Submission(reverse_path="", recipients=(recipient,), parameters=parameters), whole)
 
@@ -182,9 +187,11 @@ def _returned(mail: QueuedMail, action: Action, original: Iterable[bytes]) -> tu
     """The header fields and the octets of the last part.
 
     The whole message only where it failed and RET asked for it (RFC 3461 section 4.3), if it is not too large and can
-    be part of another: BINARYMIME cannot.
+    be part of another: BINARYMIME cannot. What requires TLS never comes back whole (RFC 8689 section 5).
     """
-    is_full = action is Action.FAILED and mail.submission.returns == "FULL" and mail.octets <= RETURNED_OCTETS_MAX
+    about = mail.submission
+    is_full = action is Action.FAILED and about.returns == "FULL" and mail.octets <= RETURNED_OCTETS_MAX
+    is_full = is_full and REQUIRETLS not in about.parameters
     octets = b""
     for piece in original:
         octets += piece

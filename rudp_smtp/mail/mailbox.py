@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
-from rudp_smtp.errors import KeyConflict, LocalProtocolError, MailboxError, MailLoop
+from rudp_smtp.errors import KeyConflict, LocalProtocolError, MailboxError
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import MailAborted, MailData, MailReceived, MailStarted, SessionEnded
 from rudp_smtp.smtp.replies import Reply
@@ -51,8 +51,6 @@ def deliver_received(server: Server, mailbox: Mailbox, now: int) -> SessionEnded
 def refusal(error: MailboxError) -> Reply:
     """How a server answers for a message that was not kept."""
     match error:
-        case MailLoop():
-            return Reply(554, ("5.4.6 The message goes in circles",))
         case KeyConflict():
             return Reply(554, ("5.5.4 The idempotency key stands for another message",))
         case _ if error.is_full:

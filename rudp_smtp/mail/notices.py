@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-from rudp_smtp.mail.dsn import Action, RecipientReport, compose_notice, is_wanted
+from rudp_smtp.mail.dsn import Action, Notice, RecipientReport, compose_notice, is_wanted
 from rudp_smtp.mail.queue import Queue
 from rudp_smtp.mail.queued import QueuedMail, Settlement, Submission
 from rudp_smtp.mail.relay import Fate, Relay
 from rudp_smtp.mail.spool import Draft
+from rudp_smtp.mail.transit import submission_of
+from rudp_smtp.smtp.envelope import Envelope
+from rudp_smtp.smtp.parameters import Notify
 
 
 class Notifier:
@@ -59,3 +62,21 @@ class Notifier:
             for fate in fates
             if fate.action is not None and is_wanted(recipients[fate.result.recipient_id], fate.action)
         ]
+
+
+def wants_success(envelope: Envelope) -> bool:
+    """Somebody is to be told when a recipient has it (RFC 3461 section 4.1)."""
+    asked = (envelope.dsn_of(index).notify for index in range(len(envelope.forward_paths)))
+    return bool(envelope.reverse_path) and any(Notify.SUCCESS in notify for notify in asked)
+
+
+def success_notice(envelope: Envelope, header: bytes, *, octets: int, domain: str, now: int, token: str) -> Notice:
+    """Of a delivery into our own mailboxes, to a sender who `wants_success`; `header`: the message's, at least."""
+    submission = submission_of(envelope, range(len(envelope.forward_paths)), "")
+    mail = QueuedMail(message_id=0, submission=submission, arrived_at=now, octets=octets, recipients=())
+    reports = [
+        RecipientReport(recipient=recipient, action=Action.DELIVERED, status="2.0.0", at=now)
+        for recipient in submission.recipients
+        if is_wanted(recipient, Action.DELIVERED)
+    ]
+    return compose_notice(mail, reports, (header,), domain=domain, now=now, token=token)

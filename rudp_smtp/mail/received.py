@@ -1,21 +1,17 @@
-"""The trace fields a server puts in front of a message, and the count of those that are there (RFC 5321 s4.4, s6.3).
+"""The trace fields a server puts in front of a message (RFC 5321 section 4.4), and a message told from another by
+what stands behind them.
 
 Nothing behind them is changed: octets in, a field in front, the same octets out.
 """
 
-import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from ipaddress import ip_address
 from zlib import crc32
 
 from rudp_smtp.smtp.envelope import Envelope
+from rudp_smtp.smtp.hops import FIELD_NAME_OCTETS, RECEIVED
 from rudp_smtp.units import SECOND
-
-HOPS_MAX = 100  # RFC 5321 section 6.3: a large threshold, normally at least 100
-FIELD_NAME_OCTETS = 128  # of a line as much as tells whether it is a Received field
-
-_RECEIVED = re.compile(rb"received[ \t]*:", re.IGNORECASE)
 
 
 def trace_fields(envelope: Envelope, *, domain: str, now: int, trace_id: str = "") -> bytes:
@@ -46,34 +42,6 @@ def _tcp_info(address: str) -> str:
     except ValueError:
         return ""
     return f" ([{kind}{host}])"
-
-
-class HopCount:
-    """Counts the Received fields of a message that comes in pieces, cut anywhere."""
-
-    __slots__ = ("_is_over", "_line", "hops")
-
-    def __init__(self) -> None:
-        self.hops = 0
-        self._line = b""  # the beginning of the line being read
-        self._is_over = False  # the header section is
-
-    def feed(self, octets: bytes) -> None:
-        start = 0
-        while not self._is_over and start < len(octets):
-            end = octets.find(b"\n", start)
-            stop = len(octets) if end < 0 else end + 1
-            self._line += octets[start : min(stop, start + FIELD_NAME_OCTETS - len(self._line))]
-            start = stop
-            if end >= 0:
-                self._end_line()
-
-    def _end_line(self) -> None:
-        if not self._line.rstrip(b"\r\n"):
-            self._is_over = True
-        elif _RECEIVED.match(self._line):
-            self.hops += 1
-        self._line = b""
 
 
 class Fingerprint:
@@ -112,7 +80,7 @@ class Fingerprint:
                     self._held = octets[start:]
                     return b""
                 is_continued = self._has_trace and beginning[:1] in (b" ", b"\t")
-                if not is_continued and not _RECEIVED.match(beginning):
+                if not is_continued and not RECEIVED.match(beginning):
                     self._is_in_front = False
                     return octets[start:]
                 self._has_trace = True

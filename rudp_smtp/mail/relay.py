@@ -44,8 +44,8 @@ class RetrySchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayLimits:
-    attempts: int = 50  # at one time
-    attempts_per_hop: int = 5
+    attempts: int = 500  # at one time
+    attempts_per_hop: int = 100  # over a few sessions, which is how many a driver holds
     recipients: int = 100  # in one transaction: RFC 5321 section 4.5.3.1.8, what every server must take
 
 
@@ -141,6 +141,7 @@ class Relay:
     ) -> tuple[Fate, ...]:
         """What the next hop said. `success`: what a notice of success says, None if the next hop sends it."""
         is_lost = report.outcome in (Outcome.UNSENT, Outcome.UNCONFIRMED) or report.reply.code == SERVICE_CLOSING
+        is_lost = is_lost and not _is_for_another_session(report)
         self._end(attempt, str(report.reply) if is_lost else "", now)
         judgements = {path: self._judge(reply, report) for path, reply in report.refused}
         whole = self._judge(report.reply, report)
@@ -170,6 +171,8 @@ class Relay:
         if report.outcome in (Outcome.UNSENT, Outcome.UNCONFIRMED):
             # The session is over: what was said of single recipients before counts if it is for good.
             happening = RecipientInput.FAIL if reply.is_permanent and not report.is_local else RecipientInput.DEFER
+            if _is_for_another_session(report):
+                return _Judgement(happening, text, reply.status, is_next_at_once=True)
         elif reply.code in TOO_MANY_RECIPIENTS and report.outcome is Outcome.ACCEPTED:
             return _Judgement(RecipientInput.DEFER, text, reply.status or "4.5.3", is_next_at_once=True)
         elif reply.is_positive:
@@ -240,7 +243,9 @@ class Relay:
 
     def _end(self, attempt: Attempt, failure: str, now: int) -> None:
         hop = self._release(attempt)
-        if failure:
+        if failure and hop.failures and now < hop.retry_at:
+            hop.reply = failure  # what failed together failed once
+        elif failure:
             hop.failures += 1
             hop.reply = failure
             hop.retry_at = now + self._schedule.delay(hop.failures, self._draws.derive("hop", attempt.hop))
@@ -259,3 +264,8 @@ class Relay:
         self._hops = {
             name: hop for name, hop in self._hops.items() if hop.attempts or (hop.failures and hop.retry_at > old)
         }
+
+
+def _is_for_another_session(report: DeliveryReport) -> bool:
+    """The server takes no more messages in this one (RFC 9422 section 4.1): no word against it."""
+    return report.is_local and report.outcome is Outcome.UNSENT and report.reply.status == "4.5.3"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from rudp_smtp.errors import MailboxError, MailLoop
+from rudp_smtp.errors import MailboxError
 from rudp_smtp.mail.files import Files, discard, storage_error, write_all
-from rudp_smtp.mail.received import HOPS_MAX, Fingerprint, HopCount
+from rudp_smtp.mail.received import Fingerprint
 from rudp_smtp.units import SECOND
 
 SPILL_OCTETS = 64 << 10  # what a draft keeps in memory at most; a larger message gets a file of its own
@@ -52,7 +52,7 @@ class Draft(Generic[K]):
     case, and hears of the failure when it commits. `front` goes before the message and is not part of `fingerprint`.
     """
 
-    __slots__ = ("_buffered", "_file", "_fingerprint", "_handle", "_hops", "_name", "_pieces", "_spool",
+    __slots__ = ("_buffered", "_file", "_fingerprint", "_handle", "_name", "_pieces", "_spool",
                  "about", "failure", "octets")  # fmt: skip
 
     def __init__(self, spool: "Spool", about: K, name: Callable[[], str], front: bytes) -> None:
@@ -66,7 +66,6 @@ class Draft(Generic[K]):
         self._buffered = len(front)
         self._handle: int | None = None
         self._fingerprint = Fingerprint()
-        self._hops = HopCount()
 
     @property
     def is_small(self) -> bool:
@@ -84,10 +83,6 @@ class Draft(Generic[K]):
             return
         if self.about.key:
             self._fingerprint.feed(octets)
-        self._hops.feed(octets)
-        if self._hops.hops > HOPS_MAX:
-            self._fail(MailLoop(f"the message has more than {HOPS_MAX} Received fields"))
-            return
         self.octets += len(octets)
         self._pieces.append(octets)
         self._buffered += len(octets)

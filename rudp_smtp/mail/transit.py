@@ -6,7 +6,7 @@ from rudp_smtp.mail.queued import QueuedMail, Recipient, Submission
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.parameters import BodyType, Notify, RecipientDsn, Ret
 
-BODY, SMTPUTF8, REQUIRETLS = "BODY", "SMTPUTF8", "REQUIRETLS"
+BODY, SMTPUTF8, AUTH, REQUIRETLS = "BODY", "SMTPUTF8", "AUTH", "REQUIRETLS"
 
 
 def submission_of(envelope: Envelope, indexes: Sequence[int], key: str) -> Submission:
@@ -14,6 +14,7 @@ def submission_of(envelope: Envelope, indexes: Sequence[int], key: str) -> Submi
     parameters = (
         *(((BODY, envelope.body.value),) if envelope.body is not None else ()),
         *(((SMTPUTF8, ""),) if envelope.is_smtputf8 else ()),
+        *(((AUTH, envelope.vouched),) if envelope.vouched else ()),
         *(((REQUIRETLS, ""),) if envelope.requires_tls else ()),
     )
     recipients = []
@@ -49,6 +50,7 @@ def envelope_of(mail: QueuedMail, forward_paths: Sequence[str], *, key: str, mai
         ret=Ret(about.returns) if about.returns else None,
         envid=about.envelope_id,
         dsn=dsn if any(wish != RecipientDsn() for wish in dsn) else (),
+        auth=parameters.get(AUTH, ""),
         requires_tls=REQUIRETLS in parameters,
         idempotency_key=key,
     )

@@ -1,13 +1,16 @@
 """Desk: one session's events, answered. 250 is said when every part of the message is where it is safe."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
 from rudp_smtp.drivers.sockets import Endpoint
 from rudp_smtp.errors import MailboxError
+from rudp_smtp.mail.dsn import HEADER_OCTETS_MAX
 from rudp_smtp.mail.mailbox import refusal as refusal_of
 from rudp_smtp.mail.maildir import Delivery
+from rudp_smtp.mail.notices import success_notice, wants_success
 from rudp_smtp.mail.queued import Submission
 from rudp_smtp.mail.received import received_field
 from rudp_smtp.mail.spool import Draft, Receipt
@@ -16,7 +19,7 @@ from rudp_smtp.mail.transit import submission_of
 from rudp_smtp.service.addresses import host_and_port
 from rudp_smtp.service.clients import Visit
 from rudp_smtp.service.office import Office
-from rudp_smtp.smtp import Envelope, MailAborted, MailData, MailReceived, MailStarted, Server, SessionEnded
+from rudp_smtp.smtp import Envelope, MailAborted, MailData, MailReceived, MailStarted, Reply, Server, SessionEnded
 from rudp_smtp.transport import TransportStats
 from rudp_smtp.units import MILLISECOND
 
@@ -44,6 +47,7 @@ class Desk:
         self._stats = stats
         self._delivery: Draft[Delivery] | None = None
         self._submission: Draft[Submission] | None = None
+        self._header: bytearray | None = None  # of a message whose sender wants to hear of its delivery
         self._trace_id = ""
         self._count = 0
         self._mark()
@@ -80,7 +84,9 @@ class Desk:
         remote = [index for index in paths if index not in set(local)]
         if local:
             assert office.maildir is not None
-            self._delivery = office.maildir.begin(_part(envelope, local), now, key, trace_id=self._trace_id)
+            part = _part(envelope, local)
+            self._delivery = office.maildir.begin(part, now, key, trace_id=self._trace_id)
+            self._header = bytearray() if office.queue is not None and wants_success(part) else None
         if remote:
             assert office.queue is not None, "without a queue no such recipient is accepted"
             front = received_field(envelope, domain=office.policy.domain, now=now, trace_id=self._trace_id)
@@ -90,6 +96,8 @@ class Desk:
         for draft in (self._delivery, self._submission):
             if draft is not None:
                 draft.write(octets)
+        if self._header is not None:
+            self._header += octets[: HEADER_OCTETS_MAX - len(self._header)]
 
     def abandon(self) -> None:
         for draft in (self._delivery, self._submission):
@@ -98,37 +106,66 @@ class Desk:
         self._delivery = self._submission = None
 
     async def _finish(self, envelope: Envelope) -> None:
-        """The queue first: if it fails, the client repeats all of it, and no mailbox has it twice."""
+        """The queue first: if it fails, an SMTP client repeats all of it, and no mailbox has it twice."""
         refusal = self._visit.take_message()
         if refusal is not None:
             self.abandon()
             return self._server.reject_mail(refusal)
-        office, delivery, submission = self._office, self._delivery, self._submission
+        delivery, submission = self._delivery, self._submission
         self._delivery = self._submission = None
-        answer = "2.0.0 Message accepted"
-        if submission is not None:
-            assert office.submissions is not None
-            queued = await office.submissions.commit(submission)
-            if isinstance(queued, MailboxError):
-                if delivery is not None:
-                    delivery.abandon()
-                return self._refuse(queued)
-            answer = queued.answer
-            office.on_queued()
-        if delivery is not None:
-            assert office.deliveries is not None
-            delivered = await office.deliveries.commit(delivery)
-            if isinstance(delivered, MailboxError):
-                return self._refuse(delivered)
-            answer = delivered.answer
-            self._tell(envelope, delivery, delivered)
+        queued = await self._queue(submission) if submission is not None else None
+        if isinstance(queued, MailboxError) and delivery is not None and not envelope.is_lmtp:
+            delivery.abandon()
+            delivery = None
+        delivered = await self._deliver(delivery) if delivery is not None else None
         self._mark()
-        return self._server.accept_mail(answer)
+        if envelope.is_lmtp:  # RFC 2033 section 4.2: to each what became of its own
+            is_local = self._office.policy.is_local
+            outcomes = (delivered if is_local(path) else queued for path in envelope.forward_paths)
+            return self._server.answer_recipients([_reply(outcome) for outcome in outcomes])
+        answer = _reply(queued if isinstance(queued, MailboxError) or delivered is None else delivered)
+        if not answer.is_positive:
+            return self._server.reject_mail(answer)
+        return self._server.accept_mail(answer.lines[0])
 
-    def _refuse(self, error: MailboxError) -> None:
-        self._office.notice(f"not kept: {error}")
-        self._mark()
-        self._server.reject_mail(refusal_of(error))
+    async def _queue(self, submission: Draft[Submission]) -> Receipt | MailboxError:
+        office = self._office
+        assert office.submissions is not None
+        outcome = await office.submissions.commit(submission)
+        if isinstance(outcome, MailboxError):
+            office.notice(f"not kept: {outcome}")
+        else:
+            office.on_queued()
+        return outcome
+
+    async def _deliver(self, delivery: Draft[Delivery]) -> Receipt | MailboxError:
+        office, envelope = self._office, delivery.about.envelope
+        assert office.deliveries is not None
+        outcome = await office.deliveries.commit(delivery)
+        if isinstance(outcome, MailboxError):
+            office.notice(f"not kept: {outcome}")
+            return outcome
+        self._tell(envelope, delivery, outcome)
+        header, self._header = self._header, None
+        if header is not None and not outcome.is_repeat:
+            await self._report(envelope, bytes(header), delivery.octets)
+        return outcome
+
+    async def _report(self, envelope: Envelope, header: bytes, octets: int) -> None:
+        """Tell the sender. The message is delivered, so a queue that does not take the notice is no failure of it."""
+        office = self._office
+        assert office.queue is not None
+        notice = success_notice(
+            envelope,
+            header,
+            octets=octets,
+            domain=office.policy.domain,
+            now=office.clock(),
+            token=secrets.token_hex(12),
+        )
+        draft = office.queue.begin(notice.submission)
+        draft.write(notice.octets)
+        await self._queue(draft)
 
     # The story
 
@@ -162,6 +199,11 @@ class Desk:
 def _key(envelope: Envelope) -> str:
     """The idempotency key as the stores keep it: clients that logged in do not meet each other's."""
     return f"{envelope.authenticated_as} {envelope.idempotency_key}" if envelope.idempotency_key else ""
+
+
+def _reply(outcome: Receipt | MailboxError | None) -> Reply:
+    assert outcome is not None, "every recipient is local or not"
+    return refusal_of(outcome) if isinstance(outcome, MailboxError) else Reply(250, (outcome.answer,))
 
 
 def _part(envelope: Envelope, indexes: list[int]) -> Envelope:

@@ -18,6 +18,7 @@ from rudp_smtp.service.addresses import Address, host_and_port
 from rudp_smtp.service.clients import ClientLimits, Clients, Visit
 from rudp_smtp.service.commits import GroupCommit
 from rudp_smtp.service.desk import Desk
+from rudp_smtp.service.home import Home
 from rudp_smtp.service.office import Office, Policy
 from rudp_smtp.service.passing import PassingDesk
 from rudp_smtp.service.relaying import Relaying, Smarthost
@@ -131,8 +132,17 @@ class MailServer:
 
         submissions = GroupCommit(commit, self._clock, "submissions")
         stack.push_async_callback(submissions.close)
+        home = None
+        if office.maildir is not None and office.deliveries is not None:
+            home = Home(office.policy, office.maildir, office.deliveries, self._clock)
         relaying = Relaying(
-            queue, smarthost, turn=turn, domain=office.policy.domain, clock=self._clock, notice=office.notice
+            queue,
+            smarthost,
+            policy=office.policy,
+            home=home,
+            turn=turn,
+            clock=self._clock,
+            notice=office.notice,
         )
         stack.push_async_callback(relaying.close)
         relaying.start()
@@ -211,7 +221,8 @@ class MailServer:
                 recipients=1 if self._is_passing else RECIPIENTS_MAX,
             ),
             accepts=lambda path: self._refusal(server, path) or visit.refuse_recipient(),
-            extensions=EXTENSIONS,
+            # RFC 3461 section 5: who offers DSN sends the notices, for which there has to be a queue, or hands them on.
+            extensions=replace(EXTENSIONS, is_dsn=settings.smarthost is not None),
             tls=tls,
             authentication=settings.authentication,
             is_lmtp=address.is_lmtp,

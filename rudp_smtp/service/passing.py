@@ -113,7 +113,7 @@ class PassingDesk:
 
     async def _pass(self, envelope: Envelope) -> None:
         key = envelope.idempotency_key or secrets.token_hex(16)
-        onward = replace(envelope, mail_data=b"", idempotency_key=key)
+        onward = replace(envelope, mail_data=b"", auth=envelope.vouched, idempotency_key=key)
         reply, is_accepted = UNREACHABLE, False
         for wait in WAITS:
             await asyncio.sleep(wait)

@@ -1,4 +1,4 @@
-"""Relaying: the queue's messages on their way to the next host, one host for all (a smarthost, or the far gateway).
+"""Relaying: the queue's messages on their way to the next host, one for all that is not for people who live here.
 
 Decisions are `mail.relay`'s; here are the loop, the sessions and the clock. Everything that touches the queue runs in a
 thread of its own, one call at a time; what an attempt came to is noted before anybody asks who is due.
@@ -7,6 +7,7 @@ thread of its own, one call at a time; what an attempt came to is noted before a
 import asyncio
 import secrets
 import threading
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,16 +20,21 @@ from rudp_smtp.errors import DriverError, MailboxError
 from rudp_smtp.mail.dsn import Action
 from rudp_smtp.mail.notices import Notifier
 from rudp_smtp.mail.queue import Queue
+from rudp_smtp.mail.queued import QueuedMail
 from rudp_smtp.mail.relay import Attempt, Fate, Relay, RetrySchedule
 from rudp_smtp.mail.transit import envelope_of
 from rudp_smtp.service.addresses import Address
+from rudp_smtp.service.home import HERE, Home
+from rudp_smtp.service.office import Policy
 from rudp_smtp.service.sending import Sending, Sent, send
-from rudp_smtp.smtp import ClientTls, DeliveryReport, Login, MailSource
+from rudp_smtp.smtp import ClientTls, DeliveryReport, Envelope, Login, MailSource
 from rudp_smtp.transport import TransportPlugin
 from rudp_smtp.units import SECOND
 
 LOOK_AGAIN = 60 * SECOND  # an operator may have asked for a retry in another process
 DISK_RETRY = 5.0  # seconds
+SESSIONS_PER_HOP = 5
+MESSAGES_PER_SESSION = 20  # so that one that breaks off holds up few
 
 T = TypeVar("T")
 
@@ -45,31 +51,42 @@ class Smarthost:
 
 
 class Relaying:
-    """Owns the loop and its attempts. `turn` is held by whoever uses the queue: it has one transaction at a time."""
+    """Owns the loop, its sessions and their attempts.
+
+    `turn` is held by whoever uses the queue: it has one transaction at a time.
+    """
 
     def __init__(
         self,
         queue: Queue,
         smarthost: Smarthost,
         *,
+        policy: Policy,
+        home: Home | None,
         turn: threading.Lock,
-        domain: str,
         clock: Callable[[], int],
         notice: Callable[[str], None],
     ) -> None:
         self._queue = queue
         self._turn = turn
         self._smarthost = smarthost
-        self._domain = domain
+        self._domain = policy.domain
+        self._home = home
         self._clock = clock
         self._notice = notice
         draws = DrawKey(secrets.randbits(63), "relay")
-        self._relay = Relay(route=lambda path: str(smarthost.address), draws=draws, schedule=smarthost.schedule)
-        self._notifier = Notifier(queue, self._relay, domain=domain, token=lambda: secrets.token_hex(12))
+
+        def route(path: str) -> str:
+            return HERE if home is not None and policy.is_local(path) else str(smarthost.address)
+
+        self._relay = Relay(route=route, draws=draws, schedule=smarthost.schedule)
+        self._notifier = Notifier(queue, self._relay, domain=policy.domain, token=lambda: secrets.token_hex(12))
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="relay")
         self._wanted = asyncio.Event()
         self._books = asyncio.Lock()  # what the queue says and what the relay believes agree
-        self._attempts: set[asyncio.Task[None]] = set()
+        self._waiting: dict[str, deque[Attempt]] = {}  # for a session, by next hop
+        self._sessions: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()  # one for each
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -81,7 +98,9 @@ class Relaying:
 
     async def close(self) -> None:
         """Stop; what is under way is tried again after the next start, under the same key."""
-        tasks = [*([self._loop] if self._loop else []), *self._attempts]
+        for waiting in self._waiting.values():
+            waiting.clear()
+        tasks = [*([self._loop] if self._loop else []), *self._tasks]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -99,7 +118,7 @@ class Relaying:
                 await asyncio.sleep(DISK_RETRY)
                 continue
             wait = LOOK_AGAIN if following is None else min(max(following - self._clock(), 0), LOOK_AGAIN)
-            if self._attempts and wait == 0:
+            if self._tasks and wait == 0:
                 wait = LOOK_AGAIN  # they are under way, and each end wakes us
             with suppress(TimeoutError):
                 # wait_for would lose the cancellation if an attempt that ends wakes us in the same turn (Python 3.11).
@@ -115,50 +134,108 @@ class Relaying:
             if plan.fates:
                 await self._settle(plan.fates)
         for attempt in plan.attempts:
-            task = asyncio.get_running_loop().create_task(self._try(attempt))
-            self._attempts.add(task)
-            task.add_done_callback(self._attempts.discard)
+            self._waiting.setdefault(attempt.hop, deque()).append(attempt)
+        for hop in list(self._waiting):
+            self._open_sessions(hop)
 
-    async def _try(self, attempt: Attempt) -> None:
+    def _open_sessions(self, hop: str) -> None:
+        """Those who wait share the sessions that may still be opened: when there are many, each carries several."""
+        waiting = self._waiting[hop]
+        while waiting and self._sessions[hop] < SESSIONS_PER_HOP:
+            free = SESSIONS_PER_HOP - self._sessions[hop]
+            size = min(-(-len(waiting) // free), MESSAGES_PER_SESSION)
+            self._sessions[hop] += 1
+            task = asyncio.get_running_loop().create_task(self._hold(hop, [waiting.popleft() for _ in range(size)]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _hold(self, hop: str, attempts: Sequence[Attempt]) -> None:
+        """One session, from beginning to end."""
         try:
-            sent = await self._send(attempt)
-            if sent is None:
-                self._relay.on_gone(attempt)
-                return
-            async with self._books:
-                await self._settle(self._judge(attempt, sent))
+            if hop == HERE:
+                for attempt in attempts:
+                    await self._deliver(attempt)
+            else:
+                await self._carry(attempts)
         finally:
+            self._sessions[hop] -= 1
+            self._open_sessions(hop)
             self.wake()
 
-    async def _send(self, attempt: Attempt) -> Sent | DriverError | MailboxError | None:
-        """One session; what came of it, or why there was none. None: there is no such message any more."""
-        message_id, host = attempt.message_id, self._smarthost
+    async def _carry(self, attempts: Sequence[Attempt]) -> None:
+        """Send these messages one behind the other, and note of each what became of it as soon as it is known."""
+        host = self._smarthost
         sending = Sending(
             address=host.address, domain=self._domain, tls=host.tls, login=host.login, transport=host.transport
         )
-        try:
-            mail = await self._on_disk(lambda: self._queue.index.mail(message_id))
-            if mail is None:
-                return None
-            paths = [recipient.forward_path for recipient in attempt.recipients]
-            envelope = envelope_of(mail, paths, key=self._queue.relay_key(message_id))
-            source = MailSource(lambda: self._queue.index.body(message_id), mail.octets)
-            return await send(sending, [(envelope, source)])
-        except (DriverError, MailboxError) as error:
-            return error
+        pending: dict[int, Attempt] = {}
+        messages: list[tuple[Envelope, MailSource | None]] = []
+        for attempt in attempts:
+            mail = await self._mail(attempt)
+            if mail is not None:
+                pending[len(messages)] = attempt
+                body = partial(self._queue.index.body, attempt.message_id)
+                messages.append((self._envelope(attempt, mail), MailSource(body, mail.octets)))
 
-    def _judge(self, attempt: Attempt, sent: Sent | DriverError | MailboxError) -> Sequence[Fate]:
-        now = self._clock()
-        if isinstance(sent, MailboxError):
-            self._notice(f"put off: message {attempt.message_id}: {sent}")
-            return self._relay.on_unreadable(attempt, f"4.3.0 {sent}", now)
-        if isinstance(sent, DriverError):
-            self._notice(f"put off: message {attempt.message_id}: {sent}")
-            return self._relay.on_unreachable(attempt, f"4.4.1 {sent}", now)
-        (report,) = sent.reports
-        self._tell(attempt.message_id, report)
-        success = None if "DSN" in sent.extensions else Action.RELAYED
-        return self._relay.on_report(attempt, report, now, success=success)
+        async def on_report(sent: Sent, report: DeliveryReport) -> None:
+            success = None if "DSN" in sent.extensions else Action.RELAYED
+            await self._note(pending.pop(report.token), report, success)
+
+        try:
+            if messages:
+                await send(sending, messages, on_report)
+        except MailboxError as error:
+            if len(messages) == 1:
+                await self._put_off(pending[0], error)
+            else:
+                for attempt in pending.values():  # one of them cannot be read: let it not stand in the others' way
+                    await self._carry([attempt])
+        except DriverError as error:
+            for attempt in pending.values():
+                await self._put_off(attempt, error)
+
+    async def _deliver(self, attempt: Attempt) -> None:
+        home, mail = self._home, await self._mail(attempt)
+        assert home is not None, "nothing else is routed here"
+        if mail is None:
+            return
+        envelope = self._envelope(attempt, mail)
+        try:
+            draft = await self._on_disk(lambda: home.begin(envelope, self._queue.index.body(attempt.message_id)))
+        except MailboxError as error:
+            await self._put_off(attempt, error)
+        else:
+            await self._note(attempt, await home.deliver(draft, envelope), Action.DELIVERED)
+
+    async def _mail(self, attempt: Attempt) -> QueuedMail | None:
+        """What the attempt is about; None if that is no more there, or cannot be read, which is noted here."""
+        try:
+            mail = await self._on_disk(lambda: self._queue.index.mail(attempt.message_id))
+        except MailboxError as error:
+            await self._put_off(attempt, error)
+            return None
+        if mail is None:
+            self._relay.on_gone(attempt)
+        return mail
+
+    def _envelope(self, attempt: Attempt, mail: QueuedMail) -> Envelope:
+        paths = [recipient.forward_path for recipient in attempt.recipients]
+        return envelope_of(mail, paths, key=self._queue.relay_key(attempt.message_id))
+
+    async def _note(self, attempt: Attempt, report: DeliveryReport, success: Action | None) -> None:
+        async with self._books:
+            self._tell(attempt.message_id, report)
+            await self._settle(self._relay.on_report(attempt, report, self._clock(), success=success))
+
+    async def _put_off(self, attempt: Attempt, error: DriverError | MailboxError) -> None:
+        async with self._books:
+            self._notice(f"put off: message {attempt.message_id}: {error}")
+            now = self._clock()
+            if isinstance(error, MailboxError):
+                fates = self._relay.on_unreadable(attempt, f"4.3.0 {error}", now)
+            else:
+                fates = self._relay.on_unreachable(attempt, f"4.4.1 {error}", now)
+            await self._settle(fates)
 
     def _tell(self, message_id: int, report: DeliveryReport) -> None:
         if report.accepted:

@@ -1,6 +1,6 @@
 """One session with a server: messages in, a report for each out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -49,8 +49,16 @@ class Sent:
     end: str = ""
 
 
-async def send(sending: Sending, messages: Sequence[tuple[Envelope, MailSource | None]]) -> Sent:
-    """Deliver all of them in one session. Raises DriverError where no connection came about."""
+OnReport = Callable[[Sent, DeliveryReport], Awaitable[None]]
+
+
+async def send(
+    sending: Sending, messages: Sequence[tuple[Envelope, MailSource | None]], on_report: OnReport | None = None
+) -> Sent:
+    """Deliver all of them in one session. Raises DriverError where no connection came about.
+
+    `on_report` hears of each as soon as its fate is known; its token is the message's number.
+    """
     stream = await connect(sending.address, CONNECT_SECONDS, transport=sending.transport, sink=sending.sink)
     client = Client(domain=sending.domain, tls=sending.tls, login=sending.login, watch=sending.watch)
     for token, (envelope, source) in enumerate(messages):
@@ -65,6 +73,8 @@ async def send(sending: Sending, messages: Sequence[tuple[Envelope, MailSource |
                     sent.extensions = event.extensions
                 case DeliveryReport():
                     sent.reports.append(event)
+                    if on_report is not None:
+                        await on_report(sent, event)
                 case SessionEnded():
                     sent.end = event.reason
                 case _:

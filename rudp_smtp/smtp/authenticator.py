@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import assert_never
 
-from rudp_smtp.errors import SmtpSyntaxError
+from rudp_smtp.errors import ConfigError, SmtpSyntaxError
 from rudp_smtp.smtp.auth import Authentication
 from rudp_smtp.smtp.commands import AUTH_LINE_OCTETS, Auth
 from rudp_smtp.smtp.replies import SERVICE_CLOSING, Reply
@@ -58,7 +58,7 @@ class Authenticator:
             return _error(504, "5.5.4 Mechanism not recognized")
         self._mechanism = self._authentication.begin(auth.mechanism, self._binding, offered)
         if auth.initial is None:
-            return self._answer(self._mechanism.respond(None))
+            return self._answer(self._mechanism, None)
         return self._respond("" if auth.initial == "=" else auth.initial)
 
     def go_on(self, line: bytes) -> AuthAnswer:
@@ -72,11 +72,16 @@ class Authenticator:
     def _respond(self, encoded: str) -> AuthAnswer:
         assert self._mechanism is not None
         try:
-            return self._answer(self._mechanism.respond(decode_octets(encoded)))
+            response = decode_octets(encoded)
         except SmtpSyntaxError as error:
             return _error(501, f"5.5.2 {error}")
+        return self._answer(self._mechanism, response)
 
-    def _answer(self, step: ServerStep) -> AuthAnswer:
+    def _answer(self, mechanism: ServerMechanism, response: bytes | None) -> AuthAnswer:
+        try:
+            step: ServerStep = mechanism.respond(response)
+        except ConfigError:  # who may authenticate cannot be read now: no fault of the client
+            return AuthAnswer(Reply(454, ("4.7.0 Temporary authentication failure",)))
         match step:
             case Challenge():
                 return AuthAnswer(Reply(334, (encode_octets(step.octets),)), is_over=False)

@@ -228,7 +228,8 @@ class Client:
             return False
         message = self._queue[0]
         is_safe = self._wire.is_encrypted and self._tls is not None and self._tls.is_verifying
-        mail = mail_command(message, self._extensions, is_encrypted=is_safe)
+        is_known = self._login is not None
+        mail = mail_command(message, self._extensions, is_encrypted=is_safe, is_authenticated=is_known)
         if isinstance(mail, Reply):
             self._queue.popleft()
             message.give_up(mail, is_local=True, outcome=Outcome.REFUSED)
@@ -437,9 +438,7 @@ class Client:
         elif not reply.is_intermediate:
             self._leave(f"authentication failed: {reply}", reply)
         else:
-            step = self._mechanism.respond(decode_octets(reply.lines[0]))
-            response = "*" if isinstance(step, Refused) else encode_octets(step.octets)
-            self._outgoing.append(response.encode("ascii") + b"\r\n")
+            self._outgoing.append(_response(self._mechanism, reply.lines[0]).encode("ascii") + b"\r\n")
             self._transcript.on_response()
             self._awaited.append((_Awaited.AUTH, None))
 
@@ -537,6 +536,15 @@ class Client:
         self._awaited.clear()
         self._answerable = 0
         self._events.append(SessionEnded(reason, is_clean))
+
+
+def _response(mechanism: ClientMechanism, challenge: str) -> str:
+    """What is said to a challenge; RFC 4954 section 4: "*" where it cannot be decoded, or must not be answered."""
+    try:
+        step = mechanism.respond(decode_octets(challenge))
+    except SmtpSyntaxError:
+        return "*"
+    return "*" if isinstance(step, Refused) else encode_octets(step.octets)
 
 
 def _parse_limits(text: str) -> Mapping[str, int]:

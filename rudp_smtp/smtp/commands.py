@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from rudp_smtp.errors import SmtpSyntaxError
+from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
 from rudp_smtp.smtp.address import parse_forward_path, parse_reverse_path
 from rudp_smtp.smtp.parameters import (
     MAIL_OCTETS,
     NO_DSN,
+    NO_IDENTITY,
     RCPT_OCTETS,
     BodyType,
     RecipientDsn,
@@ -92,7 +93,7 @@ class MailFrom:
     is_smtputf8: bool = False
     ret: Ret | None = None
     envid: str = ""
-    auth: str = ""  # the first submitter as the client tells it; nothing here trusts it
+    auth: str = ""  # the first submitter as the client tells it, or NO_IDENTITY
     requires_tls: bool = False
     idempotency_key: str = ""
 
@@ -109,7 +110,7 @@ class MailFrom:
         if self.envid:
             words.append(f"ENVID={encode_xtext(self.envid)}")
         if self.auth:
-            words.append(f"AUTH={self.auth if self.auth == '<>' else encode_xtext(self.auth)}")
+            words.append(f"AUTH={self.auth if self.auth == NO_IDENTITY else encode_xtext(self.auth)}")
         if self.requires_tls:
             words.append("REQUIRETLS")
         if self.idempotency_key:
@@ -151,7 +152,7 @@ class Auth:
     """`initial`: the first response, in base64 or "=" for an empty one; None if the server has to ask for it."""
 
     mechanism: str
-    initial: str | None = None
+    initial: str | None = field(default=None, repr=False)  # a password may be in it
 
     def encode(self) -> bytes:
         return _line(f"AUTH {self.mechanism}{'' if self.initial is None else ' ' + self.initial}")
@@ -378,4 +379,7 @@ def _malformed(code: int, text: str) -> Malformed:
 
 
 def _line(text: str) -> bytes:
+    """Whatever a command is made of, it is one line."""
+    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
+        raise LocalProtocolError(f"control character in the command {text[:40]!r}")
     return text.encode("utf-8") + b"\r\n"

@@ -7,7 +7,7 @@ import hmac
 import stringprep
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rudp_smtp.errors import ConfigError, LocalProtocolError
@@ -33,8 +33,8 @@ class ScramKeys:
 
     salt: bytes
     iterations: int
-    stored_key: bytes
-    server_key: bytes
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class StoredPassword:
     """One password: a scrypt hash for the mechanisms that show it, SCRAM's keys for those that do not."""
 
     salt: bytes
-    digest: bytes
+    digest: bytes = field(repr=False)
     scram: ScramKeys
 
     def matches(self, password: str) -> bool:
@@ -63,7 +63,7 @@ class Credentials(Protocol):
     """Who may authenticate, and how it is checked."""
 
     def find(self, name: str) -> StoredPassword | None:
-        """What is kept for a name as `saslprep` leaves it; None if there is no such user."""
+        """What is kept for a name as `saslprep` leaves it; None if there is no such user. ConfigError: ask later."""
 
 
 class MemoryCredentials:
@@ -90,7 +90,8 @@ def decode_password(line: str) -> StoredPassword:
             raise ValueError
         salt, digest, scram_salt, stored, server = (base64.b64decode(item, validate=True) for item in fields[1:])
     except (ValueError, binascii.Error):
-        raise ConfigError(f"not a stored password: it begins with {line[:20]!r}") from None
+        # What it holds is not told: it may be a password that somebody put there by mistake.
+        raise ConfigError("not a stored password: it does not begin with scrypt-scram-sha-256$") from None
     return StoredPassword(salt, digest, ScramKeys(scram_salt, int(fields[0]), stored, server))
 
 

@@ -10,7 +10,7 @@ from rudp_smtp.smtp.commands import MailFrom, RcptTo
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import DeliveryReport, Outcome
 from rudp_smtp.smtp.lines import CRLF, first_defect
-from rudp_smtp.smtp.parameters import KEY_OCTETS, NO_DSN, BodyType, check_envid, check_key
+from rudp_smtp.smtp.parameters import KEY_OCTETS, NO_DSN, NO_IDENTITY, BodyType, check_envid, check_key
 from rudp_smtp.smtp.replies import Reply
 
 TOO_MANY_RECIPIENTS = 452  # RFC 5321 section 4.5.3.1.10; other reasons have other enhanced status codes
@@ -155,7 +155,9 @@ class Message:
             self._decision = (outcome, reply, is_local)
 
 
-def mail_command(message: Message, extensions: Mapping[str, str], *, is_encrypted: bool) -> MailFrom | Reply:
+def mail_command(
+    message: Message, extensions: Mapping[str, str], *, is_encrypted: bool, is_authenticated: bool
+) -> MailFrom | Reply:
     """The MAIL that a message needs, or why it cannot be sent to a server that offers no more than this."""
     envelope, size = message.envelope, message.size
     declared = extensions.get("SIZE", "")
@@ -169,7 +171,8 @@ def mail_command(message: Message, extensions: Mapping[str, str], *, is_encrypte
     )
     if is_smtputf8 and "SMTPUTF8" not in extensions:
         return Reply(553, ("5.6.7 Addresses beyond ASCII, and the server does not offer SMTPUTF8",))
-    if envelope.requires_tls and not (is_encrypted and "REQUIRETLS" in extensions):
+    can_require_tls = is_encrypted and "REQUIRETLS" in extensions
+    if envelope.requires_tls and envelope.reverse_path and not can_require_tls:
         return Reply(550, ("5.7.30 REQUIRETLS support required, and the server or its certificate has it not",))
     message.is_dsn_offered = "DSN" in extensions
     key_octets = extensions.get("XIDEMPOTENT", "0")
@@ -181,7 +184,10 @@ def mail_command(message: Message, extensions: Mapping[str, str], *, is_encrypte
         is_smtputf8=is_smtputf8,
         ret=envelope.ret if message.is_dsn_offered else None,
         envid=envelope.envid if message.is_dsn_offered else "",
-        requires_tls=envelope.requires_tls,
+        # RFC 4954 section 5: "<>" only where it must be said, for not every server that offers AUTH knows it.
+        auth=envelope.auth if "AUTH" in extensions and (is_authenticated or envelope.auth != NO_IDENTITY) else "",
+        # RFC 8689 section 5: a notice goes on to a server that cannot promise it, rather than be lost.
+        requires_tls=envelope.requires_tls and can_require_tls,
         idempotency_key=envelope.idempotency_key if may_have_key else "",
     )
 
@@ -218,6 +224,8 @@ def check_envelope(envelope: Envelope, source: MailSource | None) -> None:
     try:
         if envelope.reverse_path:
             parse_mailbox(envelope.reverse_path, is_utf8=True)
+        if envelope.auth not in ("", NO_IDENTITY):
+            parse_mailbox(envelope.auth)
         for path in envelope.forward_paths:
             parse_recipient(path, is_utf8=True)
     except SmtpSyntaxError as error:

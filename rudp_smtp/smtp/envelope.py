@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from rudp_smtp.smtp.parameters import NO_DSN, BodyType, RecipientDsn, Ret
+from rudp_smtp.smtp.parameters import NO_DSN, NO_IDENTITY, BodyType, RecipientDsn, Ret
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,26 @@ class Envelope:
     ret: Ret | None = field(default=None, kw_only=True)  # RFC 3461, as are the next two
     envid: str = field(default="", kw_only=True)
     dsn: tuple[RecipientDsn, ...] = field(default=(), kw_only=True)  # of each forward-path, or () if no RCPT said any
+    auth: str = field(default="", kw_only=True)  # RFC 4954 section 5: who submitted it first, as MAIL said
     requires_tls: bool = field(default=False, kw_only=True)  # RFC 8689: refuse rather than send it in the clear
     idempotency_key: str = field(default="", kw_only=True)  # see `parameters`; "" if the client gave none
 
     def dsn_of(self, index: int) -> RecipientDsn:
         """What the RCPT of one forward-path said of notices."""
         return self.dsn[index] if self.dsn else NO_DSN
+
+    @property
+    def vouched(self) -> str:
+        """What the next server may be told of who submitted it first: `auth` of one who has proven to be that one.
+
+        RFC 4954 section 5 leaves to us whom we believe. A client's own name stands for its mailbox, whole or as local
+        part; whatever else it says, and all that is said without authentication, is NO_IDENTITY to us.
+        """
+        if not self.authenticated_as:
+            return NO_IDENTITY
+        mine = self.authenticated_as.lower()
+        is_own = mine in (self.auth.lower(), self.auth.rpartition("@")[0].lower())
+        return self.auth if is_own or not self.auth else NO_IDENTITY
 
     @property
     def protocol(self) -> str:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
+from rudp_smtp.smtp.address import parse_mailbox
 
 SIZE_DIGITS = 20  # RFC 1870 section 3
 ENVID_OCTETS = 100  # RFC 3461 section 4.4
 ORCPT_OCTETS = 500  # section 4.2
 KEY_OCTETS = 64
+NO_IDENTITY = "<>"  # in AUTH of MAIL: who submitted the message first is not known, or not proven (RFC 4954 section 5)
 
 # By how much each lengthens the line it stands in, its space included: RFC 1870 section 3, RFC 6152 section 2 (RFC
 # 3030's value is no longer), RFC 6531 section 3.1, RFC 3461 section 4, RFC 4954 section 5, RFC 8689 section 2.
@@ -178,11 +180,12 @@ def parse_orcpt(value: str) -> str:
 
 
 def parse_auth(value: str) -> str:
-    """The identity that submitted the message first, "<>" for nobody we vouch for (RFC 4954 section 5)."""
+    """The mailbox that submitted the message first, or NO_IDENTITY (RFC 4954 section 5)."""
     identity = decode_xtext(value)
-    if not value or (identity != "<>" and _PRINTABLE.fullmatch(identity) is None):
-        raise SmtpSyntaxError("Bad value of AUTH")
-    return identity
+    try:
+        return identity if identity == NO_IDENTITY else str(parse_mailbox(identity))
+    except SmtpSyntaxError:
+        raise SmtpSyntaxError("Bad value of AUTH") from None
 
 
 def parse_key(value: str) -> str:

@@ -3,50 +3,21 @@
 Memory is bounded whatever the size: above `Limits.held_octets` nothing is kept, and what is refused is swallowed.
 """
 
-import re
 from dataclasses import replace
 
 from rudp_smtp.smtp.config import Limits, StrayOctets
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import MailAborted, MailData, MailReceived, MailStarted, ServerEvent
+from rudp_smtp.smtp.hops import HopCount
 from rudp_smtp.smtp.lines import TextCheck
 from rudp_smtp.smtp.parameters import BodyType
 from rudp_smtp.smtp.replies import Reply
-
-HEADER_OCTETS = 256 * 1024  # how far Received fields are looked for
-
-_EMPTY_LINE = re.compile(
-    rb"\r\n\r\n"
-)  # a literal: an alternative for the text's beginning would cost ten times as much
-
-
-class Header:
-    """Counts the Received fields of a header that comes in pieces."""
-
-    __slots__ = ("_octets", "hops")
-
-    def __init__(self) -> None:
-        self.hops = 0
-        self._octets: bytearray | None = bytearray()  # None: it has ended, or been seen enough of
-
-    def take(self, piece: bytes, *, is_last: bool) -> None:
-        header = self._octets
-        if header is None:
-            return
-        before = len(header)
-        header += piece[: HEADER_OCTETS - before]
-        found = _EMPTY_LINE.search(header, max(0, before - 3))
-        end = 0 if header.startswith(b"\r\n") else found.start() if found is not None else -1
-        if end >= 0 or is_last or len(header) == HEADER_OCTETS:
-            fields = b"\n" + header[: end if end >= 0 else len(header)].lower()
-            self.hops = fields.count(b"\nreceived:")
-            self._octets = None
 
 
 class Reception:
     """Owns what came of one message's mail data, and the reason to refuse it once there is one."""
 
-    __slots__ = ("_check", "_envelope", "_header", "_held", "_is_aborted", "_is_streamed", "_limits",
+    __slots__ = ("_check", "_envelope", "_held", "_hops", "_is_aborted", "_is_streamed", "_limits",
                  "_pieces")  # fmt: skip
 
     def __init__(self, envelope: Envelope, limits: Limits, stray_octets: StrayOctets) -> None:
@@ -58,7 +29,7 @@ class Reception:
             is_stray_allowed=stray_octets is StrayOctets.KEEP,
             is_binary=is_binary,
         )
-        self._header = Header()
+        self._hops = HopCount()
         self._pieces: list[bytes] = []
         self._held = 0
         self._is_streamed = False
@@ -73,7 +44,7 @@ class Reception:
         """Why the message cannot be accepted, as far as it came."""
         if self._check.size > self._limits.message_octets:
             return too_big(self._limits)
-        if self._header.hops > self._limits.received_fields:
+        if self._hops.hops > self._limits.received_fields:
             return Reply(554, (f"5.4.6 Routing loop: more than {self._limits.received_fields} Received fields",))
         if self._check.defect is not None:
             return Reply(550, (f"5.6.0 Mail data with {self._check.defect}",))
@@ -82,7 +53,7 @@ class Reception:
     def take(self, octets: bytes, *, is_last: bool) -> list[ServerEvent]:
         """Look at the next octets and keep them; what has to be told of them."""
         self._check.take(octets, is_last=is_last)
-        self._header.take(octets, is_last=is_last)
+        self._hops.take(octets)
         refusal = self.refusal
         if refusal is not None:
             self._pieces.clear()

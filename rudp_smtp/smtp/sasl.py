@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rudp_smtp.errors import SmtpSyntaxError
@@ -29,7 +29,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    octets: bytes
+    octets: bytes = field(repr=False)  # a password may be in them
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,9 @@ class Server:
         self._hello = NOBODY
         self._transaction: Transaction | None = None  # from MAIL on
         self._chunk = Bdat(0, is_last=False)  # what is left of the one that comes in
-        self._refused_chunk: tuple[int, Reply] | None = None  # octets to be swallowed, and what is said behind them
+        self._refused_chunk: tuple[int, Reply | None] | None = (
+            None  # octets to be swallowed, and what is said behind them
+        )
         self._mails = self._errors = 0
         self._shut_down: Reply | None = None  # said as soon as no message waits for its answer
         self._is_input_over = False
@@ -440,6 +442,8 @@ class Server:
             self._chunk = bdat
             if self._transaction.reception is None:
                 self._begin_reception(self._transaction)
+        elif self._session.state is ServerState.MAIL and self._is_lmtp and bdat.is_last:
+            self._refused_chunk = (bdat.octets, None)  # RFC 2033 section 4.3: as many replies as recipients, so none
         elif self._session.state is ServerState.MAIL:
             self._refused_chunk = (bdat.octets, Reply(503 if self._is_lmtp else 554, ("5.5.1 No valid recipients",)))
         else:
@@ -460,13 +464,15 @@ class Server:
             self._say(250, f"2.0.0 {reception.size} octets received")
         return True
 
-    def _swallow_chunk(self, octets: int, reply: Reply) -> bool:
+    def _swallow_chunk(self, octets: int, reply: Reply | None) -> bool:
         """RFC 3030 section 2: the octets of a chunk that is refused are there all the same."""
         taken = len(self._input.take(octets))
         if taken < octets:
             self._refused_chunk = (octets - taken, reply)
             return False
         self._refused_chunk = None
+        if reply is None:
+            return True
         if self._session.state in (ServerState.MAIL, ServerState.MAIL_REFUSED):
             self._send(reply)  # behind a refused recipient, or MAIL, it is no error of the client
         else:

@@ -63,6 +63,7 @@ class Transaction:
             is_smtputf8=mail.is_smtputf8,
             ret=mail.ret,
             envid=mail.envid,
+            auth=mail.auth,
             dsn=tuple(self._dsn) if any(dsn != NO_DSN for dsn in self._dsn) else (),
             requires_tls=mail.requires_tls,
             idempotency_key=mail.idempotency_key,

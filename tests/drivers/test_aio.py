@@ -19,7 +19,7 @@ from rudp_smtp.drivers.certificate import server_context, write_self_signed
 from rudp_smtp.drivers.proxy import Path as RelayPath
 from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.registry import Spec
-from rudp_smtp.transport import TRANSPORTS
+from rudp_smtp.transport import TRANSPORTS, TransportStats
 
 HOST = "127.0.0.1"
 MEGABYTE = bytes(range(256)) * 4096
@@ -68,6 +68,34 @@ def test_a_megabyte_comes_back_and_both_ends_end() -> None:
         assert await reader.read() == MEGABYTE
 
     run(with_server(echo, talk))
+
+
+def test_the_transport_is_what_asyncio_promises() -> None:
+    async def answer_behind_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard = await reader.read()
+        writer.write(heard.upper())
+        writer.close()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        transport = writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        host, port = writer.get_extra_info("peername")[:2]
+        assert (host, writer.get_extra_info("sockname")[0]) == (HOST, HOST)
+        assert port > 0
+        assert isinstance(writer.get_extra_info("rudp_stats"), TransportStats)
+        assert writer.get_extra_info("no such thing", "default") == "default"
+        transport.set_write_buffer_limits(high=4000)
+        assert transport.get_write_buffer_limits() == (1000, 4000)
+        with pytest.raises(ValueError, match="high"):
+            transport.set_write_buffer_limits(high=1, low=2)
+        assert transport.can_write_eof()
+        transport.writelines([b"half ", b"closed"])
+        transport.write_eof()
+        with pytest.raises(RuntimeError):
+            transport.write(b"more")
+        assert await reader.read() == b"HALF CLOSED"
+
+    run(with_server(answer_behind_the_end, talk))
 
 
 def test_a_server_may_speak_first() -> None:

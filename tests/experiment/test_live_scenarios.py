@@ -19,6 +19,7 @@ CHANGED = {
     "bufferbloat": [("rival", "null")],  # a live run moves one pair of hosts
     "blackhole": [("network.events", "[{at: 300ms, for: 200ms, every: 700ms, blackhole: true}]")],
     "rebind": [("network.events", "[{at: 100ms, every: 300ms, rebind: true}]")],
+    "addresschange": [("network.events", "[{at: 100ms, every: 300ms, address_change: true}]")],
 }
 DRIVERS = ["udp", pytest.param("netns", marks=live)]
 
@@ -34,4 +35,6 @@ def test_every_shipped_scenario_delivers_each_message_over_a_live_path(path: Pat
     deliveries = [(delivery.status, delivery.is_intact, delivery.copies) for delivery in facts.report.deliveries]
     assert deliveries == [("delivered", True, 1)] * 2
     assert (facts.forward.stats.packets_blackholed > 0) == (path.stem == "blackhole")
-    assert any(isinstance(fact, MigrationStateUpdated) for fact in sink.facts) == (path.stem == "rebind")
+    assert any(isinstance(fact, MigrationStateUpdated) for fact in sink.facts) == (
+        path.stem in ("rebind", "addresschange")
+    )

@@ -169,7 +169,7 @@ def test_every_shipped_scenario_says_what_it_is_for_and_plans(path: Path) -> Non
     assert all(json.loads(run.document) for run in planned)
 
 
-OWN_PATHS = {"satellite", "longrtt", "blackhole", "rebind", "wifi", "lte", "bufferbloat"}
+OWN_PATHS = {"satellite", "longrtt", "blackhole", "rebind", "addresschange", "wifi", "lte", "bufferbloat"}
 
 
 def test_the_everyday_path_is_the_same_in_every_scenario_but_those_that_are_about_another() -> None:

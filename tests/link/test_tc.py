@@ -2,7 +2,7 @@
 
 import pytest
 
-from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, RateConfig, ReorderConfig
+from rudp_smtp.link.config import CorruptConfig, DelayConfig, LinkConfig, RateConfig, ReorderConfig, SlotConfig
 from rudp_smtp.link.tc import to_netem
 from rudp_smtp.registry import Spec
 from rudp_smtp.units import MILLISECOND, parse_probability
@@ -26,6 +26,7 @@ NORMAL = DelayConfig(time=10 * MILLISECOND, jitter=MILLISECOND, distribution=Spe
         (LinkConfig(loss=Spec("list", (("packets", (1, 2)),))), "", 1),
         (LinkConfig(loss=Spec("random", (("p", TENTH),)), where="egress"), "loss random 10%", 1),
         (LinkConfig(rate=RateConfig(value=1_000_000, packet_overhead=14)), "limit 1001 rate 1mbit 14", 0),
+        (LinkConfig(slot=SlotConfig(min_delay=MILLISECOND, packets=8)), "slot 1ms 1ms packets 8", 0),
         (LinkConfig(mtu=1400), "", 1),
     ],
 )

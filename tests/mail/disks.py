@@ -115,9 +115,9 @@ class WeakDisk(Disk):
             place.mkdir(parents=True, exist_ok=True)
             for name, octets in self._survivors(folder, seed):
                 (place / name).write_bytes(octets)
-        for file in root.glob("*.sqlite*"):
+        for file in root.rglob("*.sqlite*"):
             if not file.name.endswith("-shm"):
-                shutil.copy(file, target / file.name)
+                shutil.copy(file, target / file.relative_to(root))
 
     def _survivors(self, folder: Path, seed: int) -> Iterator[tuple[str, bytes]]:
         durable = self._names[folder]

@@ -1,5 +1,6 @@
 """Notices: a program reads them with the email package, a person reads the first part, the original is untouched."""
 
+from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage, MIMEPart
 
@@ -95,6 +96,16 @@ def test_only_a_failure_with_ret_full_returns_more_than_the_header(mail: QueuedM
     assert bob["Action"] == action.value
     assert bob["Will-Retry-Until"] == DATE
     assert list(message.iter_parts())[2].get_content_type() == "text/rfc822-headers"
+
+
+def test_a_message_that_requires_tls_comes_back_as_its_header_and_requires_tls_again() -> None:
+    """RFC 8689 section 5, whatever RET said."""
+    mail = queued()
+    secret = replace(mail, submission=replace(mail.submission, parameters=(("REQUIRETLS", ""),)))
+    for asked, expected in ((mail, False), (secret, True)):
+        notice = compose(asked)
+        assert (("REQUIRETLS", "") in notice.submission.parameters) == expected
+        assert (b".body" not in parts(notice)[3]) == expected
 
 
 def test_octets_that_are_no_text_are_not_returned_within_one() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rudp_smtp.errors import KeyConflict, MailboxError, MailLoop
+from rudp_smtp.errors import KeyConflict, MailboxError
 from rudp_smtp.mail.mailbox import DeliveredMail, MemoryMailbox, deliver_received
 from rudp_smtp.smtp import Envelope, Server, SessionEnded
 
@@ -37,7 +37,6 @@ def test_the_end_of_the_session_is_told() -> None:
     [
         (MailboxError("full", is_full=True), b"452 4.3.1 "),
         (MailboxError("broken"), b"451 4.3.0 "),
-        (MailLoop("again"), b"554 5.4.6 "),
         (KeyConflict("another"), b"554 5.5.4 "),
     ],
 )

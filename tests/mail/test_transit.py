@@ -12,8 +12,9 @@ from rudp_smtp.smtp.parameters import BodyType, Notify, RecipientDsn, Ret
 
 BOB = RecipientDsn((Notify.SUCCESS, Notify.DELAY), "rfc822;bob+x@old.example")
 ENVELOPES = [
-    Envelope("a@b.example", ("u@c.example",), b""),
-    Envelope("", ("u@c.example", "v@c.example"), b"", body=BodyType.SEVEN_BIT, is_extended=True),
+    Envelope("a@b.example", ("u@c.example",), b"", authenticated_as="bob"),
+    Envelope("a@b.example", ("u@c.example",), b"", auth="<>"),
+    Envelope("", ("u@c.example", "v@c.example"), b"", body=BodyType.SEVEN_BIT, is_extended=True, auth="<>"),
     Envelope(
         "\u00e4@b.example",
         ("u@c.example", "bob@c.example"),
@@ -24,6 +25,8 @@ ENVELOPES = [
         envid="QQ 314=+",
         dsn=(RecipientDsn(), BOB),
         requires_tls=True,
+        auth="bob@b.example",
+        authenticated_as="bob",
         idempotency_key="k",
     ),
 ]
@@ -39,14 +42,19 @@ def test_an_envelope_leaves_the_queue_as_it_came_under_the_queues_own_key(tmp_pa
     assert mail is not None
     out = envelope_of(mail, envelope.forward_paths, key=queue.relay_key(1))
     assert out.idempotency_key == "q1.1"
-    for name in ("reverse_path", "forward_paths", "body", "is_smtputf8", "ret", "envid", "dsn", "requires_tls"):
+    for name in ("reverse_path", "forward_paths", "body", "is_smtputf8", "ret", "envid", "dsn", "auth", "requires_tls"):
         assert getattr(out, name) == getattr(envelope, name), name
     queue.close()
 
 
+def test_what_a_stranger_says_of_who_submitted_it_first_goes_no_further() -> None:
+    envelope = Envelope("a@b.example", ("u@c.example",), b"", auth="boss@b.example")
+    assert ("AUTH", "<>") in submission_of(envelope, [0], "").parameters
+
+
 def test_some_of_the_recipients_keep_their_own_wishes(tmp_path: Path) -> None:
     queue = Queue(tmp_path / "q", identity="q1")
-    queue.commit([queue.begin(submission_of(ENVELOPES[2], [0, 1], ""))], 1)
+    queue.commit([queue.begin(submission_of(ENVELOPES[-1], [0, 1], ""))], 1)
     mail = queue.index.mail(1)
     assert mail is not None
     assert envelope_of(mail, ("bob@c.example",), key="").dsn == (BOB,)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,21 +13,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.live import live
 from tests.ports import free_port
+from tests.programs.needs import needs
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "rudp_smtp.cli.__main__"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 SERVER_HOST, PROXY_HOST = "127.0.0.1", "127.0.0.2"  # the same port on both, as iperf3 has one for TCP and UDP
 LOST = range(50, 450, 20)
-
-
-def needs(*programs: str) -> pytest.MarkDecorator:
-    missing = [name for name in programs if shutil.which(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"SKIPPED: no {' and no '.join(missing)}: apt-get install them")
 
 
 def scenario(folder: Path, network: str) -> Path:

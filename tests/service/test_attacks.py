@@ -97,10 +97,10 @@ async def deliver(address: Address, host: str = "127.0.0.1", text: str = "hello"
         return final
 
 
-async def begin(client: Talk) -> None:
+async def begin(client: Talk, domain: str = "example.org") -> None:
     """To the point where mail data is asked for."""
     assert (await client.reply()).startswith("220")
-    answers = await client.say("EHLO c", "MAIL FROM:<a@b.example>", "RCPT TO:<bob@example.org>", "DATA")
+    answers = await client.say("EHLO c", "MAIL FROM:<a@b.example>", f"RCPT TO:<bob@{domain}>", "DATA")
     assert [answer[:3] for answer in answers] == ["250", "250", "250", "354"]
 
 

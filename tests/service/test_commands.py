@@ -156,6 +156,7 @@ def test_a_message_sent_again_under_its_key_is_delivered_once(tmp_path: Path, lo
         (["--listen", "tcp://127.0.0.1:0", "--domain", "no good"], "no good"),
         (["--listen", "tcp://127.0.0.1:0", "--size-limit", "big"], "big"),
         (["--listen", "tcp://127.0.0.1:0", "--users", "/nonexistent/users", "--tls-self-signed"], "cannot be read"),
+        (["--listen", "tcp://127.0.0.1:0", "--relay-to", "lmtp://127.0.0.1:24"], "speaks SMTP, not LMTP"),
         (["--listen", "rudp://127.0.0.1:0", "--impair", "/nonexistent.yaml"], "nonexistent.yaml"),
     ],
 )

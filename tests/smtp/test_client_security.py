@@ -1,9 +1,11 @@
 """The client's TLS and AUTH: RFC 3207, RFC 8314, RFC 4954, against our server and against a script."""
 
 import base64
+from dataclasses import replace
 
 import pytest
 
+from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.smtp import (
     Authentication,
     Client,
@@ -102,6 +104,38 @@ def test_passwords_are_not_shown_in_the_clear() -> None:
     (report,) = client_events(client)
     assert isinstance(report, DeliveryReport)
     assert (report.outcome, report.is_local) == (Outcome.UNSENT, True)
+
+
+@pytest.mark.parametrize("auth", ["", "<>", "e=mc2@example.com"])
+def test_who_submitted_a_message_is_told_to_a_server_that_offers_auth(auth: str) -> None:
+    envelope = replace(MAIL, auth=auth)
+    client = Client(domain="client.example", tls=tls(), login=login())
+    assert deliver(client, server(), envelope)[1] == [envelope]
+    for offer, is_said in (("250 AUTH PLAIN", auth not in ("", "<>")), ("250 SIZE", False)):
+        client = Client(domain="client.example")
+        client.submit(envelope, token=1)
+        for said in ("220 mx", f"250-mx\r\n{offer}"):
+            client.receive_data(said.encode() + b"\r\n")
+            mail = client.data_to_send()
+        assert (b" AUTH=e+3Dmc2@example.com" in mail) == is_said
+        assert (b"AUTH" in mail) == is_said
+
+
+@pytest.mark.parametrize("auth", ["tim", "a@b\r\nX", "ü@b.example"])
+def test_who_is_no_mailbox_cannot_be_told_of(auth: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        Client(domain="client.example").submit(replace(MAIL, auth=auth), token=1)
+
+
+def test_a_challenge_that_cannot_be_decoded_is_cancelled_as_rfc_4954_section_4_says() -> None:
+    client = Client(domain="client.example", login=login(mechanisms=("SCRAM-SHA-256",)))
+    client.submit(MAIL, token=1)
+    for said in ("220 mx", "250-mx\r\n250 AUTH SCRAM-SHA-256", "334 AAA=BBB"):
+        client.receive_data(said.encode() + b"\r\n")
+        answer = client.data_to_send()
+    assert answer == b"*\r\n"
+    client.receive_data(b"501 5.7.0 cancelled\r\n")
+    assert client.data_to_send() == b"QUIT\r\n"
 
 
 def test_a_wrong_password_leaves_the_mail_unsent_with_the_servers_word_for_it() -> None:
@@ -228,6 +262,16 @@ def test_a_message_that_requires_tls_says_so_and_goes_nowhere_without() -> None:
         report, envelopes = deliver(Client(domain="client.example", tls=security), mx, SECRET)
         assert (report.outcome, report.is_local, report.reply.status) == (Outcome.REFUSED, True, "5.7.30")
         assert envelopes == []
+
+
+def test_a_notice_that_requires_tls_goes_on_without_rather_than_be_lost() -> None:
+    """RFC 8689 section 5."""
+    notice = replace(SECRET, reverse_path="")
+    encrypted = Server(domain="mx.example", tls=ServerTls(context=server_context()))
+    report, (envelope,) = deliver(Client(domain="client.example", tls=tls()), encrypted, notice)
+    assert (report.outcome, envelope.requires_tls) == (Outcome.ACCEPTED, False)
+    report, (envelope,) = deliver(Client(domain="client.example", tls=tls(), login=login()), server(), notice)
+    assert (report.outcome, envelope.requires_tls) == (Outcome.ACCEPTED, True)
 
 
 def test_a_handshake_that_is_cut_off_leaves_the_mail_unsent() -> None:

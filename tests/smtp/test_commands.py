@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.smtp.commands import (
+    Auth,
     Command,
     Data,
     Hello,
@@ -46,6 +48,21 @@ def test_a_command_is_read_as_it_is_written(
 ) -> None:
     assert command.encode() == octets
     assert parse_command(octets[:-2]) == command
+
+
+@pytest.mark.parametrize("bad", ["a\r\nRCPT TO:<x@y>", "a\nb", "a\rb", "a\0b", "a\x7fb", "a\tb"])
+def test_no_command_that_we_write_holds_a_control_character(bad: str) -> None:
+    commands = (
+        Hello(bad, is_extended=True),
+        MailFrom(f"{bad}@b.example"),
+        MailFrom("a@b.example", idempotency_key=bad),
+        RcptTo(f"{bad}@b.example"),
+        Auth("PLAIN", bad),
+        Vrfy(bad),
+    )
+    for command in commands:
+        with pytest.raises(LocalProtocolError, match="control character"):
+            command.encode()
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def lmtp() -> Server:
 
 def test_the_example_of_rfc_2033_section_4_2() -> None:
     def accepts(forward_path: str) -> Reply | None:
-        return Reply(550, ("5.1.1 no such user here",)) if "green" in forward_path else None
+        return Reply(550, ("5.1.1 No such user here",)) if "jones" in forward_path else None
 
     server = Server(domain="foo.edu", is_lmtp=True, accepts=accepts)
     play(
@@ -217,9 +217,9 @@ def test_the_example_of_rfc_2033_section_4_2() -> None:
         C: RCPT TO:<pat@foo.edu>
         S: 250
         C: RCPT TO:<jones@foo.edu>
-        S: 250
-        C: RCPT TO:<green@foo.edu>
         S: 550
+        C: RCPT TO:<green@foo.edu>
+        S: 250
         C: DATA
         S: 354
         """,
@@ -228,7 +228,9 @@ def test_the_example_of_rfc_2033_section_4_2() -> None:
     (event,) = server_events(server)
     assert isinstance(event, MailReceived)
     assert event.envelope.protocol == "LMTP"
-    server.answer_recipients([Reply(250, ("2.1.5 OK",)), Reply(452, ("4.2.2 jones is over quota",))])
+    server.answer_recipients(
+        [Reply(250, ("2.1.5 OK",)), Reply(452, ("4.2.2 <green@foo.edu> is temporarily over quota",))]
+    )
     assert [reply.code for reply in read_replies(server.data_to_send())] == [250, 452]
     assert speak(server, "QUIT") == [221]
 
@@ -236,14 +238,9 @@ def test_the_example_of_rfc_2033_section_4_2() -> None:
 def test_lmtp_is_greeted_by_lhlo_only_and_needs_a_recipient() -> None:
     server = lmtp()
     assert server.data_to_send() == b"220 mx.example LMTP ready\r\n"
-    assert speak(server, "EHLO c", "HELO c", "LHLO c", "MAIL FROM:<>", "DATA", "BDAT 0 LAST") == [
-        500,
-        500,
-        250,
-        250,
-        503,
-        503,
-    ]
+    assert speak(server, "EHLO c", "HELO c", "LHLO c", "MAIL FROM:<>", "DATA") == [500, 500, 250, 250, 503]
+    # RFC 2033 section 4.3: the last chunk has a reply for each recipient, which for none is no reply.
+    assert speak(server, "BDAT 4", "xx", "BDAT 4 LAST", "xx", "NOOP") == [503, 250]
     server.receive_data(b"HELP\r\n")
     assert b"LHLO" in server.data_to_send()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rudp_smtp.errors import LocalProtocolError
+from rudp_smtp.errors import ConfigError, LocalProtocolError
 from rudp_smtp.smtp import (
     Authentication,
     Extensions,
@@ -17,8 +17,10 @@ from rudp_smtp.smtp import (
     Server,
     ServerTls,
     SessionEnded,
+    StoredPassword,
     store_password,
 )
+from rudp_smtp.smtp.parameters import decode_xtext
 from tests.smtp.certificates import certificate, server_context
 from tests.smtp.dialogue import cut, feed, play, read_replies, say, server_events
 from tests.smtp.encrypted import TlsPeer
@@ -263,6 +265,17 @@ def test_every_way_to_fail_has_its_code_and_the_session_goes_on(lines: tuple[str
     assert peer.codes("NOOP") == [250]
 
 
+def test_who_may_log_in_cannot_be_read_now_and_the_client_is_told_to_come_again() -> None:
+    class Unreadable:
+        def find(self, name: str) -> StoredPassword | None:
+            raise ConfigError("users cannot be read")
+
+    authentication = Authentication(credentials=Unreadable(), entropy=entropy, is_allowed_without_tls=True)
+    server = Server(domain="mx.example", authentication=authentication)
+    lines = ("EHLO c", f"AUTH PLAIN {PLAIN}", "AUTH SCRAM-SHA-256 biwsbj11LHI9eA==", "NOOP")
+    assert say(server, *lines) == [220, 250, 454, 454, 250]
+
+
 def test_a_long_initial_response_is_no_line_too_long() -> None:
     assert encrypted(secured()).codes("AUTH PLAIN " + "x" * 8000) == [535]
     assert encrypted(secured()).codes("NOOP " + "x" * 600) == [500]
@@ -285,6 +298,27 @@ def test_a_policy_may_look_at_who_asks() -> None:
     )
     lines = ("EHLO c", "MAIL FROM:<a@b.example>", "RCPT TO:<x@far.example>", "RSET", f"AUTH PLAIN {PLAIN}")
     assert say(server, *lines, *lines[1:3]) == [220, 250, 250, 550, 250, 235, 250, 250]
+
+
+@pytest.mark.parametrize(
+    ("said", "vouched"),
+    [
+        ("", ""),
+        ("<>", "<>"),
+        ("tim@b.example", "tim@b.example"),
+        ("Tim@b.example", "Tim@b.example"),
+        ("e+3Dmc2@example.com", "<>"),
+    ],
+)
+def test_who_submitted_a_message_is_believed_of_nobody_but_of_that_one(said: str, vouched: str) -> None:
+    """RFC 4954 section 5, with the mailbox of its example."""
+    mail = "MAIL FROM:<a@b.example>" + (f" AUTH={said}" if said else "")
+    lines = (mail, "RCPT TO:<u@mx.example>", "DATA", ".")
+    peer = encrypted(secured())
+    assert peer.codes(*lines, f"AUTH PLAIN {PLAIN}", *lines) == [250, 250, 354, 250, 235, 250, 250, 354, 250]
+    stranger, known = peer.envelopes
+    assert stranger.auth == known.auth == decode_xtext(said)
+    assert (stranger.vouched, known.vouched) == ("<>", vouched)
 
 
 def test_mechanisms_are_named_by_the_operator() -> None:

@@ -72,7 +72,7 @@ def test_the_path_may_fall_silent_after_the_handshake(name: str) -> None:
         ({"name": "smtp", "sessions": 0}, "workload.sessions", "at least 1"),
         ({"name": "smtp", "size": "100B"}, "workload.size", "too small"),
         ({"name": "smtp", "interval": 5}, "workload.interval", "no unit"),
-        ({"name": "smtp", "chunking": True}, "workload.chunking", "has no parameter"),
+        ({"name": "smtp", "chunks": True}, "workload.chunks", "did you mean 'chunking'?"),
         ({"name": "bulk", "size": "0B"}, "workload.size", "at least one octet"),
         ({"name": "request_response", "turns": 0}, "workload.turns", "at least 1"),
         ({"name": "request_response", "request": "1MB"}, "workload.request", "not from 1B"),

@@ -10,6 +10,7 @@ from rudp_smtp.transport import Address, Event, Transport, TransportStats, requi
 from rudp_smtp.transport.rudp.assemble import Assembler
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.events import Events
+from rudp_smtp.transport.rudp.flow import WindowBudget
 from rudp_smtp.transport.rudp.handshake import Handshake
 from rudp_smtp.transport.rudp.opening import take_stateless_answer
 from rudp_smtp.transport.rudp.parts import make_parts
@@ -58,11 +59,12 @@ class Connection:
         vantage: VantagePoint,
         events: deque[tuple[Transport, Event]],
         awake: deque["Connection"],
+        budget: WindowBudget,
     ) -> None:
         self.is_awake = False  # these three are the endpoint's
         self.deadline: int | None = None
         self.alarm: int | None = None
-        parts = make_parts(config, handshake, Events(events, self), vantage, remote=remote, draws=draws)
+        parts = make_parts(config, handshake, Events(events, self), vantage, remote=remote, draws=draws, budget=budget)
         self._parts = parts
         self._handshake = parts.handshake
         self._lifecycle = parts.lifecycle
@@ -133,6 +135,11 @@ class Connection:
         self._is_left = True
         self._lifecycle.abort(ConnectionCloseFrame(error_code, reason, True), "local", now)
         self._wake()
+
+    @property
+    def window_growth(self) -> int:
+        """Octets of the endpoint's budget that are in this connection's window."""
+        return self._streams.receive_credit.growth
 
     @property
     def vantage(self) -> VantagePoint:

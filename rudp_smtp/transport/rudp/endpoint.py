@@ -12,6 +12,7 @@ from rudp_smtp.transport.alarms import Alarms
 from rudp_smtp.transport.rudp.accept import Admission, Answer, Doorman, Refusal
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.connection import Connection
+from rudp_smtp.transport.rudp.flow import WindowBudget
 from rudp_smtp.transport.rudp.handshake import Handshake
 from rudp_smtp.transport.rudp.resumption import KnownServers
 from rudp_smtp.transport.rudp.state import CLOSED
@@ -21,6 +22,9 @@ from rudp_smtp.wire.packet import INITIAL, decode_packet, destination_connection
 from rudp_smtp.wire.stateless import answered_connection_id, read_initial_head
 
 ANSWERS_MAX = 64  # waiting to leave, for clients that have no connection: more at a time are not answered
+# How many connections' worth of windows all connections together may grow to: what peers can make us hold is that, and
+# their first windows.
+FULL_WINDOWS = 8
 
 
 class Endpoint:
@@ -31,6 +35,7 @@ class Endpoint:
         "_alarms",
         "_answers",
         "_awake",
+        "_budget",
         "_by_first_flight",
         "_by_id",
         "_config",
@@ -56,6 +61,7 @@ class Endpoint:
         self._sink = sink
         self._ordinal = 0
         self._by_id: dict[int, Connection] = {}
+        self._budget = WindowBudget(FULL_WINDOWS * config.connection_window)
         self._by_first_flight: dict[FirstFlight, Connection] = {}
         self._first_flights: dict[int, FirstFlight] = {}  # by connection ID; accepted connections only
         self._half_open: dict[int, Connection] = {}
@@ -224,6 +230,7 @@ class Endpoint:
             vantage=VantagePoint(self._sink, self._host, self._ordinal),
             events=self._events,
             awake=self._awake,
+            budget=self._budget,
         )
         self._ordinal += 1
         self._by_id[handshake.local_id] = connection
@@ -254,6 +261,7 @@ class Endpoint:
         self._half_open.pop(connection.connection_id, None)
         if self._by_id.pop(connection.connection_id, None) is None:
             return
+        self._budget.give_back(connection.window_growth)
         add_stats(self._past_stats, connection.stats)
         first_flight = self._first_flights.pop(connection.connection_id, None)
         if first_flight is None:

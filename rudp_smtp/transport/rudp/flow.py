@@ -30,6 +30,28 @@ class SendCredit:
         return True
 
 
+class WindowBudget:
+    """Owns the octets that the windows of all connections of an endpoint may still grow by, together.
+
+    Peers that leave a hole and fill their window behind it hold its octets in our memory, as many peers as there are.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self, octets: int) -> None:
+        self._left = octets
+
+    def take(self, octets: int) -> bool:
+        """Whether there were so many; then they are the caller's."""
+        if octets > self._left:
+            return False
+        self._left -= octets
+        return True
+
+    def give_back(self, octets: int) -> None:
+        self._left += octets
+
+
 class ReceiveCredit:
     """Owns how much we let the peer send: a window beyond what was consumed, which grows with the path up to a maximum.
 
@@ -37,13 +59,15 @@ class ReceiveCredit:
     four times what the path carries covers the repair of losses, and our estimate of the round trip may be old. It
     doubles where a quarter of it waits for a repair: nothing is consumed behind a lost octet, and a sender whose own
     window doubles each round trip would run out of credit. And it doubles where the peer says that it was held back. A
-    peer with little to say does none of these.
+    peer with little to say does none of these. What it grows by comes out of `budget`, if there is one.
     """
 
     __slots__ = (
+        "_budget",
         "_held_from",
         "_renew_below",
         "_renewed_at",
+        "_window_first",
         "_window_max",
         "consumed",
         "limit",
@@ -52,8 +76,10 @@ class ReceiveCredit:
         "withheld",
     )
 
-    def __init__(self, window: int, window_max: int) -> None:
+    def __init__(self, window: int, window_max: int, budget: WindowBudget | None = None) -> None:
         self.window = window
+        self._window_first = window
+        self._budget = budget
         self._window_max = window_max
         self._renew_below = window - window // RENEWAL_DIVISOR
         self._renewed_at: int | None = None
@@ -62,6 +88,11 @@ class ReceiveCredit:
         self.received = 0  # highest octet, or sum of the streams' highest
         self.consumed = 0
         self.withheld = 0  # handed to an application that has yet to read it: no more credit for these
+
+    @property
+    def growth(self) -> int:
+        """How much of the budget is here."""
+        return self.window - self._window_first
 
     def on_received(self, count: int) -> None:
         """Charge octets never seen before."""
@@ -102,7 +133,7 @@ class ReceiveCredit:
 
     def grow_to(self, window: int) -> bool:
         window = min(window, self._window_max)
-        if window <= self.window:
+        if window <= self.window or (self._budget is not None and not self._budget.take(window - self.window)):
             return False
         self.window = window
         self._renew_below = window - window // RENEWAL_DIVISOR

@@ -14,6 +14,7 @@ from rudp_smtp.transport.rudp.ack_frequency import AckFrequency
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.copies import Copies
 from rudp_smtp.transport.rudp.events import Events
+from rudp_smtp.transport.rudp.flow import WindowBudget
 from rudp_smtp.transport.rudp.handshake import Handshake
 from rudp_smtp.transport.rudp.lifecycle import Lifecycle
 from rudp_smtp.transport.rudp.mtu import start_size
@@ -47,6 +48,7 @@ def make_parts(
     *,
     remote: Address,
     draws: DrawKey,
+    budget: WindowBudget,
 ) -> Parts:
     """Put a connection's parts together, the plug-ins among them."""
     stats = TransportStats()
@@ -72,7 +74,7 @@ def make_parts(
         events=events,
         vantage=vantage,
     )
-    streams = Streams(config, handshake.is_client, outbox, events, stats)
+    streams = Streams(config, handshake.is_client, outbox, events, stats, budget=budget)
     acks = AckTracker(ACK_POLICIES.build(config.ack), config.max_ack_delay)
     redundancy = REDUNDANCIES.build(config.redundancy)
     return Parts(

@@ -10,7 +10,7 @@ from rudp_smtp.transport import (
 )
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.events import Events
-from rudp_smtp.transport.rudp.flow import Blocked, MaxData, MaxStreamData, ReceiveCredit, SendCredit
+from rudp_smtp.transport.rudp.flow import Blocked, MaxData, MaxStreamData, ReceiveCredit, SendCredit, WindowBudget
 from rudp_smtp.transport.rudp.outbox import Control, Outbox
 from rudp_smtp.transport.rudp.recv_stream import RecvStream
 from rudp_smtp.transport.rudp.schedule import EarlyRange, Schedule
@@ -128,11 +128,18 @@ class Streams:
     )
 
     def __init__(
-        self, config: TransportConfig, is_client: bool, outbox: Outbox, events: Events, stats: TransportStats
+        self,
+        config: TransportConfig,
+        is_client: bool,
+        outbox: Outbox,
+        events: Events,
+        stats: TransportStats,
+        *,
+        budget: WindowBudget,
     ) -> None:
         self.events = events
         self.send_credit = SendCredit()
-        self.receive_credit = ReceiveCredit(config.first_connection_window, config.connection_window)
+        self.receive_credit = ReceiveCredit(config.first_connection_window, config.connection_window, budget)
         self.schedule = Schedule(self.send_credit, outbox)
         self._by_id: dict[int, Stream] = {}
         self._own_bit = 0 if is_client else 1  # of a stream ID: who opened it (s2.1)

@@ -16,7 +16,7 @@ from rudp_smtp.mail.message import Message, Refused, prepare
 from rudp_smtp.mail.size import MESSAGE_SIZES
 from rudp_smtp.registry import UNSAID, Spec, nearest
 from rudp_smtp.smtp import Envelope
-from rudp_smtp.smtp.tls import ClientTls
+from rudp_smtp.smtp.tls import ClientTls, ServerTls
 from rudp_smtp.transport import Address, Endpoint
 from rudp_smtp.units import Duration
 from rudp_smtp.workload import SERVER, WORKLOADS, Delivery, Stage, Workload, WorkloadReport
@@ -63,6 +63,8 @@ class Smtp(Workload):
     `tls` encrypts every session: `starttls` after a first EHLO in the clear (RFC 3207), `implicit` from the first octet
     (RFC 8314). The handshake's round trips and the records' octets are those of TLS 1.3.
 
+    `chunking` has servers offer CHUNKING, and so clients send mail as BDAT chunks (RFC 3030), with no turn for DATA.
+
     With several `hops` each server but the last is a relay: it holds what it answers 250 for and sends it on, over a
     path like the first. A message is delivered when the last mailbox has it; the final reply is the first hop's.
     """
@@ -79,6 +81,7 @@ class Smtp(Workload):
     interval: Duration = 0
     tls: str = field(default="none", metadata=UNSAID)
     hops: int = field(default=1, metadata=UNSAID)
+    chunking: bool = field(default=False, metadata=UNSAID)
 
     @staticmethod
     def check(
@@ -129,7 +132,7 @@ class Smtp(Workload):
         mailbox = MemoryMailbox()
         return SmtpStage(
             client=WorkloadNode(client, MailSender(lines, sessions), start),
-            server=WorkloadNode(server, MailReceiver(queues[0] if queues else mailbox, server_tls)),
+            server=WorkloadNode(server, self._receiver(queues[0] if queues else mailbox, server_tls)),
             mailbox=mailbox,
             queues=queues,
             rows=rows,
@@ -143,7 +146,7 @@ class Smtp(Workload):
         client_tls, server_tls = encrypt(self.tls)
         sender = stage.queues[place].sender = MailSender(*self._sessions(client, remote, client_tls))
         mailbox = [*stage.queues, stage.mailbox][place + 1]
-        stage.further.append((WorkloadNode(client, sender), WorkloadNode(server, MailReceiver(mailbox, server_tls))))
+        stage.further.append((WorkloadNode(client, sender), WorkloadNode(server, self._receiver(mailbox, server_tls))))
 
     def report(self, stage: Stage) -> WorkloadReport:
         """A row per message. Over when the last message has its final reply."""
@@ -171,6 +174,9 @@ class Smtp(Workload):
             tls=tls,
         )
         return lines, [Session(ordinal, lines, manners) for ordinal in range(self.sessions)]
+
+    def _receiver(self, mailbox: MemoryMailbox, tls: ServerTls | None) -> MailReceiver:
+        return MailReceiver(mailbox, tls, is_chunking=self.chunking)
 
     def _messages(self, draws: DrawKey) -> list[Message]:
         if self.corpus is not None:

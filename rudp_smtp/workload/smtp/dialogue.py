@@ -1,10 +1,13 @@
 """Dialogue: an SMTP session overheard at one of its ends, for whoever listens to facts."""
 
+import re
+
 from rudp_smtp.trace import Sink, SmtpCommand, SmtpContent, SmtpReply, VantagePoint
 from rudp_smtp.transport import Transport
 
 LINE_MAX = 4096  # octets of an unfinished line that are kept: longer than any line there may be
 _END = b"\r\n.\r\n"  # of mail data (RFC 5321 section 4.1.1.4)
+_BDAT = re.compile(rb"BDAT +([0-9]{1,18})( +LAST)? *$", re.IGNORECASE)
 _GO_AHEAD = 354
 _READY = 220  # behind STARTTLS
 
@@ -26,10 +29,14 @@ class Dialogue:
         self._is_tls_wanted = self._is_encrypted = False
         self._tail = b""  # of that, as much as may be the beginning of its end
         self._size = 0
+        self._chunk_left = 0  # octets
 
     def on_commands(self, octets: bytes, now: int) -> None:
         """What the client says: commands, and mail data where the server asked for it."""
         while octets and not self._is_encrypted:
+            if self._chunk_left:
+                octets = self._chunk(octets, now)
+                continue
             if self._is_content:
                 octets = self._content(octets, now)
                 continue
@@ -42,6 +49,8 @@ class Dialogue:
             vantage = self._vantage
             fact = SmtpCommand(now, vantage.host, vantage.connection, self._stream_id, _text(line))
             self._sink.emit(fact)
+            if chunk := _BDAT.match(line):
+                self._chunk_left = self._size = int(chunk[1])
 
     def on_replies(self, octets: bytes, now: int) -> None:
         """What the server says."""
@@ -61,6 +70,15 @@ class Dialogue:
                 return
             if code == _GO_AHEAD:
                 self._is_content, self._tail, self._size = True, b"\r\n", 0
+
+    def _chunk(self, octets: bytes, now: int) -> bytes:
+        """Pass over a chunk, as long as BDAT said (RFC 3030), whatever the server says of it; what is behind."""
+        rest = octets[self._chunk_left :]
+        self._chunk_left -= len(octets) - len(rest)
+        if not self._chunk_left:
+            vantage = self._vantage
+            self._sink.emit(SmtpContent(now, vantage.host, vantage.connection, self._stream_id, self._size))
+        return rest
 
     def _content(self, octets: bytes, now: int) -> bytes:
         """Pass over mail data; what is behind its end."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from rudp_smtp.mail.mailbox import DeliveredMail, Mailbox, deliver_received
-from rudp_smtp.smtp import Envelope, Server
+from rudp_smtp.smtp import Envelope, Extensions, Server
 from rudp_smtp.smtp.tls import ServerTls
 from rudp_smtp.transport import (
     Closed,
@@ -37,9 +37,10 @@ class _Session:
 class MailReceiver(Role):
     """The server host: an SMTP session for every stream that is opened, one mailbox for all."""
 
-    def __init__(self, mailbox: Mailbox, tls: ServerTls | None = None) -> None:
+    def __init__(self, mailbox: Mailbox, tls: ServerTls | None = None, *, is_chunking: bool = False) -> None:
         self.is_done = True  # it only serves
         self._tls = tls
+        self._extensions = Extensions(is_chunking=is_chunking)
         self._mailbox = mailbox
         self._sessions: dict[Transport, dict[int, _Session]] = {}
         self._established: set[Transport] = set()
@@ -47,7 +48,9 @@ class MailReceiver(Role):
     def on_event(self, connection: Transport, event: Event, now: int) -> None:
         match event:
             case StreamOpened(stream_id):
-                server = Server(domain=SERVER_DOMAIN, accepts=_accept_everyone, tls=self._tls)
+                server = Server(
+                    domain=SERVER_DOMAIN, accepts=_accept_everyone, tls=self._tls, extensions=self._extensions
+                )
                 is_readable = self._tls is None or not self._tls.is_implicit
                 opened = _Session(server, overhear(connection, stream_id) if is_readable else None)
                 self._sessions.setdefault(connection, {})[stream_id] = opened

@@ -36,6 +36,20 @@ def listened(sizes: list[int]) -> list[Fact]:
 
 
 @given(st.lists(st.integers(1, 90), min_size=1))
+def test_chunks_are_content_as_long_as_they_said(sizes: list[int]) -> None:
+    sink = ListSink()
+    dialogue = Dialogue(VantagePoint(sink, "client", 3), sink, 4)
+    rest, turn = b"BDAT 6\r\nQUIT\r\nbdat 4 last\r\n\r\n.\rQUIT\r\n", 0
+    while rest:
+        dialogue.on_commands(rest[: sizes[turn % len(sizes)]], 7)
+        rest, turn = rest[sizes[turn % len(sizes)] :], turn + 1
+    told = [fact.line if isinstance(fact, SmtpCommand) else fact for fact in sink.facts]
+    contents = [fact.size for fact in sink.facts if isinstance(fact, SmtpContent)]
+    assert [line for line in told if isinstance(line, str)] == ["BDAT 6", "bdat 4 last", "QUIT"]
+    assert contents == [6, 4]
+
+
+@given(st.lists(st.integers(1, 90), min_size=1))
 def test_the_pieces_make_no_difference(sizes: list[int]) -> None:
     told = listened(sizes)
     assert told == listened([1000])

@@ -56,6 +56,18 @@ def test_mail_arrives_intact_and_once_whatever_the_impairment(impairment: str, p
     assert all_arrived_once(outcome)
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_mail_in_chunks_arrives_intact_and_once_and_saves_the_turn_of_data(pipelining: bool) -> None:
+    whole, chunked = (
+        play(smtp(messages=3, size="8KiB", pipelining=pipelining, chunking=chunking), LOSSLESS)
+        for chunking in (False, True)
+    )
+    assert all_arrived_once(chunked)
+    assert chunked.result.now < whole.result.now
+    lossy = play(smtp(messages=6, sessions=2, size="8KiB", pipelining=pipelining, chunking=True), PATHS["everything"])
+    assert all_arrived_once(lossy)
+
+
 @given(st.frozensets(st.integers(0, 12)), st.frozensets(st.integers(0, 12)), st.booleans())
 def test_any_of_the_first_packets_may_be_lost(
     forward: frozenset[int], reverse: frozenset[int], pipelining: bool

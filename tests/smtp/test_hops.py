@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rudp_smtp.mail.received import HopCount
+from rudp_smtp.smtp.hops import HopCount
 
 PIECES = [b"Received: from a\r\n", b"received :x\r\n", b"\tReceived: folded\r\n", b"X-Received: x\r\n", b"\r\n"]
 LONG = b"x" * 300 + b"Received: y\r\n"
@@ -13,7 +13,7 @@ LONG = b"x" * 300 + b"Received: y\r\n"
 def hops(*pieces: bytes) -> int:
     count = HopCount()
     for piece in pieces:
-        count.feed(piece)
+        count.take(piece)
     return count.hops
 
 
@@ -25,6 +25,7 @@ def hops(*pieces: bytes) -> int:
         (b"RECEIVED\t:a\r\nReceived: b\r\n\tby c\r\nSubject: Received: no\r\n\r\nReceived: body\r\n", 2),
         (b"\r\nReceived: body\r\n", 0),
         (LONG + b"Received: z\r\n", 1),
+        (b"Received: y\r\n" + b"X: no end\r\n" * 24_000 + b"Received: z\r\n", 1),
     ],
 )
 def test_only_fields_of_the_header_section_count(octets: bytes, expected: int) -> None:

@@ -1,0 +1,103 @@
+"""A gateway: never 250 before the far end has said it, or its own queue is durable; and the octets as they came."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from rudp_smtp.drivers.tcp import start_server
+from rudp_smtp.service.addresses import Address
+from rudp_smtp.service.relaying import Smarthost
+from tests.service.test_attacks import Talk, serving, talk
+from tests.service.test_relaying import GATEWAY, FarEnd
+
+# What a program that parses and writes mail again would change: order, folding, case, spaces, dots, eight bits.
+TEXT = (
+    b"sUBJECT :  folded\r\n\t here\r\n \r\nReceived: (of another) ;\r\nX: " + bytes(range(128, 256)) + b"\r\n"
+    b"Content-Type: multipart/mixed; boundary=\r\nContent-Type: twice\r\n\r\n"
+    b".\r\n..\r\n...dots\r\n--\r\n\t \r\n\r\n\r\n"
+)
+
+
+@asynccontextmanager
+async def gateway(folder: Path, far: FarEnd, *, has_queue: bool) -> AsyncIterator[Talk]:
+    """A client of a gateway to this far end."""
+    async with await start_server(far.answer, "127.0.0.1", 0) as listener:
+        smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
+        queue = folder / "queue" if has_queue else None
+        settings = {"policy": GATEWAY, "maildir": None, "smarthost": smarthost, "queue": queue}
+        async with serving(folder, "tcp", **settings) as address, talk(address) as client:
+            yield client
+
+
+async def begin(client: Talk) -> None:
+    await client.reply()
+    lines = ("EHLO c", "MAIL FROM:<a@b.example> BODY=8BITMIME", "RCPT TO:<u@far.example>", "DATA")
+    assert [answer[:3] for answer in await client.say(*lines)] == ["250", "250", "250", "354"]
+
+
+@pytest.mark.parametrize("has_queue", [False, True], ids=["passing", "queue"])
+@pytest.mark.parametrize("repeats", [1, 4000], ids=["short", "streamed"])
+def test_the_far_end_gets_the_same_octets_behind_one_received_field(
+    tmp_path: Path, has_queue: bool, repeats: int
+) -> None:
+    text = TEXT + b"body .\r\n.dot\r\n" * repeats * 10
+
+    async def scene() -> None:
+        far = FarEnd()
+        async with gateway(tmp_path, far, has_queue=has_queue) as client:
+            await begin(client)
+            client.writer.write(text.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+            answer = asyncio.create_task(client.reply())
+            if has_queue:
+                assert (await answer).startswith("250 2.0.0 Queued as 1"), "the far end has not even greeted"
+            async with asyncio.timeout(30):
+                while not far.sessions:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert answer.done() == has_queue, "250 before the far end has said anything"
+            assert far.arrived == []
+            far.is_open.set()
+            assert (await answer).startswith("250")
+            async with asyncio.timeout(30):
+                while not far.arrived:
+                    await asyncio.sleep(0.01)
+        (arrived,) = far.arrived
+        assert arrived.endswith(text)
+        front = arrived[: -len(text)]
+        assert front.startswith(b"Received: from c\r\n\tby ours.example with ESMTP")
+        assert front.count(b"\r\n") == front.count(b"\r\n\t") + 1, "one field, folded"
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("552 5.3.4 too big", "552 5.3.4 too big"), ("451 4.3.0 later", "451 4.3.0 later"), ("599 what", "599 what")],
+)
+def test_the_far_ends_refusal_is_the_answer(tmp_path: Path, said: str, expected: str) -> None:
+    async def far(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 far\r\n")
+        while line := await reader.readline():
+            is_data = line.upper().startswith(b"DATA")
+            writer.write(b"354 go\r\n" if is_data else b"250 ok\r\n")
+            if is_data:
+                while await reader.readline() != b".\r\n":
+                    pass
+                writer.write(said.encode() + b"\r\n")
+        writer.close()
+
+    async def scene() -> None:
+        async with await asyncio.start_server(far, "127.0.0.1", 0) as listener:
+            smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
+            async with (
+                serving(tmp_path, "tcp", policy=GATEWAY, maildir=None, smarthost=smarthost) as address,
+                talk(address) as client,
+            ):
+                await begin(client)
+                client.writer.write(b"Subject: x\r\n.\r\n")
+                assert await client.reply() == expected
+
+    asyncio.run(scene())

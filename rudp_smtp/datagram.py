@@ -14,6 +14,28 @@ ECT_0: Final = 2
 CE: Final = 3
 
 
+def renamed(name: str, number: int, *, is_moved: bool) -> str:
+    """A simulated host's name after its `number`-th change: at another address (client+1), or at another port of the
+    same (client~1, client+1~2)."""
+    host = name.partition("~")[0]
+    return f"{host.partition('+')[0]}+{number}" if is_moved else f"{host}~{number}"
+
+
+def is_same_host(one: Address, other: Address) -> bool:
+    """Whether they are ports of one address; all that is opaque here is of different ones."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return one[:1] == other[:1]
+    if isinstance(one, str) and isinstance(other, str):
+        return one.partition("~")[0] == other.partition("~")[0]
+    return False
+
+
+def host_and_port(name: Address) -> tuple[str, int]:
+    """Of a simulated host's name: whose address it is, and the port, which each rebinding makes another."""
+    host, _, number = str(name).partition("~")
+    return host, DEFAULT_PORT + int(number or 0)
+
+
 class Label:
     """Whence, whither and with which codepoint. A value: left alone after it is built, so that datagrams share it."""
 

@@ -22,7 +22,14 @@ from rudp_smtp.experiment.figures import LIGHT, HeatMap, draw_heat_maps, save, s
 from rudp_smtp.experiment.files import write_atomic
 from rudp_smtp.experiment.records import Record
 from rudp_smtp.experiment.scenario import Axis, Cell, Scenario
-from rudp_smtp.experiment.study import read_scenario, results_folder, run_scenario, settings_of, study_arguments
+from rudp_smtp.experiment.study import (
+    make_folder,
+    read_scenario,
+    results_folder,
+    run_scenario,
+    settings_of,
+    study_arguments,
+)
 from rudp_smtp.experiment.tables import Results, encode_csv
 from rudp_smtp.units import MILLISECOND, SECOND, parse_duration, parse_rate
 
@@ -227,8 +234,8 @@ def main() -> None:
     options = study_arguments(__doc__, quick="a tenth of the grid, and shorter").parse_args()
     settings = list(settings_of(options).items())
     budget = BUDGET_QUICK if options.quick else BUDGET
+    folder = make_folder(results_folder(options, "robustness"))  # before the grid, which takes seconds to lay out
     wanted = conditions(QUICK if options.quick else (RTTS, RATES, QUEUES, IMPAIRMENTS, FLOWS))
-    folder = results_folder(options, "robustness")
     results = run_scenario(grid_scenario(wanted, budget, settings), folder)
     found = outcomes(wanted, results, budget)
     write_atomic(folder / "cells.csv", cells_csv(found))

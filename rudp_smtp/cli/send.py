@@ -77,7 +77,7 @@ async def _send(sending: "Sending", envelope: "Envelope") -> "Sent":
 
 
 def _sending(options: argparse.Namespace) -> "Sending":
-    from rudp_smtp.cli.traces import Tracer
+    from rudp_smtp.cli.traces import PacketTracer, Tracer
     from rudp_smtp.service.addresses import parse_address
     from rudp_smtp.service.sending import Sending
 
@@ -92,8 +92,8 @@ def _sending(options: argparse.Namespace) -> "Sending":
         domain=_own_name(),
         tls=tls,
         login=login,
-        sink=tracer,
-        watch=tracer.on_octets if tracer else None,
+        sink=PacketTracer(tracer) if tracer else None,
+        watch=tracer.watching() if tracer else None,
     )
 
 

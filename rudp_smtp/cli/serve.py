@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from rudp_smtp.cli.terminal import visible
 from rudp_smtp.errors import ConfigError, DriverError, LocalProtocolError, MailboxError
 
 if TYPE_CHECKING:
+    from rudp_smtp.cli.traces import PacketTracer, Tracer
     from rudp_smtp.drivers.background import BackgroundRelay
     from rudp_smtp.service.addresses import Address
     from rudp_smtp.service.clients import ClientLimits
@@ -45,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_limits(parser)
     add("--impair", metavar="CONFIG", type=Path, help="a scenario's network in front of every rudp:// listener")
     add_tls(parser)
+    add("--trace", action="store_true", help="show each dialogue, and over RUDP the packets beneath it as they fly")
     path.configure(parser)
 
 
@@ -88,11 +91,15 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> int:
+    from rudp_smtp.cli.traces import Tracer
     from rudp_smtp.drivers import aio
     from rudp_smtp.service.addresses import parse_address
 
     addresses = [parse_address(text) for text in options.listen]
     settings = _settings(options, addresses)
+    tracer = Tracer() if options.trace else None
+    if tracer is not None:
+        settings = replace(settings, watch=tracer.watching)
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -100,7 +107,7 @@ async def _serve(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         async with make_server(settings) as server:
             for address in addresses:
-                await _listen(server, address, options, stack)
+                await _Listening(server, options, tracer, stack).begin(address)
             await over.wait()
             notice("closing")
         await aio.shutdown()
@@ -211,14 +218,32 @@ def _authentication(users: Path | None, *, has_tls: bool) -> "Authentication | N
     return Authentication(credentials=file, entropy=os.getrandom)
 
 
-async def _listen(server: "MailServer", address: "Address", options: argparse.Namespace, stack: ExitStack) -> None:
-    if options.impair is None or not address.is_rudp:
-        notice(f"listening on {await server.listen(address)}")
-        return
-    inner = type(address)(address.scheme, "127.0.0.1", 0)
-    bound = await server.listen(inner)
-    relay = stack.enter_context(_impaired((address.host, address.port), ("127.0.0.1", bound.port), options))
-    notice(f"listening on {address.at(relay.address[1])}, behind the network of {options.impair}")
+@dataclass(frozen=True, slots=True)
+class _Listening:
+    """How a server's listeners begin."""
+
+    server: "MailServer"
+    options: argparse.Namespace
+    tracer: "Tracer | None"
+    stack: ExitStack  # ends what lies in front of them
+
+    async def begin(self, address: "Address") -> None:
+        impair = self.options.impair
+        if impair is None or not address.is_rudp:
+            notice(f"listening on {await self.server.listen(address, sink=self._sink(address))}")
+            return
+        inner = type(address)(address.scheme, "127.0.0.1", 0)
+        bound = await self.server.listen(
+            inner, sink=self._sink(address), client_behind=lambda peer: relay.relay.client_behind(peer)
+        )
+        relay = _impaired((address.host, address.port), ("127.0.0.1", bound.port), self.options)
+        self.stack.enter_context(relay)
+        notice(f"listening on {address.at(relay.address[1])}, behind the network of {impair}")
+
+    def _sink(self, address: "Address") -> "PacketTracer | None":
+        from rudp_smtp.cli.traces import PacketTracer
+
+        return PacketTracer(self.tracer, address.port) if self.tracer is not None else None
 
 
 def _impaired(listen: tuple[str, int], upstream: tuple[str, int], options: argparse.Namespace) -> "BackgroundRelay":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Protocol
 
-from rudp_smtp.datagram import DEFAULT_PORT, NOT_ECT, Address
+from rudp_smtp.datagram import NOT_ECT, Address, host_and_port
 from rudp_smtp.drivers.ipv4 import HEADER_SIZE, UDP_HEADER_SIZE, checksum, payload_place, udp_payload
 from rudp_smtp.drivers.pump import Node
 from rudp_smtp.errors import DriverError
@@ -83,6 +83,7 @@ class Capture:
             section += _option(_COMMENT, comment.encode()) + _OPTION.pack(0, 0)
         self._blocks = [_block(SECTION, section)]
         self._numbers: dict[Address, int] = {}
+        self._endpoints: dict[Address, tuple[int, int]] = {}  # number and port, by name
 
     def watch(self, address: Address, node: Node) -> Node:
         """The node, seen through: its datagrams are noted, and go on unchanged."""
@@ -96,10 +97,16 @@ class Capture:
         self._blocks.append(_block(INTERFACE, _INTERFACE.pack(link, 0, 0) + options))
 
     def note(self, data: bytes, hosts: tuple[Address, Address], now: int, ecn: int, direction: int) -> None:
-        """A host that is seen under another address since a rebinding is numbered anew there, as if behind a NAT."""
-        source, target = (self._numbers.setdefault(host, len(self._numbers)) + 1 for host in hosts)
-        seen_at = (source if direction == OUTBOUND else target) - 1
+        """A host that a NAT rebound is at another port there; one that changed its address is numbered anew."""
+        source, target = (self._endpoints.get(host) or self._meet(host) for host in hosts)
+        seen_at = (source if direction == OUTBOUND else target)[0] - 1
         self._add_frame(_frame(data, source, target, ecn), seen_at, now, direction)
+
+    def _meet(self, name: Address) -> tuple[int, int]:
+        host, port = host_and_port(name)
+        number = self._numbers.setdefault(host, len(self._numbers)) + 1
+        endpoint = self._endpoints[name] = number, port
+        return endpoint
 
     def note_whole(self, packet: bytes, hosts: tuple[Address, Address], now: int, direction: int) -> None:
         """An IP packet as it is, which need not be intact."""
@@ -157,14 +164,14 @@ def _block(kind: int, body: bytes) -> bytes:
     return _BLOCK.pack(kind, size) + body + _U32.pack(size)
 
 
-def _frame(data: bytes, source: int, target: int, ecn: int) -> bytes:
-    """Ethernet, IPv4 and UDP around a datagram between hosts number `source` and `target`."""
+def _frame(data: bytes, source: tuple[int, int], target: tuple[int, int], ecn: int) -> bytes:
+    """Ethernet, IPv4 and UDP around a datagram between these hosts' numbers and ports."""
     if len(data) > DATAGRAM_SIZE_MAX:
         raise DriverError(f"a datagram of {len(data)} octets does not fit IPv4, so it cannot be captured")
-    origin, goal = ((0x0A00_0000 + host).to_bytes(4, "big") for host in (source, target))
+    origin, goal = ((0x0A00_0000 + host).to_bytes(4, "big") for host, _ in (source, target))
     size = UDP_HEADER_SIZE + len(data)
     pseudo = origin + goal + b"\0\x11" + size.to_bytes(2, "big")
-    udp = _UDP.pack(DEFAULT_PORT, DEFAULT_PORT, size, 0)
+    udp = _UDP.pack(source[1], target[1], size, 0)
     udp = udp[:6] + (checksum(pseudo + udp + data) or 0xFFFF).to_bytes(2, "big")  # RFC 768: 0 means there is none
     ip = _IPV4.pack(0x45, ecn, HEADER_SIZE + size, 0, 0x4000, 64, 17, 0, origin, goal)
     ip = ip[:10] + checksum(ip).to_bytes(2, "big") + ip[12:]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from struct import Struct
 
-from rudp_smtp.datagram import DEFAULT_PORT, Address, Label
+from rudp_smtp.datagram import Address, Label, host_and_port
 from rudp_smtp.drivers.ipv4 import UDP, checksum
 
 Endpoint = tuple[str, int]
@@ -20,11 +20,12 @@ _DO_NOT_FRAGMENT = 0x4000
 class SimulatedHosts:
     """Where simulated hosts would be: 10.0.0.1, 10.0.0.2 and so on as a capture has them, all on our default port.
 
-    Who is seen for the first time, under another name since a rebinding, is numbered anew, as there.
+    After a rebinding a host is at another port; whoever changed its address is numbered anew. As in a capture.
     """
 
     def __init__(self, names: Iterable[Address]) -> None:
         self._endpoints: dict[Address, Endpoint] = {}
+        self._numbers: dict[str, int] = {}
         for name in names:
             self._endpoint(name)
 
@@ -34,9 +35,10 @@ class SimulatedHosts:
     def _endpoint(self, name: Address) -> Endpoint:
         endpoint = self._endpoints.get(name)
         if endpoint is None:
-            number = len(self._endpoints) + 1
-            host = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-            endpoint = self._endpoints[name] = (host, DEFAULT_PORT)
+            host, port = host_and_port(name)
+            number = self._numbers.setdefault(host, len(self._numbers) + 1)
+            address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+            endpoint = self._endpoints[name] = (address, port)
         return endpoint
 
 

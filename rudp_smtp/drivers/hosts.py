@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import threading
@@ -25,6 +26,8 @@ from rudp_smtp.errors import DriverError
 
 PREFIX = "rudp"
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
+NETWORK = "10.77.0.0/24"  # of all addresses either host may have
+SPARE_ADDRESSES = tuple(f"10.77.0.{number}" for number in range(3, 255))  # that the first may change to, in turn
 DEVICE = "tun0"
 MTU = 1500
 TX_QUEUE_PACKETS = 10_000  # what the kernel keeps for us while we are late: no loss that nobody asked for
@@ -35,6 +38,8 @@ _NAMESPACE = re.compile(rf"{PREFIX}-(\d+)-[ab]")
 _FOLDER = Path("/run/netns")  # where `ip netns` keeps them
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _TX_DROP = 12  # the place of its column in /proc/net/dev
+_SIOCSIFADDR, _SIOCSIFDSTADDR = 0x8916, 0x8918  # linux/sockios.h
+_IFREQ = struct.Struct("=16sH2x4s16x")  # struct ifreq with a struct sockaddr_in
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 T = TypeVar("T")
@@ -48,6 +53,7 @@ class Host:
     address: str
     peer: str
     device: int
+    control: socket.socket  # lives inside: what is asked of it is asked of the namespace
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """The same command, run inside."""
@@ -76,27 +82,15 @@ class Host:
         route = [self.peer, "dev", DEVICE, "src", self.address, "congctl", name]
         _run(["ip", "-netns", self.namespace, "route", "replace", *route])
 
+    def change_address(self, address: str) -> None:
+        """Have this address and no longer the one before, at once: `ip` would take as long as a run may be late."""
+        name = DEVICE.encode()
+        for request, told in ((_SIOCSIFADDR, address), (_SIOCSIFDSTADDR, self.peer)):
+            fcntl.ioctl(self.control, request, _IFREQ.pack(name, socket.AF_INET, socket.inet_aton(told)))
+
     def inside(self, make: Callable[[], T]) -> T:
-        """Call `make` in the host's namespace, in a thread that nothing else ever runs in."""
-        made: list[T] = []
-        failed: list[OSError] = []
-
-        def enter() -> None:
-            try:
-                with (_FOLDER / self.namespace).open("rb") as namespace:
-                    if _LIBC.setns(namespace.fileno(), _CLONE_NEWNET):
-                        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-                made.append(make())
-            except OSError as error:
-                failed.append(error)
-
-        thread = threading.Thread(target=enter, name=self.namespace)
-        thread.start()
-        thread.join()
-        if failed:
-            raise DriverError(f"in {self.namespace}: {failed[0]}") from failed[0]
-        assert made, "what went wrong in the thread was no OSError, and was told by it"
-        return made[0]
+        """Call `make` in the host's namespace."""
+        return _inside(self.namespace, make)
 
     def counters(self) -> dict[str, int]:
         """The kernel's own counts inside, as /proc/net/snmp and netstat name them: "Udp RcvbufErrors"."""
@@ -161,6 +155,29 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _inside(name: str, make: Callable[[], T]) -> T:
+    """Call `make` in a namespace, in a thread that nothing else ever runs in."""
+    made: list[T] = []
+    failed: list[OSError] = []
+
+    def enter() -> None:
+        try:
+            with (_FOLDER / name).open("rb") as file:
+                if _LIBC.setns(file.fileno(), _CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            made.append(make())
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=enter, name=name)
+    thread.start()
+    thread.join()
+    if failed:
+        raise DriverError(f"in {name}: {failed[0]}") from failed[0]
+    assert made, "what went wrong in the thread was no OSError, and was told by it"
+    return made[0]
+
+
 def remove_namespace(namespace: str) -> None:
     """End what runs inside, and forget the namespace."""
     try:
@@ -180,9 +197,10 @@ def _host(name: str, address: str, peer: str, mtu: int) -> Iterator[Host]:
         _run(["ip", "netns", "add", namespace])
         device = os.open(_TUN_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            host = Host(namespace, address, peer, device)
-            _configure(host, f"{PREFIX}{os.getpid()}{name}", mtu)
-            yield host
+            with _inside(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as control:
+                host = Host(namespace, address, peer, device, control)
+                _configure(host, f"{PREFIX}{os.getpid()}{name}", mtu)
+                yield host
         finally:
             os.close(device)
     finally:
@@ -197,8 +215,10 @@ def _configure(host: Host, name: str, mtu: int) -> None:
     inside = ["ip", "-netns", host.namespace]
     _run([*inside, "link", "set", "lo", "up"])
     host.set_kernel({"net.ipv6.conf.all.disable_ipv6": "1"})  # or its router solicitations use up the links' indexes
+    host.set_kernel({"net.ipv4.ip_forward": "0"})  # or what comes for an address it had before goes back
     _run([*inside, "address", "add", host.address, "peer", host.peer, "dev", DEVICE])
     _run([*inside, "link", "set", DEVICE, "mtu", str(mtu), "txqueuelen", str(TX_QUEUE_PACKETS), "up"])
+    _run([*inside, "route", "add", NETWORK, "dev", DEVICE])  # for the day the other one changes its address
 
 
 def _run(command: list[str]) -> str:

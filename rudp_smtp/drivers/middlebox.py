@@ -11,7 +11,7 @@ from rudp_smtp.datagram import CE, Address, Label
 from rudp_smtp.drivers.capture import INBOUND, OUTBOUND, Tap
 from rudp_smtp.drivers.clock import Waiter
 from rudp_smtp.drivers.crossing import Action, Crossing
-from rudp_smtp.drivers.hosts import Host
+from rudp_smtp.drivers.hosts import SPARE_ADDRESSES, Host
 from rudp_smtp.drivers.ipv4 import HEADER_SIZE, TCP, UDP, with_ce
 from rudp_smtp.drivers.nat import Nat
 from rudp_smtp.link.link import Link
@@ -129,6 +129,9 @@ class Middlebox:
         self._crossing = Crossing(forward, reverse, waiter)
         self.lateness = self._crossing.lateness  # of both directions
         self._nat = Nat()
+        self._mover = one
+        self._moves = 0
+        self.on_moved: Callable[[str], None] | None = None  # told the first host's new address
         self._there = _Direction(forward, (one, other), waiter, tap)
         self._back = _Direction(reverse, (other, one), waiter, tap)
         for direction in (self._there, self._back):
@@ -153,6 +156,15 @@ class Middlebox:
         self._nat.rebind()
         self._there.enter = self._nat.outward
         self._back.leave = self._nat.inward
+
+    def change_address(self, now: int) -> None:
+        """Give the first host's interface another address. What is on its way to the one before arrives nowhere: the
+        kernel takes no packet for an address it has not."""
+        address = SPARE_ADDRESSES[self._moves % len(SPARE_ADDRESSES)]
+        self._moves += 1
+        self._mover.change_address(address)
+        if self.on_moved is not None:
+            self.on_moved(address)
 
     def next_timeout(self) -> int | None:
         """When something is due."""

@@ -60,7 +60,12 @@ class NetnsRun(LiveRun):
             tap = NamedTap(tap, client.name, {party.host.address: party.name for party in (client, server)})
         self._box = Middlebox(self._namespaces, forward, reverse, waiter=waiter, tap=tap)
         self._udp: list[UdpHost] = []
-        super().__init__(waiter, self._box, [self._live_host(*each, waiter) for each in made])
+        hosts = [self._live_host(*each, waiter) for each in made]
+        mover = hosts[1]
+        if isinstance(mover, UdpHost):  # a socket of TCP's stays where it was, with nobody behind it
+            own = client.host
+            self._box.on_moved = lambda address: mover.change_socket(own.inside(lambda: _udp_socket(address)))
+        super().__init__(waiter, self._box, hosts)
 
     def _live_host(self, own: Party, other: Party, sockets: socket | Streams, waiter: Waiter) -> LiveHost:
         if isinstance(sockets, Streams):

@@ -8,6 +8,7 @@ fate. ECN codepoints cross too, and a queue's marks with them.
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from rudp_smtp.datagram import Address, Label
 from rudp_smtp.draws import DrawKey
@@ -35,7 +36,9 @@ BATCH = 64  # datagrams read from one socket before what is due goes out
 IDLE = 60 * SECOND
 CLIENTS_MAX = 500
 DROPPED, NOT_TAKEN = "datagrams dropped by the kernel", "datagrams not taken by the kernel"
-FORMER_MAX = 100  # ports that rebindings took away and that still send what was under way
+FORMER_MAX = 100  # ports that clients had before and that still send what was under way
+
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +59,14 @@ class RelayStats:
     clients_expired: int = 0
     packets_refused: int = 0  # of clients there was no room for
     packets_unsent: int = 0  # the kernel would not take them
-    packets_stray: int = 0  # to a client that was gone, or to a port that a rebinding took away
+    packets_stray: int = 0  # to a client that was gone, or to a port or an address that it had before
     rebinds_failed: int = 0  # for want of a socket
+    moves_failed: int = 0  # changes of address, where there is no other
     kernel_drops: int = 0  # by sockets that are closed: see `Relay.kernel_drops`
 
 
 class _Way:
-    """A client's port towards the upstream. A rebinding gives the client another; this one's answers are then lost."""
+    """A client's port towards the upstream. If the client is given another, this one's answers are lost."""
 
     __slots__ = ("active", "client", "inside", "is_current", "labels", "marking", "outside", "socket")
 
@@ -106,8 +110,11 @@ class Relay:
         self._waiter = waiter
         self._tap = tap
         self._upstream = upstream
+        self._own_host = ""  # clients are seen at; empty: where the kernel says
+        self._moves = 0
         self._ways: dict[Endpoint, _Way] = {}  # the current ones, by client
         self._former: list[_Way] = []
+        self._behind: dict[Address, Endpoint] = {}  # client by the address at which the upstream sees it
         self._clients_max = clients_max
         self._idle = idle
         self._is_stopped = False
@@ -140,6 +147,7 @@ class Relay:
             DROPPED: self.kernel_drops,
             NOT_TAKEN: self.stats.packets_unsent,
             "rebindings for which there was no socket": self.stats.rebinds_failed,
+            "changes of address for which there was none (only 127.0.0.0/8 has more)": self.stats.moves_failed,
         }
 
     def schedule(self, moments: Iterable[tuple[int, Action]]) -> None:
@@ -147,21 +155,42 @@ class Relay:
         self._crossing.schedule(moments)
 
     def rebind(self, now: int) -> None:
-        """Let every client be seen from another port from now on, as a NAT that forgot does.
+        """Let every client be seen from another port from now on, as a NAT that forgot does."""
+        self.stats.rebinds_failed += self._give_others(self._own_host)
 
-        What is on its way to the old one, or sent there later, arrives nowhere.
+    def change_address(self, now: int) -> None:
+        """Let every client be seen at another address from now on: before an upstream on this machine, that is
+        127.0.0.2 and so on."""
+        self._moves += 1
+        own_host = str(ip_address(_LOOPBACK) + self._moves)
+        if not self._upstream[0].startswith("127."):
+            self.stats.moves_failed += 1
+            return
+        self.stats.moves_failed += self._give_others(own_host)
+        self._own_host = own_host
+
+    def _give_others(self, own_host: str) -> int:
+        """Give every client another socket. What is on its way to the old one, or sent there later, arrives nowhere.
+
+        How many keep what they have, because there is no socket left.
         """
+        failed = 0
         for client, way in list(self._ways.items()):
             try:
-                upstream = connected_socket(self._upstream)
-            except OSError:  # no socket left: the client keeps what it has, and that is told
-                self.stats.rebinds_failed += 1
+                upstream = connected_socket(self._upstream, own_host)
+            except OSError:
+                failed += 1
                 continue
             way.is_current = False
             self._former.append(way)
-            self._open(client, upstream, now).active = way.active
+            self._open(client, upstream, way.active)
         while len(self._former) > FORMER_MAX:
             self._close(self._former.pop(0))
+        return failed
+
+    def client_behind(self, outside: Endpoint) -> Endpoint | None:
+        """Whom the upstream sees at this address of ours. May be asked from another thread."""
+        return self._behind.get(outside)
 
     def run(self) -> None:
         """Until `stop`."""
@@ -255,7 +284,7 @@ class Relay:
         if len(self._ways) >= self._clients_max:
             return None
         try:
-            upstream = connected_socket(self._upstream)
+            upstream = connected_socket(self._upstream, self._own_host)
         except OSError:
             return None
         self.stats.clients += 1
@@ -263,6 +292,7 @@ class Relay:
 
     def _open(self, client: Endpoint, upstream: socket.socket, now: int) -> _Way:
         way = self._ways[client] = _Way(client, upstream, now)
+        self._behind[way.outside[0]] = client
         self._waiter.add(upstream, lambda: self._receive_answers(way))
         return way
 
@@ -295,6 +325,7 @@ class Relay:
     def _close(self, way: _Way) -> None:
         way.is_current = False
         self.stats.kernel_drops += kernel_drops(way.socket)
+        self._behind.pop(way.outside[0], None)
         self._waiter.remove(way.socket)
         way.socket.close()
 

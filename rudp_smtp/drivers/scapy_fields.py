@@ -2,7 +2,7 @@
 
 A field is called as in scapy: its layer's class, a dot, its own name. A packet passes if it has the layer, be it
 within another (RUDPStream in RUDP), and the field there is as the test says; of several layers of the kind one
-suffices, but for `differs` none may be equal.
+suffices, but for `differs` none may be equal. Several tests of one kind of layer are about one and the same layer.
 """
 
 import warnings
@@ -70,12 +70,26 @@ def dissect(packet: bytes, datagram: bytes | None) -> Dissected:
     return dissected
 
 
-def passes(packet: Dissected, asked: FieldTest) -> bool:
+def passes(packet: Dissected, asked: tuple[FieldTest, ...]) -> bool:
     """Whether it does; whatever the packet's octets are, nothing raises."""
-    test = prepare(asked)
-    values = [
-        value for layer in _layers(packet) if isinstance(layer, test.layer) for value in _values(layer, test.name)
-    ]
+    by_layer: dict[type[Packet], list[_Test]] = {}
+    for test in map(prepare, asked):
+        by_layer.setdefault(test.layer, []).append(test)
+    layers = list(_layers(packet))
+    return all(
+        _is_found([layer for layer in layers if isinstance(layer, kind)], tests) for kind, tests in by_layer.items()
+    )
+
+
+def _is_found(layers: list[Packet], tests: list[_Test]) -> bool:
+    """Whether one of the layers passes all the tests; a single `differs` is about all of them."""
+    if len(tests) == 1:
+        (test,) = tests
+        return _holds(test, [value for layer in layers for value in _values(layer, test.name)])
+    return any(all(_holds(test, list(_values(layer, test.name))) for test in tests) for layer in layers)
+
+
+def _holds(test: _Test, values: list[object]) -> bool:
     if test.differs is not None and test.differs in values:
         return False
     return any(test.holds(value) for value in values)

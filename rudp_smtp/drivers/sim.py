@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import Literal
 
-from rudp_smtp.datagram import Address, Label
+from rudp_smtp.datagram import Address, Label, renamed
 from rudp_smtp.drivers.pump import Node, deliver, expire
 from rudp_smtp.errors import DriverError, LivelockError
 from rudp_smtp.link.link import Link
@@ -98,7 +98,7 @@ class _Host(_Slot):
         "is_done",
         "name",
         "node",
-        "rebinds",
+        "renamings",
         "routes",
         "sent",
         "simulator",
@@ -109,8 +109,8 @@ class _Host(_Slot):
     def __init__(self, address: Address, node: Node, simulator: "Simulator", *, is_awaited: bool) -> None:
         super().__init__()
         self.address = address
-        self.name = address  # what others see, which a rebinding changes
-        self.rebinds = 0
+        self.name = address  # what others see, which a rebinding changes, and another address
+        self.renamings = 0
         self.node = node
         self.beside: _Host | None = None  # whom an input to this one may give something to do
         self.simulator = simulator
@@ -175,15 +175,20 @@ class Simulator:
         """Have these done at these times, which never go back. Each counts as an event."""
         self._agenda = _Agenda(iter(moments))
 
-    def rebind(self, address: Address) -> None:
-        """Let a host be seen under another address from now on, as a NAT that forgot does.
+    def rebind(self, address: Address, now: int) -> None:
+        """Let a host be seen at another port from now on, as a NAT that forgot does."""
+        self._rename(address, is_moved=False)
 
-        What is on its way to the old address, or sent there later, arrives nowhere.
-        """
+    def change_address(self, address: Address, now: int) -> None:
+        """Let a host be at another address from now on. Nobody tells it: its socket is bound to none."""
+        self._rename(address, is_moved=True)
+
+    def _rename(self, address: Address, *, is_moved: bool) -> None:
+        """What is on its way to the old name, or sent there later, arrives nowhere."""
         host = self._hosts[address]
         del self._names[host.name]
-        host.rebinds += 1
-        host.name = f"{address}~{host.rebinds}"
+        host.renamings += 1
+        host.name = renamed(str(host.name), host.renamings, is_moved=is_moved)
         self._names[host.name] = host
         for remote, route in host.routes.items():
             route.set_source(host.name, remote)
@@ -255,7 +260,7 @@ class Simulator:
             inputs += 1
             data, label = arrived
             host = self._names.get(label.target)
-            if host is not None:  # None: an address that a rebinding took away
+            if host is not None:  # None: an address that somebody had before
                 self._settle(host, deliver(host.node, data, label, now, host), now)
             upcoming = link.next_timeout()
             if upcoming is None or upcoming > now or inputs == events_max or not self._unfinished:

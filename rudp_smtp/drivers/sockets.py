@@ -44,11 +44,13 @@ def bound_socket(address: Endpoint) -> socket.socket:
     return bound
 
 
-def connected_socket(address: Endpoint) -> socket.socket:
-    """A socket with a port of its own that talks to this address alone. Raises OSError."""
+def connected_socket(address: Endpoint, own_host: str = "") -> socket.socket:
+    """A socket with a port of its own that talks to this address alone, from `own_host` if given. Raises OSError."""
     connected = socket.socket(_family(address), socket.SOCK_DGRAM)
     try:
         prepare(connected)
+        if own_host:
+            connected.bind((own_host, 0))
         connected.connect(address)
     except OSError:
         connected.close()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rudp_smtp.datagram import Address, Label
+from rudp_smtp.datagram import Address, Label, is_same_host, renamed
 from rudp_smtp.drivers.capture import Tap
 from rudp_smtp.drivers.clock import Lateness, Waiter
 from rudp_smtp.drivers.crossing import Action
@@ -72,7 +72,26 @@ class Between(Protocol):
 
     def rebind(self, now: int) -> None: ...
 
+    def change_address(self, now: int) -> None: ...
+
     def close(self) -> None: ...
+
+
+class Names:
+    """What simulation would call a host that is seen at one endpoint after the other."""
+
+    def __init__(self, name: Address) -> None:
+        self._name = str(name)
+        self._last: Address | None = None  # endpoint
+        self._met = 0
+
+    def next(self, endpoint: Address) -> str:
+        """Its name at an endpoint that is new."""
+        if self._last is not None:
+            self._name = renamed(self._name, self._met, is_moved=not is_same_host(self._last, endpoint))
+        self._last = endpoint
+        self._met += 1
+        return self._name
 
 
 class UdpHost:
@@ -83,6 +102,7 @@ class UdpHost:
         self._label = label  # of what arrives: from the other host's name
         self._seen: dict[Endpoint, tuple[Label, ...]] = {}  # the other host, and what it is called, as seen from here
         self._endpoints: dict[Address, Endpoint] = {}
+        self._names = Names(label.source)
         self.sent = self.unsent = self.inputs = 0
         self.deadline = node.next_timeout()
         self.socket = own
@@ -100,12 +120,17 @@ class UdpHost:
             self.unsent += 1
 
     def meet(self, endpoint: Endpoint) -> tuple[Label, ...]:
-        """Know the other host by one more address: after a rebinding it is called another name, as in simulation."""
-        number = len(self._seen)
-        name = f"{self._label.source}~{number}" if number else self._label.source
+        """Know the other host by one more endpoint, where it is called another name, as in simulation."""
+        name = self._names.next(endpoint)
         self._endpoints[name] = endpoint
         labels = self._seen[endpoint] = tuple(Label(name, self._label.target, ecn) for ecn in range(4))
         return labels
+
+    def change_socket(self, own: socket.socket) -> None:
+        """Go on with another socket; what comes to the one before is heard by nobody."""
+        self.close()
+        self.socket, self._marking = own, Marking(own)
+        self._waiter.add(own, self._receive)
 
     def expire(self, now: int) -> None:
         self.deadline = expire(self.node, now, self)
@@ -130,11 +155,10 @@ class NamedTap:
     """A tap that calls hosts by their names in simulation, and not by where they really are."""
 
     def __init__(self, tap: Tap, client: Address, names: Mapping[Address, Address]) -> None:
-        """Who is not among the `names` is the client under one more address: see `UdpHost.meet`."""
+        """Who is not among the `names` is the client at one more endpoint: see `UdpHost.meet`."""
         self._tap = tap
-        self._client = client
+        self._next_names = Names(client)
         self._names = dict(names)
-        self._met = 0
 
     def cross(self, data: bytes, hosts: tuple[Address, Address], now: int, ecn: int, direction: int) -> None:
         self._tap.cross(data, self._named(hosts), now, ecn, direction)
@@ -147,8 +171,7 @@ class NamedTap:
         return self._names.get(source) or self._meet(source), self._names.get(target) or self._meet(target)
 
     def _meet(self, address: Address) -> Address:
-        name = self._names[address] = f"{self._client}~{self._met}" if self._met else self._client
-        self._met += 1
+        name = self._names[address] = self._next_names.next(address)
         return name
 
 

@@ -7,6 +7,7 @@ whatever host a datagram comes from, it is the last word of the name that tells 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from heapq import merge
 from operator import itemgetter
 from types import MappingProxyType
@@ -204,7 +205,8 @@ def _simulate(run: Run, pairs: Sequence[_Pair], watchers: Watchers) -> _Moved:
             Timetable(
                 configuration.events,
                 {"forward": there, "reverse": back},
-                lambda now, client=client: simulator.rebind(client),  # type: ignore[misc] # bound here and now
+                rebind=partial(simulator.rebind, client),
+                change_address=partial(simulator.change_address, client),
             )
             for client, (there, back) in paths.items()
         ]

@@ -1,14 +1,14 @@
 """`network.events`: what happens to the path while a run is under way, and when (SCENARIOS.md section 2)."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from heapq import heapify, heappop, heappush
 from typing import Any, Literal, Protocol, TypeAlias
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.link.config import LinkConfig
 from rudp_smtp.link.link import Link
-from rudp_smtp.registry import Spec
+from rudp_smtp.registry import UNSAID, Spec
 from rudp_smtp.units import MILLISECOND, Duration, Size
 
 EVERY_MIN = MILLISECOND
@@ -20,7 +20,8 @@ Settings: TypeAlias = tuple[tuple[tuple[str, ...], object], ...]  # (path inside
 class Event:
     """One entry as a scenario says it. Without `for` a change stays; with `every` it comes again, counted from `at`.
 
-    `rebind`: the client's address as the server sees it changes, and what is still on its way to the old one is lost.
+    `rebind`: a NAT gives the client another port; `address_change`: its network gives it another address. Either way
+    what is still on its way to the old one is lost.
     """
 
     at: Duration
@@ -31,24 +32,32 @@ class Event:
     mtu: Size | None = None
     set: dict[str, object] | None = None  # dotted keys of a direction
     rebind: bool = False
+    address_change: bool = field(default=False, metadata=UNSAID)
 
     def __post_init__(self) -> None:
-        if not (self.blackhole or self.rebind or self.mtu is not None or self.set):
-            raise ConfigError("changes nothing; expected the key 'blackhole', 'mtu', 'set' or 'rebind'")
-        if self.rebind and (self.blackhole or self.mtu is not None or self.set or self.on != "both"):
-            raise ConfigError("is about the client's address alone; expected another event for the rest", key="rebind")
-        if self.rebind and self.for_ is not None:
-            raise ConfigError("an address does not come back; expected 'rebind' without it", key="for")
+        is_of_link = self.blackhole or self.mtu is not None or bool(self.set)
+        key = "address_change" if self.address_change else "rebind"
+        if not (is_of_link or self.is_of_client):
+            keys = "'blackhole', 'mtu', 'set', 'rebind' or 'address_change'"
+            raise ConfigError(f"changes nothing; expected the key {keys}")
+        if self.is_of_client and (is_of_link or self.on != "both" or (self.rebind and self.address_change)):
+            raise ConfigError("is about the client's address alone; expected another event for the rest", key=key)
+        if self.is_of_client and self.for_ is not None:
+            raise ConfigError(f"an address does not come back; expected {key!r} without it", key="for")
         if self.for_ is not None and self.for_ < 1:
             raise ConfigError("no time at all; expected a duration such as 2s", key="for")
         if self.every is None:
             return
         if self.every < EVERY_MIN:
             raise ConfigError("more often than the time is worth; expected at least 1ms", key="every")
-        if not self.rebind and self.for_ is None:
+        if not self.is_of_client and self.for_ is None:
             raise ConfigError("what stays cannot come again; expected 'for' too", key="every")
         if self.for_ is not None and self.for_ >= self.every:
             raise ConfigError("comes again before it is over; expected more than 'for'", key="every")
+
+    @property
+    def is_of_client(self) -> bool:
+        return self.rebind or self.address_change
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -66,12 +75,20 @@ class Change:
 class Timetable:
     """Carries the changes out on a run's links; owns which of them are under way."""
 
-    def __init__(self, changes: tuple[Change, ...], links: Mapping[str, Link], rebind: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        changes: tuple[Change, ...],
+        links: Mapping[str, Link],
+        *,
+        rebind: Callable[[int], None],
+        change_address: Callable[[int], None],
+    ) -> None:
         self._changes = changes
         self._links = links
         self._plain = {direction: link.config for direction, link in links.items()}
         self._active = [False] * len(changes)
         self._rebind = rebind
+        self._change_address = change_address
 
     def moments(self) -> Iterator[tuple[int, Callable[[int], None]]]:
         """When something has to be done, and what, in order; at one time what ends goes first."""
@@ -88,8 +105,8 @@ class Timetable:
             yield time, self._action(place, is_active=bool(is_begin))
 
     def _action(self, place: int, *, is_active: bool) -> Callable[[int], None]:
-        if self._changes[place].event.rebind:
-            return self._rebind
+        if self._changes[place].event.is_of_client:
+            return self._rebind if self._changes[place].event.rebind else self._change_address
 
         def act(now: int) -> None:
             self._active[place] = is_active
@@ -120,13 +137,16 @@ class LivePath(Protocol):
 
     def rebind(self, now: int) -> None: ...
 
+    def change_address(self, now: int) -> None: ...
+
     def schedule(self, moments: Iterable[tuple[int, Callable[[int], None]]]) -> None: ...
 
 
 def arrange(changes: tuple[Change, ...], path: LivePath) -> None:
     """Have the changes happen to real packets' path, at times counted from the first packet."""
     if changes:
-        timetable = Timetable(changes, {"forward": path.forward, "reverse": path.reverse}, path.rebind)
+        links = {"forward": path.forward, "reverse": path.reverse}
+        timetable = Timetable(changes, links, rebind=path.rebind, change_address=path.change_address)
         path.schedule(timetable.moments())
 
 

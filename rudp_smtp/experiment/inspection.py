@@ -1,7 +1,7 @@
 """What a link's match rules may know of packets. Here, because a link must not: it is handed a `Reader`.
 
 Two kinds of packets cross a link: datagrams, whose headers are worked out from where they come from, and whole IPv4
-packets. Streams that can be followed are RUDP's and, in whole packets, TCP's.
+packets. Streams that can be followed are RUDP's, ARQ's and, in whole packets, TCP's.
 """
 
 import re
@@ -12,6 +12,8 @@ from rudp_smtp.datagram import Label
 from rudp_smtp.drivers.headers import Endpoint, Ends, ip_packet
 from rudp_smtp.drivers.ipv4 import HEADER_SIZE, ICMP, TCP, UDP, payload_place
 from rudp_smtp.errors import PacketDecodeError
+from rudp_smtp.experiment.arq_reading import NAMES as ARQ_NAMES
+from rudp_smtp.experiment.arq_reading import ArqFlows
 from rudp_smtp.link.config import FieldTest
 from rudp_smtp.link.following import Piece
 from rudp_smtp.link.match import Contents, Headers, Reader
@@ -34,13 +36,14 @@ def _frame_name(cls: type) -> str:
 
 
 _NAMES: dict[type, str] = {cls: _frame_name(cls) for cls in get_args(Frame)}
-FRAME_NAMES = tuple(sorted(_NAMES.values()))
+FRAME_NAMES = tuple(sorted({*_NAMES.values(), *ARQ_NAMES}))  # `ack` and `reset_stream` are of both
 
 
 class Flows:
     """Tells which connection a packet is of, whatever it is called there. Both directions of a path share one."""
 
     def __init__(self) -> None:
+        self.arq = ArqFlows()
         self._connections: dict[int, int] = {}  # an ID of either side, and its connection's first one
         self._segments: dict[Hashable, tuple[int, int]] = {}  # TCP: how many connections, the next octet's offset
 
@@ -103,7 +106,7 @@ def readers_before(upstream: Endpoint) -> tuple[Reader, Reader]:
 class _Datagram:
     """A UDP datagram without its headers."""
 
-    __slots__ = ("_contents", "_data", "_ends", "_flows", "_label", "_packet")
+    __slots__ = ("_contents", "_data", "_ends", "_flows", "_is_rudp", "_label", "_packet")
 
     def __init__(self, data: bytes, label: Label, ends: Callable[[Label], Ends], flows: Flows) -> None:
         self._data = data
@@ -111,6 +114,7 @@ class _Datagram:
         self._ends = ends
         self._flows = flows
         self._contents = _UNREAD
+        self._is_rudp = False
         self._packet: Dissected | None = None
 
     def headers(self) -> Headers:
@@ -119,29 +123,31 @@ class _Datagram:
 
     def contents(self) -> Contents | None:
         if self._contents is _UNREAD:
-            self._contents = _read_datagram(self._data, self._flows)
+            self._contents, self._is_rudp = _read_datagram(self._data, self._flows, self._ends(self._label)[0])
         return self._contents
 
-    def passes(self, test: FieldTest) -> bool:
+    def passes(self, tests: tuple[FieldTest, ...]) -> bool:
         from rudp_smtp.drivers import scapy_fields  # takes a second, which only such a rule is worth
 
         if self._packet is None:
-            datagram = self._data if self.contents() else None
+            self.contents()
+            datagram = self._data if self._is_rudp else None
             packet = ip_packet(self._data, self._ends(self._label), self._label.ecn)
             self._packet = scapy_fields.dissect(packet, datagram)
-        return scapy_fields.passes(self._packet, test)
+        return scapy_fields.passes(self._packet, tests)
 
 
 class _WholePacket:
     """An IPv4 packet, or what was sent as one."""
 
-    __slots__ = ("_contents", "_data", "_flows", "_packet", "_place")
+    __slots__ = ("_contents", "_data", "_flows", "_is_rudp", "_packet", "_place")
 
     def __init__(self, data: bytes, flows: Flows) -> None:
         self._data = data
         self._flows = flows
         self._place = payload_place(data)
         self._contents = _UNREAD
+        self._is_rudp = False
         self._packet: Dissected | None = None
 
     def headers(self) -> Headers:
@@ -164,39 +170,41 @@ class _WholePacket:
         if place is None or protocol not in ("tcp", "udp"):
             return None
         if protocol == "udp":
-            return _read_datagram(self._datagram(), self._flows)
+            source = self._data[12:16], self._data[place : place + 2]
+            contents, self._is_rudp = _read_datagram(self._datagram(), self._flows, source)
+            return contents
         return _read_segment(self._data, place, self._flows)
 
     def _datagram(self) -> bytes:
         assert self._place is not None
         return self._data[self._place + _UDP_HEADER_SIZE :]
 
-    def passes(self, test: FieldTest) -> bool:
+    def passes(self, tests: tuple[FieldTest, ...]) -> bool:
         from rudp_smtp.drivers import scapy_fields
 
         if self._packet is None:
-            contents = self.contents()
-            is_ours = contents is not None and bool(contents.frames)
-            self._packet = scapy_fields.dissect(self._data, self._datagram() if is_ours else None)
-        return scapy_fields.passes(self._packet, test)
+            self.contents()
+            self._packet = scapy_fields.dissect(self._data, self._datagram() if self._is_rudp else None)
+        return scapy_fields.passes(self._packet, tests)
 
 
 _UNREAD: Contents | None = Contents(frozenset(), ())
 
 
-def _read_datagram(data: bytes, flows: Flows) -> Contents | None:
-    """A datagram of another transport, or a damaged one, is no packet of ours."""
+def _read_datagram(data: bytes, flows: Flows, source: Hashable) -> tuple[Contents | None, bool]:
+    """What a datagram holds, if it is one of our transports', and undamaged; and whether that is RUDP."""
     try:
         packet = decode_packet(data)
     except PacketDecodeError:
-        return None
+        found = flows.arq.read(data, source)
+        return (None if found is None else Contents(*found)), False
     frames, connection = packet.frames, flows.connection(packet)
     pieces = tuple(
         Piece((connection, frame.stream_id), frame.offset, frame.data)
         for frame in frames
         if isinstance(frame, StreamFrame)
     )
-    return Contents(frozenset(_NAMES[type(frame)] for frame in frames), pieces)
+    return Contents(frozenset(_NAMES[type(frame)] for frame in frames), pieces), True
 
 
 def _read_segment(packet: bytes, place: int, flows: Flows) -> Contents | None:

@@ -179,14 +179,14 @@ def _check_rules(rules: tuple[MatchRule, ...], tree: Tree, path: KeyPath, proble
         if rule.frame is not None and rule.frame not in FRAME_NAMES:
             text = f"unknown frame {rule.frame!r}; {nearest(rule.frame, FRAME_NAMES)}"
             problems.add(tree.locate((*path, number, "frame")), text)
-        if rule.test is None:
-            continue
-        from rudp_smtp.drivers.scapy_fields import prepare  # takes a second, which only such a rule is worth
+        for place, test in enumerate(rule.tests, start=len(rule.fields) - len(rule.tests)):
+            from rudp_smtp.drivers.scapy_fields import prepare  # takes a second, which only such a rule is worth
 
-        try:
-            prepare(rule.test)
-        except ConfigError as error:
-            problems.add(tree.locate((*path, number, error.key)), error.message)
+            inside = () if place < 0 else ("fields", place)  # the rule's own is before those it lists
+            try:
+                prepare(test)
+            except ConfigError as error:
+                problems.add(tree.locate((*path, number, *inside, error.key)), error.message)
 
 
 class _ChangeReader:

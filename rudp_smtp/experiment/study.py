@@ -96,10 +96,10 @@ def run_file(path: Path, folder: Path, settings: Mapping[str, str]) -> list[Row]
 
 def run_scenario(scenario: Scenario, folder: Path) -> Results:
     """Run (or resume) all cells and write the usual tables. What was not delivered is a result like others."""
-    runs = plan(scenario)
     try:
-        require_machine(runs)
         prepare_folder(folder)
+        runs = plan(scenario)
+        require_machine(runs)
     except ConfigError as error:
         end(f"{scenario.name}: {error.message}")
     console = Console(stderr=True)

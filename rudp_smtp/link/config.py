@@ -166,6 +166,31 @@ class FieldTest:
     at_most: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldRule:
+    """One of a rule's `fields`: the field's name, and one or several comparisons that all hold."""
+
+    field_: str
+    equals: int | str | None = field(default=None, metadata=UNSAID)
+    not_: int | str | None = field(default=None, metadata=UNSAID)
+    at_least: int | None = field(default=None, metadata=UNSAID)
+    at_most: int | None = field(default=None, metadata=UNSAID)
+
+    def __post_init__(self) -> None:
+        _check_comparisons(self.test)
+
+    @property
+    def test(self) -> FieldTest:
+        return FieldTest(self.field_, self.equals, self.not_, self.at_least, self.at_most)
+
+
+def _check_comparisons(test: FieldTest) -> None:
+    if (test.equals, test.differs, test.at_least, test.at_most) == (None, None, None, None):
+        raise ConfigError("compared with nothing; expected equals, not, at_least, at_most, or several", key="field")
+    if test.at_least is not None and test.at_most is not None and test.at_least > test.at_most:
+        raise ConfigError(f"no number is at least {test.at_least} and less; expected more", key="at_most")
+
+
 def _check_exact(probability: int, key: str) -> None:
     if probability:
         raise ConfigError(f"{key!r} leaves nothing to chance; expected probability: 0%", key=key)
@@ -177,8 +202,9 @@ class MatchRule:
 
     `contains`: the packet that carries the last of these octets of a stream that is followed, however they were cut
     into frames and packets; with `transmission` only when it is carried for that time, from 1. `field`: of any layer,
-    by the layer's class and its own name as scapy has them. Sizes are of the IP packet. Rules come before all other
-    stages, in their order; the first whose turn it is has the packet.
+    by the layer's class and its own name as scapy has them; `fields`: several such tests, which all hold, and those of
+    one kind of layer of one and the same layer. Sizes are of the IP packet. Rules come before all other stages, in
+    their order; the first whose turn it is has the packet.
     """
 
     action: Literal["drop", "delay", "duplicate", "corrupt"]
@@ -196,6 +222,7 @@ class MatchRule:
     not_: int | str | None = field(default=None, metadata=UNSAID)
     at_least: int | None = field(default=None, metadata=UNSAID)
     at_most: int | None = field(default=None, metadata=UNSAID)
+    fields: tuple[FieldRule, ...] = field(default=(), metadata=UNSAID)
     nth: int | None = None
     every: int | None = None
     flips: tuple[int, ...] | None = field(default=None, metadata=UNSAID)  # of `action: corrupt`: these bits, not any
@@ -217,11 +244,12 @@ class MatchRule:
                 raise ConfigError(f"{value} counts no packet; expected at least 1", key=key)
 
     @property
-    def test(self) -> FieldTest | None:
-        """What it asks of a field."""
+    def tests(self) -> tuple[FieldTest, ...]:
+        """What it asks of fields."""
+        further = tuple(item.test for item in self.fields)
         if self.field_ is None:
-            return None
-        return FieldTest(self.field_, self.equals, self.not_, self.at_least, self.at_most)
+            return further
+        return FieldTest(self.field_, self.equals, self.not_, self.at_least, self.at_most), *further
 
     def _check_contains(self) -> None:
         if self.contains is None:
@@ -245,10 +273,8 @@ class MatchRule:
         given = [key for key, value in compared.items() if value is not None]
         if self.field_ is None and given:
             raise ConfigError("compares nothing; expected 'field' too, such as IP.ttl", key=given[0])
-        if self.field_ is not None and not given:
-            raise ConfigError(f"compared with nothing; expected {', '.join(compared)}, or several", key="field")
-        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise ConfigError(f"no number is at least {self.at_least} and less; expected more", key="at_most")
+        if self.field_ is not None:
+            _check_comparisons(self.tests[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

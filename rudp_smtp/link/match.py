@@ -35,7 +35,8 @@ class Reading(Protocol):
     def contents(self) -> Contents | None:
         """None: nothing it knows."""
 
-    def passes(self, test: FieldTest) -> bool: ...
+    def passes(self, tests: tuple[FieldTest, ...]) -> bool:
+        """Whether all hold, those of one kind of layer of one and the same layer."""
 
 
 Reader = Callable[[bytes, Label], Reading]
@@ -75,16 +76,16 @@ class MatchRules:
 class _Rule:
     """A rule, made ready to be asked of every packet: the cheapest question first."""
 
-    __slots__ = ("_is_about_headers", "asked", "is_reading", "test", "text")
+    __slots__ = ("_is_about_headers", "asked", "is_reading", "tests", "text")
 
     def __init__(self, asked: MatchRule) -> None:
         self.asked = asked
         self.text = None if asked.contains is None else asked.contains.encode()
-        self.test = asked.test
+        self.tests = asked.tests
         headers = (asked.protocol, asked.source_port, asked.destination_port)
         self._is_about_headers = any(value is not None for value in headers)
-        inside = (asked.frame, asked.contains, self.test)
-        self.is_reading = self._is_about_headers or any(value is not None for value in inside)
+        inside = (asked.frame, asked.contains)
+        self.is_reading = self._is_about_headers or bool(self.tests) or any(value is not None for value in inside)
 
     def matches(self, size: int, reading: Reading | None, carried: dict[bytes, list[int]]) -> bool:
         asked = self.asked
@@ -105,7 +106,7 @@ class _Rule:
             contents = reading.contents()
             if contents is None or asked.frame not in contents.frames:
                 return False
-        return self.test is None or reading.passes(self.test)
+        return not self.tests or reading.passes(self.tests)
 
     def _has_headers(self, headers: Headers) -> bool:
         asked = self.asked

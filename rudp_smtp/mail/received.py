@@ -6,6 +6,7 @@ Nothing behind them is changed: octets in, a field in front, the same octets out
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from ipaddress import ip_address
 from zlib import crc32
 
 from rudp_smtp.smtp.envelope import Envelope
@@ -27,10 +28,20 @@ def received_field(envelope: Envelope, *, domain: str, now: int, trace_id: str =
     # Naming one of several recipients to another would tell who was in Bcc (RFC 5321 section 7.2).
     recipient = f"\r\n\tfor <{envelope.forward_paths[0]}>" if len(envelope.forward_paths) == 1 else ""
     return (
-        f"Received: from {envelope.client_domain or 'unknown'}\r\n"
+        f"Received: from {envelope.client_domain or 'unknown'}{_tcp_info(envelope.client_address)}\r\n"
         f"\tby {domain} with {envelope.protocol}{identity}{recipient};\r\n"
         f"\t{date}\r\n"
     ).encode()
+
+
+def _tcp_info(address: str) -> str:
+    """RFC 5321 section 4.4: what the client calls itself is no proof, its address is some."""
+    host = address.partition("%")[0]
+    try:
+        kind = "IPv6:" if ip_address(host).version == 6 else ""
+    except ValueError:
+        return ""
+    return f" ([{kind}{host}])"
 
 
 class Fingerprint:

@@ -6,8 +6,8 @@ commits     messages of many sessions made safe together (group commit)
 office      who may send what to whom, where it goes, and what is answered
 clients     how much of us one client may use
 desk        one session's events, answered
-home        our own mailboxes as a next host
 storybook   what the transport went through for each message, written down
+home        our own mailboxes as a next host
 relaying    the queue's messages on their way to the next host
 passing     a session in front and a session behind, and 250 only after the far end's
 """

@@ -37,8 +37,13 @@ class Address:
         return Address(self.scheme, self.host, port)
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{host_and_port((self.host, self.port))}"
+
+
+def host_and_port(endpoint: tuple[str, int]) -> str:
+    """As a person reads it."""
+    host, port = endpoint
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_address(text: str) -> Address:

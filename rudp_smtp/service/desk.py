@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
+from rudp_smtp.drivers.sockets import Endpoint
 from rudp_smtp.errors import MailboxError
 from rudp_smtp.mail.dsn import HEADER_OCTETS_MAX
 from rudp_smtp.mail.mailbox import refusal as refusal_of
@@ -15,6 +16,7 @@ from rudp_smtp.mail.received import received_field
 from rudp_smtp.mail.spool import Draft, Receipt
 from rudp_smtp.mail.stories import Story
 from rudp_smtp.mail.transit import submission_of
+from rudp_smtp.service.addresses import host_and_port
 from rudp_smtp.service.clients import Visit
 from rudp_smtp.service.office import Office
 from rudp_smtp.smtp import Envelope, MailAborted, MailData, MailReceived, MailStarted, Reply, Server, SessionEnded
@@ -37,11 +39,11 @@ _COUNTED = {
 class Desk:
     """Owns the drafts of the message that comes in."""
 
-    def __init__(self, office: Office, server: Server, visit: Visit, *, peer: str, stats: Stats) -> None:
+    def __init__(self, office: Office, server: Server, visit: Visit, *, client: Endpoint, stats: Stats) -> None:
         self._office = office
         self._server = server
         self._visit = visit
-        self._peer = peer
+        self._client = client
         self._stats = stats
         self._delivery: Draft[Delivery] | None = None
         self._submission: Draft[Submission] | None = None
@@ -72,6 +74,7 @@ class Desk:
 
     def _begin(self, envelope: Envelope) -> None:
         office = self._office
+        envelope = replace(envelope, client_address=self._client[0])
         now = office.clock()
         self._count += 1
         self._trace_id = f"{now:x}.{id(self) & 0xFFFFF:x}.{self._count}"
@@ -179,7 +182,7 @@ class Desk:
         counted = {name: getattr(stats, of) - self._counted[of] for name, of in _COUNTED.items()} if stats else {}
         story = Story(
             transport="rudp" if stats else "tcp",
-            peer=self._peer,
+            peer=host_and_port(self._client),
             protocol=envelope.protocol,
             size=draft.octets,
             duration_ms=(office.clock() - self._began) / MILLISECOND,

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rudp_smtp.drivers.sessions import Patience, hold
+from rudp_smtp.drivers.sockets import Endpoint
 from rudp_smtp.errors import MailboxError
 from rudp_smtp.mail.maildir import Maildir
 from rudp_smtp.mail.queue import Queue
 from rudp_smtp.mail.queued import Submission
 from rudp_smtp.mail.spool import Draft, Receipt
-from rudp_smtp.service.addresses import Address
+from rudp_smtp.service.addresses import Address, host_and_port
 from rudp_smtp.service.clients import ClientLimits, Clients, Visit
 from rudp_smtp.service.commits import GroupCommit
 from rudp_smtp.service.desk import Desk
@@ -22,18 +23,23 @@ from rudp_smtp.service.office import Office, Policy
 from rudp_smtp.service.passing import PassingDesk
 from rudp_smtp.service.relaying import Relaying, Smarthost
 from rudp_smtp.service.storybook import StoryBook
-from rudp_smtp.service.streams import Listener, listen
-from rudp_smtp.smtp import Authentication, Extensions, Limits, Reply, Server, ServerTls
+from rudp_smtp.service.streams import Listener, Stream, listen
+from rudp_smtp.smtp import Authentication, Extensions, Limits, Reply, Server, ServerTls, Watch
+from rudp_smtp.trace import Sink
 from rudp_smtp.transport import TransportPlugin, TransportStats
 from rudp_smtp.units import SECOND
 
 RECIPIENTS_MAX = 100
 HELD_OCTETS = 256 * 1024  # of a message in memory; what is larger goes to the disk as it comes
 TURN_AWAY_SECONDS = 5.0
+UNKNOWN = ("unknown", 0)
 SHUTDOWN_SECONDS = 5.0  # for sessions to finish the message they are at
 EXTENSIONS = Extensions(
     is_chunking=True, is_smtputf8=True, is_dsn=True, is_limits=True, is_requiretls=True, is_idempotent=True
 )
+
+
+ClientBehind = Callable[[Endpoint], Endpoint | None]  # a peer that only relays -> whom it relays for, if it knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,7 @@ class Settings:
     patience: Patience = field(default_factory=Patience)
     client_limits: ClientLimits = field(default_factory=ClientLimits)
     notice: Callable[[str], None] = print
+    watch: Callable[[str], Watch] | None = None  # of the session with a client
 
 
 class MailServer:
@@ -86,9 +93,23 @@ class MailServer:
     async def __aexit__(self, *exception: object) -> None:
         await self._stack.aclose()
 
-    async def listen(self, address: Address, *, transport: TransportPlugin | None = None) -> Address:
+    async def listen(
+        self,
+        address: Address,
+        *,
+        transport: TransportPlugin | None = None,
+        sink: Sink | None = None,
+        client_behind: ClientBehind = lambda peer: None,
+    ) -> Address:
         """Take sessions there; the address with the port that it has. Raises DriverError."""
-        listener, bound = await listen(address, lambda r, w: self._serve(bound, r, w), transport=transport)
+
+        async def on_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """A session's task. Cancelled by `_hang_up`, which asyncio's streams would report as our failure."""
+            peer = (writer.get_extra_info("peername") or UNKNOWN)[:2]
+            with suppress(asyncio.CancelledError):
+                await self._on_stream(bound, client_behind(peer) or peer, (reader, writer))
+
+        listener, bound = await listen(address, on_stream, transport=transport, sink=sink)
         self._listeners.append(listener)
         return bound
 
@@ -135,14 +156,8 @@ class MailServer:
 
     # Sessions
 
-    async def _serve(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A session's task. Cancelled by `_hang_up`, which asyncio's streams would report as our failure."""
-        with suppress(asyncio.CancelledError):
-            await self._on_stream(address, reader, writer)
-
-    async def _on_stream(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peername = writer.get_extra_info("peername")
-        host, port = peername[:2] if peername else ("unknown", 0)
+    async def _on_stream(self, address: Address, client: Endpoint, stream: Stream) -> None:
+        host, writer = client[0], stream[1]
         visit = self._clients.admit(host)
         if isinstance(visit, Reply):
             await self._turn_away(visit, address, writer)
@@ -152,7 +167,9 @@ class MailServer:
         try:
             server = self._server(address, visit)
             self._sessions[task] = server, writer
-            desk = self._desk(server, visit, writer, f"{host}:{port}")
+            if self._settings.watch is not None:
+                server.tell(self._settings.watch(host_and_port(client)))
+            desk = self._desk(server, visit, writer, client)
 
             async def react() -> None:
                 await desk.react()
@@ -161,24 +178,24 @@ class MailServer:
                     await asyncio.sleep(wait / SECOND)  # and meanwhile the session counts, hung up or not
 
             try:
-                await hold(server, react, (reader, writer), self._settings.patience)
+                await hold(server, react, stream, self._settings.patience)
             finally:
                 desk.abandon()
         finally:
             visit.leave()
             self._sessions.pop(task, None)
 
-    def _desk(self, server: Server, visit: Visit, writer: asyncio.StreamWriter, peer: str) -> Desk | PassingDesk:
+    def _desk(self, server: Server, visit: Visit, writer: asyncio.StreamWriter, client: Endpoint) -> Desk | PassingDesk:
         assert self._office is not None
         if self._is_passing:
             assert self._settings.smarthost is not None
-            return PassingDesk(server, visit, self._settings.smarthost, self._office)
+            return PassingDesk(server, visit, self._settings.smarthost, self._office, host=client[0])
 
         def stats() -> TransportStats | None:
             told = writer.get_extra_info("rudp_stats")
             return told if isinstance(told, TransportStats) else None
 
-        return Desk(self._office, server, visit, peer=peer, stats=stats)
+        return Desk(self._office, server, visit, client=client, stats=stats)
 
     async def _turn_away(self, reply: Reply, address: Address, writer: asyncio.StreamWriter) -> None:
         """Say why, where that needs no TLS, and hang up. Who does not take it is cut off: it has no place here."""

@@ -44,11 +44,12 @@ class PassingDesk:
     makes no second message.
     """
 
-    def __init__(self, server: Server, visit: Visit, smarthost: Smarthost, office: Office) -> None:
+    def __init__(self, server: Server, visit: Visit, smarthost: Smarthost, office: Office, *, host: str) -> None:
         self._server = server
         self._visit = visit
         self._smarthost = smarthost
         self._office = office
+        self._host = host  # of the client
         self._spool: IO[bytes] | None = None
         self._failure: MailboxError | None = None  # of the disk, told when the whole message has been read
 
@@ -80,6 +81,7 @@ class PassingDesk:
         office = self._office
         self._failure = None
         self._spool = tempfile.SpooledTemporaryFile(max_size=HELD_OCTETS)  # noqa: SIM115 - abandon closes it
+        envelope = replace(envelope, client_address=self._host)
         self._write(received_field(envelope, domain=office.policy.domain, now=office.clock()))
 
     def _write(self, octets: bytes) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from rudp_smtp.drivers.sessions import Patience, Session, hold
+from rudp_smtp.drivers.sessions import Patience, hold
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.service.streams import connect
 from rudp_smtp.smtp import (
@@ -16,6 +16,7 @@ from rudp_smtp.smtp import (
     MailSource,
     SessionEnded,
     SessionReady,
+    Watch,
 )
 from rudp_smtp.trace import Sink
 from rudp_smtp.transport import TransportPlugin
@@ -23,9 +24,6 @@ from rudp_smtp.units import SECOND
 
 CONNECT_SECONDS = 30.0
 PATIENCE = Patience(idle=600 * SECOND)  # RFC 5321 section 4.5.3.2.6: 10 minutes for the final reply
-
-
-Watch = Callable[[str, bytes], None]  # is told who spoke ("C" or "S") and the octets, as the wire carries them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +60,7 @@ async def send(
     `on_report` hears of each as soon as its fate is known; its token is the message's number.
     """
     stream = await connect(sending.address, CONNECT_SECONDS, transport=sending.transport, sink=sending.sink)
-    client = Client(domain=sending.domain, tls=sending.tls, login=sending.login)
+    client = Client(domain=sending.domain, tls=sending.tls, login=sending.login, watch=sending.watch)
     for token, (envelope, source) in enumerate(messages):
         client.submit(envelope, token, source)
     client.quit()
@@ -82,32 +80,6 @@ async def send(
                 case _:
                     assert_never(event)
 
-    session: Session = client if sending.watch is None else _Watched(client, sending.watch)
-    await hold(session, react, stream, sending.patience)
+    await hold(client, react, stream, sending.patience)
     sent.reports.sort(key=lambda report: report.token)
     return sent
-
-
-class _Watched:
-    """A session whose octets somebody sees pass."""
-
-    def __init__(self, client: Client, watch: Watch) -> None:
-        self._client = client
-        self._watch = watch
-
-    def receive_data(self, data: bytes) -> None:
-        self._watch("S", data)
-        self._client.receive_data(data)
-
-    def receive_eof(self) -> None:
-        self._client.receive_eof()
-
-    def data_to_send(self) -> bytes:
-        data = self._client.data_to_send()
-        if data:
-            self._watch("C", data)
-        return data
-
-    @property
-    def done(self) -> bool:
-        return self._client.done

@@ -23,6 +23,7 @@ from rudp_smtp.smtp.replies import Reply
 from rudp_smtp.smtp.server import Server
 from rudp_smtp.smtp.tls import ClientTls, ServerTls, TlsUse
 from rudp_smtp.smtp.transaction import Peer, RecipientPolicy
+from rudp_smtp.smtp.transcript import Said, Watch
 
 __all__ = [
     "Authentication",
@@ -49,6 +50,7 @@ __all__ = [
     "RecipientPolicy",
     "Reply",
     "Ret",
+    "Said",
     "Server",
     "ServerEvent",
     "ServerTls",
@@ -57,6 +59,7 @@ __all__ = [
     "StoredPassword",
     "StrayOctets",
     "TlsUse",
+    "Watch",
     "decode_password",
     "store_password",
 ]

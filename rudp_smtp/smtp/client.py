@@ -27,6 +27,7 @@ from rudp_smtp.smtp.replies import LONG_LINE, READABLE_LINE_OCTETS, SERVICE_CLOS
 from rudp_smtp.smtp.sasl import ClientMechanism, Refused, decode_octets, encode_initial, encode_octets
 from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState
 from rudp_smtp.smtp.tls import ClientTls, TlsUse, Wire
+from rudp_smtp.smtp.transcript import Transcript, Watch
 
 BROKEN_PROTOCOL = "the server broke the protocol"
 SESSION_LOST = "4.4.2 The session ended before the message was accepted"
@@ -64,6 +65,8 @@ class Client:
 
     With `tls` the session is encrypted as it says, and with `login` authenticated, before any mail; where that fails,
     every message is reported as unsent, and the session ends.
+
+    `watch` is told what both sides say.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Client:
         early_ehlo: bool = False,
         tls: ClientTls | None = None,
         login: Login | None = None,
+        watch: Watch | None = None,
     ) -> None:
         check_own_domain(domain)
         self._domain = domain
@@ -82,6 +86,7 @@ class Client:
         self._login = login
         self._session = Machine(CLIENT_TRANSITIONS, ClientState.GREETING)
         self._wire = Wire()
+        self._transcript = Transcript(self._wire, watch, is_client=True)
         self._input = LineBuffer()
         self._replies = ReplyReader()
         self._outgoing: list[bytes] = []
@@ -147,6 +152,7 @@ class Client:
             return
         self._input.append(self._wire.receive(data))
         while not self.done and (line := self._input.next_line(READABLE_LINE_OCTETS)) is not None:
+            self._transcript.on_reply_line(line)
             try:
                 reply = self._replies.receive_line(line)
                 if reply is not None:
@@ -179,6 +185,7 @@ class Client:
             self._answerable = len(self._awaited)
             self._wire.send(b"".join(self._outgoing))
             self._outgoing.clear()
+        self._transcript.flush()
         return self._wire.octets_to_send(is_last=self.done)
 
     def next_event(self) -> ClientEvent | None:
@@ -247,7 +254,7 @@ class Client:
 
     def _continue_envelope(self, transaction: Transaction) -> bool:
         if transaction.recipients_written < len(transaction.indices):
-            self._outgoing.append(transaction.next_rcpt().encode())
+            self._send(transaction.next_rcpt().encode())
             self._awaited.append((_Awaited.RCPT, transaction))
             return True
         if not self._awaited and not transaction.has_recipient:
@@ -286,7 +293,7 @@ class Client:
         if body.defect:
             return self._break_off(transaction, body)
         if not body.is_over:
-            self._outgoing.append(octets)
+            self._send(octets, is_text=not transaction.is_chunked)
             if transaction.is_chunked:
                 self._awaited.append((_Awaited.CHUNK, transaction))
             return None
@@ -318,9 +325,13 @@ class Client:
         self, step: ClientInput, octets: bytes, awaited: _Awaited, transaction: Transaction | None = None
     ) -> bool:
         self._session.advance(step)
-        self._outgoing.append(octets)
+        self._send(octets, is_text=step is ClientInput.TEXT)
         self._awaited.append((awaited, transaction))
         return True
+
+    def _send(self, octets: bytes, *, is_text: bool = False) -> None:
+        self._outgoing.append(octets)
+        self._transcript.on_flight(octets, is_text=is_text)
 
     def _on_reply(self, reply: Reply) -> None:
         if reply.code == SERVICE_CLOSING:
@@ -428,6 +439,7 @@ class Client:
             self._leave(f"authentication failed: {reply}", reply)
         else:
             self._outgoing.append(_response(self._mechanism, reply.lines[0]).encode("ascii") + b"\r\n")
+            self._transcript.on_response()
             self._awaited.append((_Awaited.AUTH, None))
 
     def _binding(self, kind: str) -> bytes | None:
@@ -520,6 +532,7 @@ class Client:
         self._session.advance(ClientInput.CLOSE)
         self._input.clear()
         self._outgoing.clear()  # what was reported as unsent must not be sent
+        self._transcript.forget_unsent()
         self._awaited.clear()
         self._answerable = 0
         self._events.append(SessionEnded(reason, is_clean))

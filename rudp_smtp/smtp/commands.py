@@ -363,6 +363,7 @@ _PARSERS: dict[str, Parser] = {
     "VRFY": _parse_vrfy,
     "EXPN": _parse_expn,
 }
+VERBS = frozenset(_PARSERS)  # all that a server of ours may know
 
 
 def _split_path(argument: str, keyword: str) -> tuple[str, str] | None:

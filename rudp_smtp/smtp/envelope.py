@@ -23,6 +23,7 @@ class Envelope:
     is_lmtp: bool = field(default=False, compare=False)
     is_encrypted: bool = field(default=False, compare=False)
     authenticated_as: str = field(default="", compare=False)
+    client_address: str = field(default="", kw_only=True, compare=False)  # its IP address, if known
     body: BodyType | None = field(default=None, kw_only=True, compare=False)  # what MAIL declared
     is_smtputf8: bool = field(default=False, kw_only=True)  # RFC 6531: addresses or header fields are UTF-8
     ret: Ret | None = field(default=None, kw_only=True)  # RFC 3461, as are the next two

@@ -39,6 +39,7 @@ from rudp_smtp.smtp.replies import SERVICE_CLOSING, Reply
 from rudp_smtp.smtp.state import SERVER_TRANSITIONS, ServerInput, ServerState
 from rudp_smtp.smtp.tls import ServerTls, Wire
 from rudp_smtp.smtp.transaction import Peer, RecipientPolicy, Recipients, Transaction, check_refusal
+from rudp_smtp.smtp.transcript import Transcript, Watch
 
 NOBODY = Hello("", is_extended=False)
 HELP_ORDER = ("EHLO", "LHLO", "HELO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "STARTTLS", "AUTH",
@@ -79,6 +80,7 @@ class Server:
         is_implicit = tls is not None and tls.is_implicit
         self._session = Machine(SERVER_TRANSITIONS, ServerState.HANDSHAKE if is_implicit else ServerState.CONNECTED)
         self._wire = Wire()
+        self._transcript = Transcript(self._wire, None, is_client=False)
         self._authenticator = Authenticator(authentication, self._wire, self._limits.authentication_failures)
         self._has_authentication = authentication is not None
         self._input = LineBuffer()
@@ -120,6 +122,12 @@ class Server:
         """How often the client has failed to prove who it is: an operator may want to slow its guessing."""
         return self._authenticator.failures
 
+    def tell(self, watch: Watch) -> None:
+        """Have this one told what both sides say, and what has not been sent yet."""
+        self._transcript = Transcript(self._wire, watch, is_client=False)
+        for encoded in self._outgoing:
+            self._transcript.on_reply(encoded)
+
     def receive_data(self, data: bytes, *, is_early: bool = False) -> None:
         """Take the next octets of the stream, cut anywhere.
 
@@ -154,6 +162,7 @@ class Server:
         if self._outgoing:
             self._wire.send(b"".join(self._outgoing))
             self._outgoing.clear()
+        self._transcript.flush()
         return self._wire.octets_to_send(is_last=self.done)
 
     def next_event(self) -> ServerEvent | None:
@@ -202,6 +211,7 @@ class Server:
             raise LocalProtocolError("no message waits for an answer")
         encoded = [reply.encode() for reply in replies]  # before any is said: one of them may be impossible to say
         self._outgoing += encoded
+        self._transcript.on_reply(b"".join(encoded))
         self._session.advance(ServerInput.ANSWER)
         self._transaction = None
         self._process()
@@ -254,6 +264,7 @@ class Server:
         line = self._input.next_line(self._line_octets_max)
         if line is None:
             return False
+        self._transcript.on_command(line)
         command = parse_command(line, limit=self._limits.command_line_octets, grammar=self._grammar)
         if self._is_early and not (isinstance(command, Hello) and command.is_extended and not self._hello.domain):
             self._refuse_early()
@@ -360,6 +371,7 @@ class Server:
         line = self._input.next_line(RESPONSE_OCTETS)
         if line is None:
             return False
+        self._transcript.on_response()
         self._follow_exchange(self._authenticator.go_on(line))
         return True
 
@@ -420,6 +432,7 @@ class Server:
         reception = self._reception
         self._events += reception.take(text.octets, is_last=text.is_last)
         if text.is_last:
+            self._transcript.on_text(reception.size)
             self._finish_reception(reception)
         return True
 
@@ -535,7 +548,9 @@ class Server:
         self._send(Reply(code, lines))
 
     def _send(self, reply: Reply) -> None:
-        self._outgoing.append(reply.encode())
+        encoded = reply.encode()
+        self._outgoing.append(encoded)
+        self._transcript.on_reply(encoded)
 
     def _close(self, reason: str, *, is_clean: bool = False) -> None:
         self._session.advance(ServerInput.CLOSE)

@@ -175,6 +175,23 @@ def test_a_rebinding_gives_another_port_and_leaves_answers_to_the_old_one_behind
         assert relay.stats.clients == 1
 
 
+def test_a_change_of_address_shows_every_client_at_another_one_that_rebindings_keep() -> None:
+    with plain_socket() as server, plain_socket() as client, relaying(server.getsockname(), PERFECT, PERFECT) as relay:
+        moments = [(100 * MILLISECOND, relay.change_address), (200 * MILLISECOND, relay.rebind)]
+        relay.schedule(moments)
+        hosts = []
+        for _ in range(3):
+            client.sendto(b"hello", relay.address)
+            hosts.append(server.recvfrom(100)[1])
+            time.sleep(0.11)
+        assert [host for host, _ in hosts] == ["127.0.0.1", "127.0.0.2", "127.0.0.2"]
+        assert len({port for _, port in hosts[1:]}) == 2
+        server.sendto(b"to where it was", hosts[1])
+        server.sendto(b"found", hosts[2])
+        assert client.recv(100) == b"found"
+        assert relay.invalid == "" or "address" not in relay.invalid
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_codepoints_cross_in_both_directions_and_a_queue_marks_them(host: str) -> None:
     codel = Spec("codel", (("ecn", True), ("interval", MILLISECOND), ("target", MILLISECOND)))

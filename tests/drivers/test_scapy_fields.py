@@ -62,21 +62,32 @@ SYN_ACK = bytes(IP(src="10.77.0.1", dst="10.77.0.2", ttl=63) / TCP(sport=7000, d
     ],
 )
 def test_a_packet_passes_by_its_fields(packet: bytes, test: FieldTest, expected: bool) -> None:
-    assert passes(dissect(packet, None), test) is expected
+    assert passes(dissect(packet, None), (test,)) is expected
 
 
 def test_what_is_ours_is_dissected_on_any_port() -> None:
     test = FieldTest("RUDP.packet_number", equals=5)
     packet = ip_packet(bytes(MAIL), (("10.0.0.1", 53), ("10.0.0.2", 53)), 0)
-    assert not passes(dissect(packet, None), test)
-    assert passes(dissect(packet, bytes(MAIL)), test)
+    assert not passes(dissect(packet, None), (test,))
+    assert passes(dissect(packet, bytes(MAIL)), (test,))
 
 
 def test_datagrams_between_ipv6_hosts_have_such_headers() -> None:
     packet = dissect(ip_packet(bytes(MAIL), (("fd00::1", 2525), ("fd00::2", 4000)), 2), None)
-    assert passes(packet, FieldTest("IPv6.dst", equals="fd00::2"))
-    assert passes(packet, FieldTest("IPv6.tc", equals=2))
-    assert passes(packet, FieldTest("RUDP.packet_number", equals=5))
+    assert passes(packet, (FieldTest("IPv6.dst", equals="fd00::2"),))
+    assert passes(packet, (FieldTest("IPv6.tc", equals=2),))
+    assert passes(packet, (FieldTest("RUDP.packet_number", equals=5),))
+
+
+def test_several_tests_all_hold_and_those_of_a_layer_hold_of_the_same_one() -> None:
+    frames = [RUDPStream(type=0x0A, stream_id=0, offset=10, data=b"x"), RUDPStream(stream_id=4, offset=20)]
+    packet = dissect(ip_packet(bytes(RUDP(packet_number=5, frames=frames)), ENDS, 0), None)
+    stream, offset = (FieldTest("RUDPStream.stream_id", equals=4), FieldTest("RUDPStream.offset", equals=20))
+    assert passes(packet, (stream, offset, FieldTest("RUDP.packet_number", at_most=5)))
+    assert not passes(packet, (stream, offset, FieldTest("RUDP.packet_number", at_most=4)))
+    assert not passes(packet, (stream, FieldTest("RUDPStream.offset", equals=10)))
+    assert passes(packet, (FieldTest("RUDPStream.stream_id", differs=0), offset))
+    assert not passes(packet, (FieldTest("RUDPStream.stream_id", differs=0),))
 
 
 @pytest.mark.parametrize("source", [ENDS, (("fd00::1", 2525), ("fd00::2", 4000))])
@@ -124,9 +135,9 @@ ASKED = [FieldTest(name, at_least=0) for name in ("IP.ttl", "IPv6.hlim", "TCP.se
 def test_octets_of_any_kind_pass_or_not_and_raise_nothing(octets: bytes, place: int) -> None:
     for packet in (octets, DATAGRAM[:place] + octets, SYN_ACK[:place] + octets):
         for test in ASKED:
-            assert passes(dissect(packet, None), test) in (True, False)
+            assert passes(dissect(packet, None), (test,)) in (True, False)
 
 
 def test_a_ping_is_a_frame_like_any_other() -> None:
     packet = ip_packet(bytes(RUDP(packet_number=1, frames=[RUDPPing()])), ENDS, 0)
-    assert passes(dissect(packet, None), FieldTest("RUDPPing.type", equals=1))
+    assert passes(dissect(packet, None), (FieldTest("RUDPPing.type", equals=1),))

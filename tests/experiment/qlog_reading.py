@@ -108,6 +108,8 @@ ERROR: dict[str, Check] = {"error": text}
 FRAMES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {  # type -> its required fields and its optional ones
     "padding": ({}, {"raw": raw}),
     "ping": ({}, {}),
+    "syn": ({}, {}),
+    "syn_ack": ({}, {}),
     "ack": ({}, {"ack_delay": duration, "acked_ranges": ranges, "ect0": uint, "ect1": uint, "ce": uint}),
     "reset_stream": (STREAM | ERROR | {"final_size": uint}, {"error_code": uint}),
     "stop_sending": (STREAM | ERROR, {"error_code": uint}),

@@ -11,7 +11,7 @@ from rudp_smtp.experiment.plan import plan
 from rudp_smtp.link.config import DelayConfig, LinkConfig, RateConfig
 from rudp_smtp.link.link import Link
 from rudp_smtp.registry import Spec
-from rudp_smtp.trace import LinkFate, ListSink
+from rudp_smtp.trace import LinkFate, ListSink, MigrationStateUpdated
 from rudp_smtp.units import MILLISECOND, PROBABILITY_ONE, SECOND
 from tests.experiment.test_scenario import BASE, load, refusal, the_refusal
 from tests.link.traffic import Traffic, datagram
@@ -72,6 +72,27 @@ def test_a_server_goes_on_with_a_client_that_a_nat_has_renamed(tmp_path: Path) -
     assert facts.end > plain.end
 
 
+def test_a_server_goes_on_with_a_client_that_changes_its_address_and_starts_the_path_anew(tmp_path: Path) -> None:
+    """A NAT's other port is the same path (RFC 9000 section 9.4): what was learnt of it is kept."""
+    facts, sink = ran(tmp_path, with_events("{at: 120ms, every: 150ms, address_change: true}"))
+    rebound, _ = ran(tmp_path, with_events("{at: 120ms, every: 150ms, rebind: true}"))
+    assert facts.stop == rebound.stop == "done"
+    assert all(delivery.copies == 1 and delivery.is_intact for delivery in facts.report.deliveries)
+    states = [fact.state for fact in sink.facts if isinstance(fact, MigrationStateUpdated)]
+    assert {"migration_started", "migration_complete"} <= set(states)
+    assert facts.end > rebound.end
+
+
+def test_who_changes_its_address_behind_a_nat_is_seen_at_a_port_of_the_new_one(tmp_path: Path) -> None:
+    """Both in turn: what is on its way to any former place arrives nowhere, and mail goes on."""
+    facts, _ = ran(
+        tmp_path,
+        with_events("{at: 120ms, every: 400ms, address_change: true}", "{at: 320ms, every: 400ms, rebind: true}"),
+    )
+    assert facts.stop == "done"
+    assert all(delivery.copies == 1 and delivery.is_intact for delivery in facts.report.deliveries)
+
+
 def test_a_path_that_narrows_is_found_out(tmp_path: Path) -> None:
     facts, sink = ran(tmp_path, with_events("{at: 100ms, mtu: 1280B}"))
     assert facts.stop == "done"
@@ -105,7 +126,10 @@ def test_events_are_part_of_a_runs_key_in_the_way_they_are_said_once(tmp_path: P
 @pytest.mark.parametrize(
     ("event", "words"),
     [
-        ("{at: 1s}", "network.events[0]: changes nothing; expected the key 'blackhole', 'mtu', 'set' or 'rebind'"),
+        (
+            "{at: 1s}",
+            "events[0]: changes nothing; expected the key 'blackhole', 'mtu', 'set', 'rebind' or 'address_change'",
+        ),
         ("{blackhole: true}", "network.events[0]: needs the key 'at'"),
         ("{at: 1, blackhole: true}", "network.events[0].at: 1 has no unit; expected a duration"),
         ("{at: 1s, blackhole: true, fro: 2s}", "unknown key 'fro'; did you mean 'for'?"),
@@ -115,6 +139,8 @@ def test_events_are_part_of_a_runs_key_in_the_way_they_are_said_once(tmp_path: P
         ("{at: 1s, for: 1us, every: 2us, blackhole: true}", "every: more often than the time is worth"),
         ("{at: 1s, for: 2s, rebind: true}", "for: an address does not come back"),
         ("{at: 1s, on: forward, rebind: true}", "rebind: is about the client's address alone"),
+        ("{at: 1s, rebind: true, address_change: true}", "address_change: is about the client's address alone"),
+        ("{at: 1s, for: 2s, address_change: true}", "for: an address does not come back; expected 'address_change'"),
         ("{at: 1s, set: {los.p: 3%}}", "events[0].set.los.p: 'los.p' is no key of a link; did you mean 'loss'?"),
         ("{at: 1s, set: {loss.p: 3%}}", "expected the name of a loss model"),
         ("{at: 1s, set: {delay.time: 3}}", "3 has no unit; expected a duration such as 20ms"),

@@ -81,6 +81,18 @@ def test_events_happen_to_a_live_path_as_the_scenario_says() -> None:
     assert {"lost", "too_big"} <= {fact.fate for fact in fates}
 
 
+def test_a_live_client_changes_its_address_and_its_mail_arrives() -> None:
+    sink = ListSink()
+    events = ("network.events", "[{at: 100ms, every: 300ms, address_change: true}, {at: 250ms, rebind: true}]")
+    settings = (("network.both.loss", "null"), ("network.both.rate", "4mbit"), ("workload.size", "160KiB"))
+    facts = execute(one_run("udp", *settings, events), sink)
+    assert facts.stop == "done"
+    assert [(d.status, d.is_intact, d.copies) for d in facts.report.deliveries] == [("delivered", True, 1)] * 4
+    states = {(f.host, f.state) for f in sink.facts if isinstance(f, MigrationStateUpdated)}
+    assert ("server", "migration_complete") in states
+    assert "address" not in facts.invalid
+
+
 def test_queues_mark_the_packets_of_a_live_run() -> None:
     queue = ("network.both.queue", "{discipline: codel, ecn: true, target: 1ms, interval: 5ms}")
     settings = (("network.both.loss", "null"), ("network.both.rate", "4mbit"), ("transport.congestion", "cubic"))

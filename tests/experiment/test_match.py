@@ -114,6 +114,35 @@ def test_the_same_text_means_the_same_where_packets_are_real(tmp_path: Path, giv
     assert len(lost_by_rule(sink)) == 1
 
 
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize(
+    ("transport", "given"),
+    [
+        ("stop_and_wait", "{frame: syn, nth: 1, action: drop}"),
+        ("go_back_n", "{frame: data, nth: 3, action: drop}"),
+        ("selective_repeat", "{frame: close, nth: 1, action: drop}"),
+        ("go_back_n", f"{{{END}, transmission: 1, nth: 1, action: drop}}"),
+    ],
+)
+def test_frames_of_arq_are_picked_by_their_own_names(tmp_path: Path, transport: str, given: str, driver: str) -> None:
+    workload = ("workload", "{name: smtp, messages: 1, size: 1KiB, pipelining: false}")
+    facts, sink = ran(tmp_path, with_rule(given), workload, ("driver", driver), ("transport", f"{{name: {transport}}}"))
+    assert facts.stop == "done"
+    assert len(lost_by_rule(sink)) == 1
+    assert [delivery.is_intact for delivery in facts.report.deliveries] == [True]
+
+
+def test_only_what_all_fields_say_is_picked(tmp_path: Path) -> None:
+    number = "{field: RUDP.packet_number, at_most: 6}"
+    both = with_rule(f"{{fields: [{number}, {{field: RUDPStream.stream_id, equals: 0}}], action: drop}}")
+    one = with_rule("{field: RUDPStream.stream_id, equals: 0, action: drop, nth: 1}")
+    facts, _ = ran(tmp_path, both)
+    alone, _ = ran(tmp_path, one)
+    assert facts.stop == alone.stop == "done"
+    assert 1 < facts.forward.stats.packets_matched <= 7
+    assert plan(load(tmp_path, both))[0].key != plan(load(tmp_path, one))[0].key
+
+
 @live
 def test_the_end_of_a_message_is_found_in_the_kernels_tcp(tmp_path: Path) -> None:
     """Lost the first two times it is sent, it arrives the third time."""
@@ -188,6 +217,12 @@ def test_rules_are_part_of_a_runs_key_and_no_rules_are_not_said(tmp_path: Path) 
         ("{action: drop, field: IP.tll, equals: 5}", ".field: IP has no field 'tll'; did you mean 'ttl'?"),
         ("{action: drop, field: IQ.ttl, equals: 5}", ".field: unknown layer 'IQ'; did you mean"),
         ("{action: drop, field: IP.ttl, not: low}", ".not: expected a whole number, as IP.ttl is, got 'low'"),
+        ("{action: drop, fields: [{field: IP.ttl}]}", ".fields[0].field: compared with nothing"),
+        ("{action: drop, fields: [{equals: 3}]}", ".fields[0]: needs the key 'field'"),
+        (
+            "{action: drop, fields: [{field: IP.ttl, equals: 5}, {field: IP.tll, equals: 5}]}",
+            ".fields[1].field",
+        ),
         ("{action: drop, larger: 1000}", ".larger: 1000 has no unit"),
     ],
 )

@@ -118,6 +118,20 @@ def test_events_and_marks_come_about_on_whole_packets() -> None:
 
 
 @live
+def test_the_clients_interface_changes_its_address_and_its_mail_arrives() -> None:
+    sink = ListSink()
+    events = ("network.events", "[{at: 100ms, every: 400ms, address_change: true}, {at: 300ms, rebind: true}]")
+    settings = (("network.both.loss", "null"), ("network.both.rate", "4mbit"), ("workload.size", "160KiB"))
+    facts = execute(one_run("netns", *settings, ("workload.messages", "4"), events), sink)
+    assert facts.stop == "done"
+    assert [(d.status, d.is_intact, d.copies) for d in facts.report.deliveries] == [("delivered", True, 1)] * 4
+    states = {(f.host, f.state) for f in sink.facts if isinstance(f, MigrationStateUpdated)}
+    assert ("server", "migration_complete") in states
+    assert "checksum" not in facts.invalid
+    assert "dropped" not in facts.invalid
+
+
+@live
 def test_a_row_says_which_driver_moved_it_and_no_host_is_left(tmp_path: Path) -> None:
     settings = ["--set", "driver=netns", "--set", "workload.messages=2", "--set", "executor=serial"]
     status = main([str(LOSS10), "--replications", "1", "--output", str(tmp_path), *settings])

@@ -234,6 +234,30 @@ def test_other_transports_are_logged_with_the_facts_they_have(tmp_path: Path, tr
     assert streams
 
 
+@pytest.mark.parametrize("transport", ["stop_and_wait", "go_back_n", "selective_repeat"])
+def test_acknowledgements_of_arq_name_the_packets_they_are_for(tmp_path: Path, transport: str) -> None:
+    """A frame says a sequence number; the log, which packet bore it. What the peer took is what it acknowledges."""
+    logs, _ = logs_of(tmp_path, ("transport", f"{{name: {transport}}}"), ("network.both.loss.p", "10%"))
+    for near, far in (HOSTS, HOSTS[::-1]):
+        received = {number(packet) for packet in logs[far].named("quic:packet_received")}
+        told, heard = (
+            [
+                acked
+                for packet in logs[host].named(name)
+                for frame in members(packet["frames"])
+                for (acked,) in frame.get("acked_ranges", ())  # type: ignore[attr-defined]
+            ]
+            for host, name in ((far, "quic:packet_sent"), (near, "quic:packet_received"))
+        )
+        assert told
+        assert heard
+        assert set(told) <= received
+        sent = {number(packet) for packet in logs[near].named("quic:packet_sent") if packet["frames"]}
+        assert set(heard) <= sent
+    first = [members(logs["client"].named("quic:packet_sent")[0]["frames"])[0]["frame_type"]]
+    assert first == ["syn"]
+
+
 def test_the_rivals_of_a_run_are_not_in_its_logs(tmp_path: Path) -> None:
     rival = "{transport: {name: rudp}, workload: {name: bulk, size: 30KiB}, count: 2}"
     logs, sent = logs_of(tmp_path, ("rival", rival))

@@ -117,7 +117,7 @@ def test_a_rebound_client_is_captured_as_either_host_has_it(tmp_path: Path) -> N
     settings = ["network.both.loss=null", "workload.size=64KiB", "network.events=[{at: 60ms, rebind: true}]"]
     run(tmp_path, "udp", "--capture", str(tmp_path), *(word for text in settings for word in ("--set", text)))
     packets = captured(tmp_path / "run00000.pcapng")
-    inside, outside = ("10.0.0.1", 2525), ("10.0.0.3", 2525)
+    inside, outside = ("10.0.0.1", 2525), ("10.0.0.1", 2526)
     assert {p.source for p in packets if (p.interface, p.direction) == ("client", OUTBOUND)} == {inside}
     assert {p.source for p in packets if (p.interface, p.direction) == ("server", INBOUND)} == {inside, outside}
     assert {p.target for p in packets if (p.interface, p.direction) == ("client", INBOUND)} == {inside}

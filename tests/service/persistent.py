@@ -20,7 +20,7 @@ from rudp_smtp.units import SECOND
 
 WORKERS = 3
 SESSION_MAILS = 3
-PATIENCE = Patience(idle=4 * SECOND)  # a server that was killed does not say so over RUDP
+PATIENCE = Patience(idle=2 * SECOND)  # a server that was killed does not say so over RUDP
 AGAIN_SECONDS = 0.1
 ACKNOWLEDGED, STOP = "acknowledged", "stop"
 

@@ -48,7 +48,7 @@ def lossy(tmp_path: Path, users: Path) -> Iterator[tuple[Program, int, int]]:
     port, tcp = free_port(), free_port()
     listens = ["--listen", f"rudp://127.0.0.1:{port}", "--listen", f"tcp://127.0.0.1:{tcp}"]
     options = ["--domain", "example.org", "--mailbox", "bob", "--users", users, "--tls-self-signed"]
-    with serving(tmp_path, *listens, *options, "--impair", LOSS10, listens=2) as server:
+    with serving(tmp_path, *listens, *options, "--trace", "--impair", LOSS10, listens=2) as server:
         yield server, port, tcp
 
 
@@ -68,7 +68,12 @@ def test_a_message_is_sent_through_loss_and_seen_in_the_inbox(tmp_path: Path, lo
     ]
     assert "S: 220 example.org ESMTP ready" in sent.stderr
     assert "-> packet" in sent.stderr
-    assert "secret" not in sent.stderr
+    for trace in (sent.stderr, server.said()):
+        assert "C: STARTTLS" in trace
+        assert "C/TLS: MAIL FROM:<alice@example.org>" in trace
+        assert "C/TLS: [part of a login]" in trace
+        assert "secret" not in trace
+        assert "through loss" not in trace
     listed = rudp_smtp("inbox", tmp_path / "mail")
     assert "Grüße" in listed.stdout
     shown = rudp_smtp("inbox", tmp_path / "mail", "1")

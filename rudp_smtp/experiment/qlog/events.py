@@ -6,11 +6,12 @@ nanoseconds here; files have milliseconds.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from rudp_smtp.experiment.build import CLIENT
 from rudp_smtp.experiment.metrics import milliseconds
+from rudp_smtp.experiment.qlog.arq import ArqNumbers
 from rudp_smtp.experiment.qlog.packets import ONE_RTT_NAME, Contents, Fields, hello_fields, read_contents
 from rudp_smtp.experiment.qlog.recording import Seen
 from rudp_smtp.trace import (
@@ -71,6 +72,7 @@ class Translator:
         self._is_client = host == CLIENT
         self._acked: list[PacketAcked] = []  # of one acknowledgement: they are one event
         self._kinds: dict[tuple[int, int], Fields] = {}  # connection, number -> what a loss says of the packet
+        self._arq = ArqNumbers()
         self._states: dict[tuple[int, str], object] = {}  # connection, which state -> its last value
 
     def events(self, seen: Seen) -> Iterator[Event]:
@@ -139,6 +141,7 @@ class Translator:
 
     def _sent(self, fact: PacketSent, seen: Seen) -> Iterator[Event]:
         contents = read_contents(seen.data, fact, fact.packet_number, is_from_client=self._is_client)
+        contents = self._with_arq(contents, seen.data, fact, fact)
         probe: Fields = {"is_mtu_probe_packet": True} if fact.is_path_probe else {}
         extra: Fields = probe | ({"trigger": "pto_probe"} if fact.is_probe else {})
         if fact.packet_number != NO_NUMBER:
@@ -148,7 +151,16 @@ class Translator:
 
     def _received(self, fact: PacketReceived, seen: Seen) -> Iterator[Event]:
         contents = read_contents(seen.data, seen.sent, fact.packet_number, is_from_client=not self._is_client)
+        contents = self._with_arq(contents, seen.data, seen.sent, fact)
         yield from self._packet(fact, contents, "quic:packet_received", {})
+
+    def _with_arq(
+        self, contents: Contents, data: bytes | None, sent: PacketSent | None, fact: PacketSent | PacketReceived
+    ) -> Contents:
+        """The same with the frames of ARQ's, if it is such a datagram."""
+        is_local = isinstance(fact, PacketSent)
+        frames = self._arq.frames(data, sent, fact.connection, is_local=is_local) if data else None
+        return contents if frames is None else replace(contents, frames=frames)
 
     def _packet(
         self, fact: PacketSent | PacketReceived, contents: Contents, name: str, extra: Fields

@@ -2,8 +2,8 @@
 
 RUDP's frames are QUIC's, but for three: HELLO stands where CRYPTO was and is called so, a client's TOKEN is a field of
 the header, as in QUIC, and ACK_FREQUENCY and IMMEDIATE_ACK go by their own names. A datagram that is not RUDP's, be it
-ARQ's or a peer's, is called a 1RTT packet; its frames are the stream octets its sender said it carries, or an ACK
-where it asks for none.
+ARQ's or a peer's, is called a 1RTT packet; its frames are ARQ's (`arq`) or, of a peer's, the stream octets its sender
+said it carries, or an ACK where it asks for none.
 """
 
 from dataclasses import dataclass, replace
@@ -67,7 +67,7 @@ def read_contents(data: bytes | None, sent: PacketSent | None, number: int, *, i
                 return _of_version_negotiation(data)
     if sent is None:
         return Contents(_header(ONE_RTT_NAME, number))
-    frames: list[Fields] = [_stream(stream, start, stop - start) for stream, start, stop in sent.streams]
+    frames: list[Fields] = [stream_fields(stream, start, stop - start) for stream, start, stop in sent.streams]
     if not sent.is_ack_eliciting:
         frames.append({"frame_type": "ack"})
     return Contents(_header(ONE_RTT_NAME, number), frames)
@@ -105,7 +105,7 @@ def _of_version_negotiation(data: bytes) -> Contents:
 def frame_fields(frame: Frame) -> Fields:
     match frame:
         case StreamFrame():
-            return _stream(frame.stream_id, frame.offset, len(frame.data), is_fin=frame.is_fin)
+            return stream_fields(frame.stream_id, frame.offset, len(frame.data), is_fin=frame.is_fin)
         case AckFrame():
             return _ack(frame)
         case PaddingFrame(length):
@@ -168,7 +168,7 @@ def _credit(
             assert_never(frame)
 
 
-def _stream(stream_id: int, offset: int, length: int, *, is_fin: bool = False) -> Fields:
+def stream_fields(stream_id: int, offset: int, length: int, *, is_fin: bool = False) -> Fields:
     fields: Fields = {"frame_type": "stream", "stream_id": stream_id, "offset": offset}
     if is_fin:
         fields["fin"] = True

@@ -39,6 +39,14 @@ _CODE = Struct(">Q")
 OVERHEAD = _HEADER.size
 
 
+def split_segment(payload: bytes) -> tuple[int, int, bytes] | None:
+    """Kind, stream and the rest, for who only looks on; None if it is none."""
+    if len(payload) < OVERHEAD:
+        return None
+    kind, stream_id = _HEADER.unpack_from(payload)
+    return (kind, stream_id, payload[OVERHEAD:]) if kind <= CLOSE else None
+
+
 class Segment:
     """What a frame carries, and which octets of which stream those are. A value: left alone after it is made."""
 

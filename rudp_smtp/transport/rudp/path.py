@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from rudp_smtp.datagram import is_same_host
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.recovery.recovery import PathEstimates, Recovery
 from rudp_smtp.trace import MigrationStateUpdated, VantagePoint
@@ -124,7 +125,7 @@ class Paths:
         if not self.is_restricted:
             self._fallback, self._former = former, None
         self._challenges = [challenge for challenge in self._challenges if challenge.target == self._fallback]
-        if not self._is_same_host(former, remote):
+        if not is_same_host(former, remote):  # section 9.4: a NAT that gave out another port has not moved the path
             known = self._recovery.change_path(self._fresh_estimates(), now)
             if self._former is None:
                 self._former = known
@@ -287,11 +288,6 @@ class Paths:
     def _set_deadline(self) -> None:
         times = [min(challenge.due, challenge.give_up_time) for challenge in self._challenges]
         self.deadline = min(times, default=None)
-
-    @staticmethod
-    def _is_same_host(one: Address, other: Address) -> bool:
-        """Section 9.4: a NAT that gave out another port has not moved the path."""
-        return isinstance(one, tuple) and isinstance(other, tuple) and one[:1] == other[:1]
 
     def _emit(self, state: str, now: int) -> None:
         vantage = self._vantage

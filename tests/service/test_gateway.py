@@ -67,7 +67,7 @@ def test_the_far_end_gets_the_same_octets_behind_one_received_field(
         (arrived,) = far.arrived
         assert arrived.endswith(text)
         front = arrived[: -len(text)]
-        assert front.startswith(b"Received: from c\r\n\tby ours.example with ESMTP")
+        assert front.startswith(b"Received: from c ([127.0.0.1])\r\n\tby ours.example with ESMTP")
         assert front.count(b"\r\n") == front.count(b"\r\n\t") + 1, "one field, folded"
 
     asyncio.run(scene())

@@ -76,8 +76,9 @@ def test_an_error_about_a_stored_password_does_not_repeat_it() -> None:
 def test_a_trace_shows_that_a_login_was_and_nothing_of_it(
     mechanism: str, chunks: Chunks, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    client = Client(domain="c.example", login=login(mechanisms=(mechanism,)), watch=Tracer().watching())
-    mx = server()
+    tracer, mx = Tracer(), server()
+    mx.tell(tracer.watching("192.0.2.1"))
+    client = Client(domain="c.example", login=login(mechanisms=(mechanism,)), watch=tracer.watching())
     client.submit(MAIL, token=1)
     client.quit()
     carried, said = b"", b"x"
@@ -94,7 +95,7 @@ def test_a_trace_shows_that_a_login_was_and_nothing_of_it(
         said += asked
     shown = capsys.readouterr().err
     assert envelopes == [MAIL]
-    assert f"C: AUTH {mechanism}" in shown
+    assert shown.count(f"C: AUTH {mechanism}") == 2, "at both ends"
     assert "S: 235 2.7.0" in shown
     assert "[part of a login]" in shown
     answers = [line.rpartition(b" ")[2].decode() for line in carried.partition(b"MAIL FROM")[0].split(b"\r\n")]
@@ -140,7 +141,8 @@ def test_neither_a_server_nor_a_client_leaves_a_trace_of_a_password(tmp_path: Pa
     rudp_smtp("user", "add", "--users", users, "tim", "--password-file", tmp_path / "password")
     url = f"rudp://127.0.0.1:{free_port()}"
     shown = ""
-    with serving(tmp_path, "--listen", url, "--domain", "mx.example", "--users", users, "--tls-self-signed") as program:
+    options = ["--domain", "mx.example", "--users", users, "--tls-self-signed", "--trace"]
+    with serving(tmp_path, "--listen", url, *options) as program:
         for file, status, security in (
             ("password", 0, ["--starttls", "--insecure"]),
             ("wrong", 1, ["--starttls", "--insecure"]),
@@ -153,6 +155,7 @@ def test_neither_a_server_nor_a_client_leaves_a_trace_of_a_password(tmp_path: Pa
             shown += sent.stdout + sent.stderr
         program.wait_for("delivered: <a@b.example>")
         shown += program.said()
+        assert "/TLS: AUTH SCRAM-SHA-256" in program.said()
     kept = [path for path in (tmp_path / "mail").rglob("*") if path.is_file()]
     assert "rudp-stories.jsonl" in [path.name for path in kept]
     shown += "".join(path.read_bytes().decode("latin-1") for path in kept)

@@ -95,7 +95,7 @@ async def send(office: Office, mail: Mail, told: Told) -> None:
     server = Server(domain="here.example", limits=limits, accepts=lambda path: None, extensions=EXTENSIONS)
     visit = Clients(ClientLimits(), lambda: 0).admit("127.0.0.1")
     assert isinstance(visit, Visit)
-    desk = Desk(office, server, visit, peer="test", stats=lambda: None)
+    desk = Desk(office, server, visit, client=("127.0.0.1", 2525), stats=lambda: None)
     commands = ["EHLO c", f"MAIL FROM:<a@b.example> XIDEMPOTENT=key{mail.name}", *(f"RCPT TO:{to}" for to in mail.to)]
     for said in (*(f"{command}\r\n".encode() for command in (*commands, "DATA")), mail.text + b".\r\n"):
         for start in range(0, len(said), 60_000):

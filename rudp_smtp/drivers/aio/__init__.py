@@ -24,6 +24,7 @@ from rudp_smtp.drivers.aio.stream import StreamTransport
 from rudp_smtp.registry import Spec
 from rudp_smtp.trace import Sink
 from rudp_smtp.transport import TRANSPORTS, Endpoint, TransportPlugin
+from rudp_smtp.units import SECOND
 
 __all__ = [
     "DEFAULT_PORT",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 STREAM_WINDOW = 16 << 20
+# Who has connected says so that it waits: an answer may take longer than the idle timeout of 30 s, SMTP's ten minutes.
+KEEP_ALIVE = 10 * SECOND
 LIMIT = 1 << 16  # asyncio's own, of a StreamReader
 
 OnClient = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
@@ -146,7 +149,7 @@ def _endpoint_of(transport: TransportPlugin | None, sink: Sink | None, *, accept
     plugin = transport
     if plugin is None:
         windows = (("connection_window", STREAM_WINDOW + STREAM_WINDOW // 2), ("stream_window", STREAM_WINDOW))
-        plugin = TRANSPORTS.build(Spec("rudp", windows))
+        plugin = TRANSPORTS.build(Spec("rudp", windows if accepts else (("keep_alive", KEEP_ALIVE), *windows)))
     # Who could guess these draws could forge tokens and hit connections blindly.
     draws = DrawKey(secrets.randbits(63), "live")
     return plugin.endpoint(host="server" if accepts else "client", accepts=accepts, draws=draws, sink=sink)

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,14 @@ def layer(path: Path) -> str:
     return "" if parts == ("__init__",) else parts[0]
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Parsed once for all rules."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -138,7 +145,7 @@ def test_only_the_edges_touch_the_world(path: Path) -> None:
 def test_files_and_functions_keep_their_sizes(path: Path) -> None:
     text = path.read_text()
     assert text.count("\n") <= FILE_LINES
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(path):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         place = f"{relative(path)}:{node.lineno} {node.name}"
@@ -183,7 +190,7 @@ def test_nothing_catches_everything_or_leaves_unfinished_work(path: Path) -> Non
     text = path.read_text()
     assert not re.search(r"except\s*(Base)?Exception\b|except\s*:", text)
     assert not re.search(r"\b(XXX|FIXME)\b", text)
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(path):
         if isinstance(node, ast.ClassDef):
             assert not re.search(r"(Manager|Helper|Handler|Base|Util|Utils|Common|Info)$", node.name), node.name
 

@@ -18,6 +18,7 @@ from rudp_smtp.recovery.timer import TIMERS
 from tests.live import live
 
 ROOT = Path(__file__).parent.parent
+SERIAL = ["--set", "executor=serial"]  # so few runs take less time than to start processes for them
 STUDIES = sorted((ROOT / "experiments").glob("*/*.yaml"))
 SCRIPTS = sorted(
     path for path in (ROOT / "experiments").glob("*/*.py") if "__main__" in path.read_text(encoding="utf-8")
@@ -34,7 +35,7 @@ def test_a_study_loads_and_has_runs(path: Path) -> None:
 def test_one_command_prints_both_tables_of_the_reference_path(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "experiments" / "path" / "tables.py"), "--output", str(tmp_path)]
     finished = subprocess.run(
-        [*command, "--replications", "1", "--bulk-size", "300kB"], capture_output=True, text=True, check=True
+        [*command, *SERIAL, "--replications", "1", "--bulk-size", "300kB"], capture_output=True, text=True, check=True
     )
     _, _, tables = finished.stdout.partition("Bulk goodput, Mbit/s")
     bulk, _, dialogue = tables.partition("A dialogue of 20 turns, seconds")
@@ -50,7 +51,7 @@ ADAPTIVE = [name for name in CONTROLLERS.names() if name not in ("fixed", "unlim
 def test_one_command_shows_every_pair_of_controllers_beside_each_other(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "experiments" / "fairness" / "pairs.py"), "--output", str(tmp_path)]
     arguments = ["--replications", "1", "--set", "workload.duration=3s", "--set", "network.both.rate=1mbit"]
-    finished = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    finished = subprocess.run([*command, *SERIAL, *arguments], capture_output=True, text=True, check=True)
     _, _, table = finished.stdout.partition("Two flows on")
     assert table.startswith(" 1 Mbit/s, RTT 40 ms;"), "the path that was run, not the file's"
     shown = [tuple(cell.strip() for cell in line.split("│")[2:4]) for line in table.splitlines() if line[:1] == "│"]
@@ -77,7 +78,7 @@ def test_one_command_names_the_worst_cells_of_the_robustness_grid(tmp_path: Path
 
 def test_one_command_times_a_mail_against_its_lower_bound(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "experiments" / "mail" / "figure.py"), "--output", str(tmp_path)]
-    finished = subprocess.run([*command, "--replications", "2"], capture_output=True, text=True, check=True)
+    finished = subprocess.run([*command, *SERIAL, "--replications", "2"], capture_output=True, text=True, check=True)
     _, _, table = finished.stdout.partition("Connect to the final 250")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line[:1] == "│"]
     assert [(row[0], row[1]) for row in rows] == list(
@@ -94,7 +95,7 @@ def test_one_command_times_a_mail_against_its_lower_bound(tmp_path: Path) -> Non
 def test_one_command_shows_ours_beside_other_peoples_transports(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "experiments" / "peers" / "compare.py"), "--output", str(tmp_path)]
     arguments = ["--replications", "1", "--bulk-size", "30kB"]
-    finished = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    finished = subprocess.run([*command, *SERIAL, *arguments], capture_output=True, text=True, check=True)
     _, _, table = finished.stdout.partition("Peers on 20 Mbit/s")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line[:1] == "│"]
     transports = ["rudp", "rudp cubic", "quic reno", "quic cubic", "kcp default", "kcp turbo", "kcp turbo eager"]

@@ -165,7 +165,7 @@ def test_an_experiment_does_not_load_it(tmp_path: Path) -> None:
     script = f"""
 import sys
 from rudp_smtp.experiment.__main__ import main
-main([{str(scenario)!r}, "--output", {str(tmp_path)!r}, "--replications", "1"])
+main([{str(scenario)!r}, "--output", {str(tmp_path)!r}, "--replications", "1", "--set", "executor=serial"])
 sys.exit(3 if "scapy" in sys.modules else 4)
 """
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 4

@@ -71,6 +71,7 @@ class MailServer:
         self._identity = identity
         self._stack = AsyncExitStack()
         self._listeners: list[Listener] = []
+        self._closing = asyncio.Event()
         self._sessions: dict[asyncio.Task[None], tuple[Server, asyncio.StreamWriter]] = {}
         loop = asyncio.get_running_loop()
         self._clients = Clients(settings.client_limits, lambda: int(loop.time() * SECOND))
@@ -174,8 +175,9 @@ class MailServer:
             async def react() -> None:
                 await desk.react()
                 wait = visit.wait_after(server.authentication_failures)
-                if wait:
-                    await asyncio.sleep(wait / SECOND)  # and meanwhile the session counts, hung up or not
+                if wait:  # and meanwhile the session counts, hung up or not
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._closing.wait(), wait / SECOND)
 
             try:
                 await hold(server, react, stream, self._settings.patience)
@@ -235,6 +237,7 @@ class MailServer:
 
     async def _hang_up(self) -> None:
         """Take no more sessions, and let those that are at a message finish it."""
+        self._closing.set()
         for listener in self._listeners:
             listener.close()
         for server, writer in self._sessions.values():

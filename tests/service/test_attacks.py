@@ -292,6 +292,21 @@ def test_who_guesses_passwords_waits_and_nobody_else_does(tmp_path: Path, scheme
 
 
 @both
+def test_who_waits_for_a_guess_does_not_hold_up_a_server_that_stops(
+    tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rudp_smtp.service.mailserver.SHUTDOWN_SECONDS", 3600)
+    limits = ClientLimits(failure_delay_first=3600 * SECOND, failure_delay_max=3600 * SECOND)
+
+    async def attack() -> None:
+        async with asyncio.timeout(60):
+            async with serving(tmp_path, scheme, authentication=AUTHENTICATION, client_limits=limits) as address:
+                await guess_and_leave(address)
+
+    asyncio.run(attack())
+
+
+@both
 def test_messages_beyond_the_allowance_of_a_minute_are_put_off(tmp_path: Path, scheme: str) -> None:
     async def attack() -> None:
         async with serving(tmp_path, scheme, client_limits=ClientLimits(messages_per_minute=3)) as address:

@@ -9,5 +9,6 @@ desk        one session's events, answered
 storybook   what the transport went through for each message, written down
 home        our own mailboxes as a next host
 relaying    the queue's messages on their way to the next host
+passed      what was passed on under a key, so that no repeat is
 passing     a session in front and a session behind, and 250 only after the far end's
 """

@@ -20,6 +20,7 @@ from rudp_smtp.service.commits import GroupCommit
 from rudp_smtp.service.desk import Desk
 from rudp_smtp.service.home import Home
 from rudp_smtp.service.office import Office, Policy
+from rudp_smtp.service.passed import PassedOn
 from rudp_smtp.service.passing import PassingDesk
 from rudp_smtp.service.relaying import Relaying, Smarthost
 from rudp_smtp.service.storybook import StoryBook
@@ -72,6 +73,7 @@ class MailServer:
         self._stack = AsyncExitStack()
         self._listeners: list[Listener] = []
         self._closing = asyncio.Event()
+        self._passed = PassedOn()
         self._sessions: dict[asyncio.Task[None], tuple[Server, asyncio.StreamWriter]] = {}
         loop = asyncio.get_running_loop()
         self._clients = Clients(settings.client_limits, lambda: int(loop.time() * SECOND))
@@ -191,7 +193,7 @@ class MailServer:
         assert self._office is not None
         if self._is_passing:
             assert self._settings.smarthost is not None
-            return PassingDesk(server, visit, self._settings.smarthost, self._office, host=client[0])
+            return PassingDesk(server, visit, self._settings.smarthost, self._office, self._passed, host=client[0])
 
         def stats() -> TransportStats | None:
             told = writer.get_extra_info("rudp_stats")

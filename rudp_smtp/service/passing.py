@@ -11,9 +11,10 @@ from typing import IO, assert_never
 from rudp_smtp.errors import DriverError, MailboxError
 from rudp_smtp.mail.files import storage_error
 from rudp_smtp.mail.mailbox import refusal as refusal_of
-from rudp_smtp.mail.received import received_field
+from rudp_smtp.mail.received import Fingerprint, received_field
 from rudp_smtp.service.clients import Visit
 from rudp_smtp.service.office import Office
+from rudp_smtp.service.passed import Fate, PassedOn
 from rudp_smtp.service.relaying import Smarthost
 from rudp_smtp.service.sending import Sending, send
 from rudp_smtp.smtp import (
@@ -41,16 +42,20 @@ class PassingDesk:
     """Owns the message that is under way, in memory or in a nameless file.
 
     It is tried under one idempotency key until the far end has answered: if that knows the extension, a lost answer
-    makes no second message.
+    makes no second message. Nor does a client that repeats its own key.
     """
 
-    def __init__(self, server: Server, visit: Visit, smarthost: Smarthost, office: Office, *, host: str) -> None:
+    def __init__(
+        self, server: Server, visit: Visit, smarthost: Smarthost, office: Office, passed: PassedOn, *, host: str
+    ) -> None:
         self._server = server
         self._visit = visit
         self._smarthost = smarthost
         self._office = office
+        self._passed = passed
         self._host = host  # of the client
         self._spool: IO[bytes] | None = None
+        self._fingerprint = Fingerprint()
         self._failure: MailboxError | None = None  # of the disk, told when the whole message has been read
 
     async def react(self) -> None:
@@ -60,13 +65,13 @@ class PassingDesk:
                 case MailStarted():
                     self._begin(event.envelope)
                 case MailData():
-                    self._write(event.octets)
+                    self._take(event.octets)
                 case MailAborted() | SessionEnded():
                     self.abandon()
                 case MailReceived():
                     if not event.is_streamed:
                         self._begin(event.envelope)
-                        self._write(event.envelope.mail_data)
+                        self._take(event.envelope.mail_data)
                     await self._finish(event.envelope)
                 case _:
                     assert_never(event)
@@ -80,9 +85,14 @@ class PassingDesk:
     def _begin(self, envelope: Envelope) -> None:
         office = self._office
         self._failure = None
+        self._fingerprint = Fingerprint()
         self._spool = tempfile.SpooledTemporaryFile(max_size=HELD_OCTETS)  # noqa: SIM115 - abandon closes it
         envelope = replace(envelope, client_address=self._host)
         self._write(received_field(envelope, domain=office.policy.domain, now=office.clock()))
+
+    def _take(self, octets: bytes) -> None:
+        self._fingerprint.feed(octets)
+        self._write(octets)
 
     def _write(self, octets: bytes) -> None:
         if self._spool is None:
@@ -112,6 +122,20 @@ class PassingDesk:
         return self._server.reject_mail(refusal)
 
     async def _pass(self, envelope: Envelope) -> None:
+        if envelope.idempotency_key:
+            key = f"{envelope.authenticated_as} {envelope.idempotency_key}"  # as the stores keep it
+            fate = await self._passed.once(key, self._fingerprint.text(), lambda: self._fate(envelope))
+        else:
+            fate = await self._fate(envelope)
+        self.abandon()
+        reply = fate.reply
+        if fate.is_accepted:
+            self._server.accept_mail(f"2.0.0 {reply.lines[0].removeprefix(reply.status).strip()}")
+        else:
+            self._server.reject_mail(reply if reply.is_transient or reply.is_permanent else UNREACHABLE)
+
+    async def _fate(self, envelope: Envelope) -> Fate:
+        """Try until the far end has answered, or for as long as our client may be kept waiting."""
         key = envelope.idempotency_key or secrets.token_hex(16)
         onward = replace(envelope, mail_data=b"", auth=envelope.vouched, idempotency_key=key)
         reply, is_accepted = UNREACHABLE, False
@@ -124,13 +148,9 @@ class PassingDesk:
             is_accepted = bool(report.accepted)
             if report.outcome not in UNTOLD:
                 break
-        self.abandon()
         paths = ", ".join(envelope.forward_paths)
         self._office.notice(f"{'passed on' if is_accepted else 'not passed on'}: to {paths}: {reply}")
-        if is_accepted:
-            self._server.accept_mail(f"2.0.0 {reply.lines[0].removeprefix(reply.status).strip()}")
-        else:
-            self._server.reject_mail(reply if reply.is_transient or reply.is_permanent else UNREACHABLE)
+        return Fate(reply, is_accepted)
 
     async def _try(self, envelope: Envelope) -> DeliveryReport | None:
         """One attempt; None if there was no server."""

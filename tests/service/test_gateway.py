@@ -101,3 +101,42 @@ def test_the_far_ends_refusal_is_the_answer(tmp_path: Path, said: str, expected:
                 assert await client.reply() == expected
 
     asyncio.run(scene())
+
+
+async def say_under_key(client: Talk, text: bytes) -> None:
+    await client.reply()
+    lines = ("EHLO c", "MAIL FROM:<a@b.example> XIDEMPOTENT=once", "RCPT TO:<u@far.example>", "DATA")
+    assert [answer[:3] for answer in await client.say(*lines)] == ["250", "250", "250", "354"]
+    client.writer.write(text + b"\r\n.\r\n")
+
+
+async def reached(far: FarEnd) -> None:
+    while not far.sessions:
+        await asyncio.sleep(0.01)
+
+
+def test_a_repeat_under_its_key_is_answered_and_not_passed_on_again(tmp_path: Path) -> None:
+    """The client lost its connection before the answer, while the message was under way; then behind it."""
+
+    async def scene() -> None:
+        far = FarEnd()
+        async with await start_server(far.answer, "127.0.0.1", 0) as listener:
+            smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
+            settings = {"policy": GATEWAY, "maildir": None, "smarthost": smarthost}
+            async with asyncio.timeout(60), serving(tmp_path, "tcp", **settings) as address:
+                async with talk(address) as first:
+                    await say_under_key(first, b"Subject: x\r\n\r\none")
+                    await reached(far)
+                async with talk(address) as second:
+                    await say_under_key(second, b"Subject: x\r\n\r\none")
+                    await asyncio.sleep(0.1)
+                    far.is_open.set()
+                    assert (await second.reply()).startswith("250")
+                async with talk(address) as third, talk(address) as other:
+                    await say_under_key(third, b"Subject: x\r\n\r\none")
+                    assert (await third.reply()).startswith("250")
+                    await say_under_key(other, b"Subject: x\r\n\r\ntwo")
+                    assert (await other.reply()).startswith("5")
+        assert len(far.arrived) == 1
+
+    asyncio.run(scene())

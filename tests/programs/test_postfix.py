@@ -60,9 +60,10 @@ def started(stack: ExitStack, log: Path, says: str, *command: object) -> Program
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """TCP at `port`, RUDP through the losses, TCP again to whoever listens at the far end."""
+    """TCP at `port`, RUDP through the losses from `rudp_port` on, TCP again to whoever listens at the far end."""
 
     port: int
+    rudp_port: int
     proxy: Program
 
 
@@ -79,7 +80,7 @@ def crossing(folder: Path, last_port: int, *, has_queues: bool) -> Iterator[Cros
         started(stack, folder / "far.log", "listening on", *far)
         proxy = started(stack, folder / "proxy.log", "relaying from", *path)
         started(stack, folder / "near.log", "listening on", *near)
-        yield Crossing(first, proxy)
+        yield Crossing(first, relay, proxy)
 
 
 def lost(proxy: Program) -> int:
@@ -125,3 +126,15 @@ def test_postfix_hands_postfix_each_message_once(tmp_path: Path, count: int, has
     arrived, packets_lost = carry(tmp_path, count, has_queues=has_queues)
     assert arrived == Counter(range(count))
     assert packets_lost > count
+
+
+def test_our_client_sends_to_postfix_directly_and_over_the_losses(tmp_path: Path) -> None:
+    with postfix("last") as last, crossing(tmp_path, last.port, has_queues=False) as middle:
+        servers = (f"tcp://{HOST}:{last.port}", f"rudp://{HOST}:{middle.rudp_port}")
+        for number, server in enumerate(servers):
+            (tmp_path / "letter").write_bytes(letter(number))
+            words = ["--from", "a@client.example", "--to", f"b@{DOMAIN}", "--data", tmp_path / "letter"]
+            sent = rudp_smtp("send", "--server", server, *words)
+            assert (sent.returncode, sent.stdout.splitlines()[-1:]) == (0, ["Mail sent"]), sent.stderr
+        last.wait_for("status=sent (delivered to maildir)", len(servers))
+        assert numbers(last.mails()) == Counter(range(len(servers)))

@@ -128,8 +128,6 @@ def test_only_the_edges_touch_the_world(path: Path) -> None:
             waits -= {"ssl"}  # SSLObject between two MemoryBIO: no socket, no waiting
         if name == "rudp_smtp/workload/smtp/encryption.py":
             waits -= {"ssl"}  # the contexts for these: a simulation has them, too
-        if own in ("web", "service"):
-            waits -= {"asyncio", "threading"}  # the language of what they are put together from
         assert not waits
     certifies = {"cryptography"} if name.endswith("drivers/certificate.py") else set()
     assert not used & (PEERS - certifies) or name.startswith("rudp_smtp/transport/peers/")

@@ -15,8 +15,8 @@ from rudp_smtp.trace import Fact
 
 
 @dataclass(slots=True)
-class Noted:
-    """A datagram that a node gave out or received; as `Watcher.note`."""
+class _Passed:
+    """A datagram, wherever it was seen."""
 
     data: bytes
     hosts: tuple[Address, Address]
@@ -25,15 +25,16 @@ class Noted:
     direction: int
 
 
-@dataclass(slots=True)
-class Crossed:
-    """A datagram at the end of a link; as `Tap.cross`."""
+class Noted(_Passed):
+    """One that a node gave out or received; as `Watcher.note`."""
 
-    data: bytes
-    hosts: tuple[Address, Address]
-    now: int
-    ecn: int
-    direction: int
+    __slots__ = ()
+
+
+class Crossed(_Passed):
+    """One at the end of a link; as `Tap.cross`."""
+
+    __slots__ = ()
 
 
 @dataclass(slots=True)

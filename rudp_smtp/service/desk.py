@@ -78,7 +78,7 @@ class Desk:
         now = office.clock()
         self._count += 1
         self._trace_id = f"{now:x}.{id(self) & 0xFFFFF:x}.{self._count}"
-        key = _key(envelope)
+        key = envelope.own_key
         paths = range(len(envelope.forward_paths))
         local = [index for index in paths if office.policy.is_local(envelope.forward_paths[index])]
         remote = [index for index in paths if index not in set(local)]
@@ -194,11 +194,6 @@ class Desk:
         lost = f", {story.packets_missing} packets lost on the way" if story.packets_missing else ""
         paths = ", ".join(envelope.forward_paths)
         office.notice(f"delivered: <{envelope.reverse_path}> to {paths}, {draft.octets} octets{lost}")
-
-
-def _key(envelope: Envelope) -> str:
-    """The idempotency key as the stores keep it: clients that logged in do not meet each other's."""
-    return f"{envelope.authenticated_as} {envelope.idempotency_key}" if envelope.idempotency_key else ""
 
 
 def _reply(outcome: Receipt | MailboxError | None) -> Reply:

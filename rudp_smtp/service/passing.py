@@ -55,7 +55,7 @@ class PassingDesk:
         self._passed = passed
         self._host = host  # of the client
         self._spool: IO[bytes] | None = None
-        self._fingerprint = Fingerprint()
+        self._fingerprint: Fingerprint | None = None  # of one that came under a key
         self._failure: MailboxError | None = None  # of the disk, told when the whole message has been read
 
     async def react(self) -> None:
@@ -85,13 +85,14 @@ class PassingDesk:
     def _begin(self, envelope: Envelope) -> None:
         office = self._office
         self._failure = None
-        self._fingerprint = Fingerprint()
+        self._fingerprint = Fingerprint() if envelope.idempotency_key else None
         self._spool = tempfile.SpooledTemporaryFile(max_size=HELD_OCTETS)  # noqa: SIM115 - abandon closes it
         envelope = replace(envelope, client_address=self._host)
         self._write(received_field(envelope, domain=office.policy.domain, now=office.clock()))
 
     def _take(self, octets: bytes) -> None:
-        self._fingerprint.feed(octets)
+        if self._fingerprint is not None:
+            self._fingerprint.feed(octets)
         self._write(octets)
 
     def _write(self, octets: bytes) -> None:
@@ -122,9 +123,8 @@ class PassingDesk:
         return self._server.reject_mail(refusal)
 
     async def _pass(self, envelope: Envelope) -> None:
-        if envelope.idempotency_key:
-            key = f"{envelope.authenticated_as} {envelope.idempotency_key}"  # as the stores keep it
-            fate = await self._passed.once(key, self._fingerprint.text(), lambda: self._fate(envelope))
+        if self._fingerprint is not None:
+            fate = await self._passed.once(envelope.own_key, self._fingerprint.text(), lambda: self._fate(envelope))
         else:
             fate = await self._fate(envelope)
         self.abandon()

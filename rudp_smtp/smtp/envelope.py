@@ -38,6 +38,11 @@ class Envelope:
         return self.dsn[index] if self.dsn else NO_DSN
 
     @property
+    def own_key(self) -> str:
+        """The idempotency key as it is kept, "" for none: clients that logged in do not meet each other's."""
+        return f"{self.authenticated_as} {self.idempotency_key}" if self.idempotency_key else ""
+
+    @property
     def vouched(self) -> str:
         """What the next server may be told of who submitted it first: `auth` of one who has proven to be that one.
 

@@ -6,6 +6,7 @@ Nothing behind them is changed: octets in, a field in front, the same octets out
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from zlib import crc32
 
@@ -23,17 +24,22 @@ def trace_fields(envelope: Envelope, *, domain: str, now: int, trace_id: str = "
 def received_field(envelope: Envelope, *, domain: str, now: int, trace_id: str = "") -> bytes:
     """What every server on the way prepends. `now` is ns since the Unix epoch; `trace_id`, an atom, is what this
     server calls the message."""
-    date = format_datetime(datetime.fromtimestamp(now // SECOND, UTC))
     identity = f" id {trace_id}" if trace_id else ""
     # Naming one of several recipients to another would tell who was in Bcc (RFC 5321 section 7.2).
     recipient = f"\r\n\tfor <{envelope.forward_paths[0]}>" if len(envelope.forward_paths) == 1 else ""
     return (
         f"Received: from {envelope.client_domain or 'unknown'}{_tcp_info(envelope.client_address)}\r\n"
         f"\tby {domain} with {envelope.protocol}{identity}{recipient};\r\n"
-        f"\t{date}\r\n"
+        f"\t{_date(now // SECOND)}\r\n"
     ).encode()
 
 
+@lru_cache(maxsize=1)  # many messages arrive in one second
+def _date(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC))
+
+
+@lru_cache(maxsize=256)  # and from one client
 def _tcp_info(address: str) -> str:
     """RFC 5321 section 4.4: what the client calls itself is no proof, its address is some."""
     host = address.partition("%")[0]

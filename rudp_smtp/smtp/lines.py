@@ -154,6 +154,8 @@ class LineBuffer:
 
     def _half_mark(self) -> int:
         """How many octets at the end may be the beginning of the end mark."""
+        if self._octets[-1] not in END_MARK:
+            return 0
         tail = bytes(self._octets[-len(END_MARK) + 1 :])
         return next((size for size in range(len(tail), 0, -1) if END_MARK.startswith(tail[-size:])), 0)
 

@@ -75,9 +75,17 @@ def test_the_far_end_gets_the_same_octets_behind_one_received_field(
 
 @pytest.mark.parametrize(
     ("said", "expected"),
-    [("552 5.3.4 too big", "552 5.3.4 too big"), ("451 4.3.0 later", "451 4.3.0 later"), ("599 what", "599 what")],
+    [
+        ("552 5.3.4 too big", "552 5.3.4 too big"),
+        ("451 4.3.0 later", "451 4.3.0 later"),
+        ("599 what", "599 what"),
+        ("421 4.3.2 going down", "451 4.3.2 going down"),  # its session ends, ours does not
+        (f"554 5.7.1 {'y' * 1000}", f"554 5.7.1 {'y' * 500}"),  # more can be read than may be said
+        (f"250 2.0.0 {'y' * 1000}", f"250 2.0.0 {'y' * 500}"),
+    ],
+    ids=["552", "451", "599", "421", "554-long", "250-long"],
 )
-def test_the_far_ends_refusal_is_the_answer(tmp_path: Path, said: str, expected: str) -> None:
+def test_the_far_ends_reply_is_the_answer(tmp_path: Path, said: str, expected: str) -> None:
     async def far(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 far\r\n")
         while line := await reader.readline():

@@ -146,6 +146,8 @@ def test_a_page_that_calls_us_by_its_own_name_is_refused(port: int) -> None:
         b"Content-Type: multipart/mixed; boundary=x\r\n\r\n" + b"--x\r\n\r\n" * 5000,
         b"Content-Type: text/plain; charset=no-such\r\nContent-Transfer-Encoding: base64\r\n\r\n@@@",
         b"Content-Type: " + b"multipart/mixed; " * 1000 + b"\r\n\r\n",
+        b"Content-Type: message/rfc822\r\n\r\n" * 2000,
+        b"Content-Type: application/pdf\r\nContent-ID: <\xff>\r\n\r\nx",
     ],
 )
 def test_whatever_arrived_can_be_shown(maildir: Path, port: int, octets: bytes) -> None:

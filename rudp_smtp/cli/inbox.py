@@ -78,7 +78,8 @@ def _act(options: argparse.Namespace) -> int:
     files = _files(options.folder)
     wanted = options.numbers if options.raw is None else [options.raw]
     if not wanted:
-        print_table(_HEADINGS, [_row(number, file) for number, file in enumerate(files, 1)])
+        rows = (_row(number, file) for number, file in enumerate(files, 1))
+        print_table(_HEADINGS, [row for row in rows if row])
     absent = [number for number in wanted if not 1 <= number <= len(files)]
     for number in wanted:
         if number not in absent:
@@ -93,6 +94,7 @@ def _files(folder: Path) -> list[Path]:
     """A name begins with the time of its delivery (maildir(5))."""
     try:
         found = [folder / part / name for part in ("new", "cur") for name in Disk().sizes(folder / part)]
+        found = [file for file in found if file.is_file()]
     except OSError as error:
         raise storage_error(f"{folder} cannot be read", error) from error
     return sorted((file for file in found if not file.name.startswith(".")), key=_by_age)
@@ -113,7 +115,13 @@ def _read(file: Path) -> bytes:
 
 
 def _row(number: int, file: Path) -> tuple[str, ...]:
-    octets = _read(file)
+    """Empty for a message that somebody moved or removed meanwhile."""
+    try:
+        octets = file.read_bytes()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        return str(number), "", "", "", f"({error.strerror})", "", ""
     message = parsing.parse(octets)
     is_new = file.parent.name == "new"
     fields = (_cut(_field(message, name)) for name in ("Date", "From", "Subject"))

@@ -11,13 +11,16 @@ from datetime import UTC, datetime
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 
 from rudp_smtp.mail import parsing
+from rudp_smtp.units import SECOND
 
 HEADER_MAX = 256 * 1024  # of a file, looked at for the list
 PARTS_MAX = 200  # of a message, shown
-NAME = re.compile(r"[^/\0.][^/\0]*")
+REMEMBERED_MAX = 20_000  # lines of lists
+NAME = re.compile(r"[^/\0.\ud800-\udfff][^/\0\ud800-\udfff]*")  # that can stand in an address
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -66,7 +69,7 @@ def list_mail(root: Path) -> list[Summary]:
         raise FileNotFoundError(f"{root} is no Maildir: it has no folders new and cur")
     found = []
     for path in _files(root):
-        with suppress(FileNotFoundError):  # a mail reader moved it meanwhile
+        with suppress(OSError):  # a mail reader moved it meanwhile, or it is not for us to read
             found.append(_summarise(path))
     return sorted(found, key=lambda summary: (summary.arrived_at, summary.name), reverse=True)
 
@@ -96,6 +99,12 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _summarise(path: Path) -> Summary:
     status = path.stat()
+    return _summary(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _summary(path: Path, modified: int, size: int) -> Summary:
+    """Of a file that is written once, as all in a Maildir are."""
     with path.open("rb") as file:
         head = BytesHeaderParser().parsebytes(_header(file.read(HEADER_MAX)))
     return Summary(
@@ -103,8 +112,8 @@ def _summarise(path: Path) -> Summary:
         subject=decoded(head, "Subject"),
         sender=decoded(head, "From"),
         date=_date(head),
-        arrived_at=datetime.fromtimestamp(status.st_mtime, UTC),
-        size=status.st_size,
+        arrived_at=datetime.fromtimestamp(modified / SECOND, UTC),
+        size=size,
         is_unread="S" not in path.name.rpartition(":2,")[2] if ":2," in path.name else True,
     )
 

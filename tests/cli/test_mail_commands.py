@@ -165,6 +165,15 @@ def test_a_long_subject_does_not_make_every_line_of_the_list_long(
     assert "x" * 100_000 in capsys.readouterr().out
 
 
+def test_what_is_no_message_is_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "box", b"Subject: only\r\n\r\n")
+    (tmp_path / "box" / "new" / "1.folder").mkdir()
+    (tmp_path / "box" / "cur" / "1.link").symlink_to("nowhere")
+    assert status("inbox", tmp_path / "box") == 0
+    _, only = capsys.readouterr().out.splitlines()
+    assert only.split()[:3] == ["1", "new", "only"]
+
+
 def test_a_message_is_shown_for_people_or_as_it_is(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     put(tmp_path / "box", letter())
     put(tmp_path / "box", HOSTILE, 1)

@@ -125,7 +125,9 @@ class PassingDesk:
 
     async def _pass(self, envelope: Envelope) -> None:
         if self._fingerprint is not None:
-            fate = await self._passed.once(envelope.own_key, self._fingerprint.text(), lambda: self._fate(envelope))
+            # A message comes once for each recipient, or for those that were put off before, under the same key.
+            key = "\n".join((envelope.own_key, *envelope.forward_paths))
+            fate = await self._passed.once(key, self._fingerprint.text(), lambda: self._fate(envelope))
         else:
             fate = await self._fate(envelope)
         self.abandon()

@@ -10,19 +10,18 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from email import message_from_bytes, policy
-from email.errors import HeaderParseError
-from email.header import decode_header
 from email.message import Message
 from pathlib import Path
 
 from rudp_smtp.cli.terminal import BAD_INPUT, NOT_FOUND, OK, guarded, print_octets, print_table, visible
+from rudp_smtp.mail import parsing
 from rudp_smtp.mail.files import Disk, storage_error
 
 DESCRIPTION = """List the mail in a Maildir, oldest first, or show messages by their number in that list. What would
 move the terminal's cursor is printed as an escape."""
 
 FAILED = 1
+LISTED_MAX = 300  # characters of a field: one that is longer would make every line as long
 _HEADINGS = ("number", "", "date", "from", "subject", "attachments", "octets")
 _FIELDS = ("From", "To", "Cc", "Date", "Subject")
 
@@ -79,7 +78,8 @@ def _act(options: argparse.Namespace) -> int:
     files = _files(options.folder)
     wanted = options.numbers if options.raw is None else [options.raw]
     if not wanted:
-        print_table(_HEADINGS, [_row(number, file) for number, file in enumerate(files, 1)])
+        rows = (_row(number, file) for number, file in enumerate(files, 1))
+        print_table(_HEADINGS, [row for row in rows if row])
     absent = [number for number in wanted if not 1 <= number <= len(files)]
     for number in wanted:
         if number not in absent:
@@ -94,6 +94,7 @@ def _files(folder: Path) -> list[Path]:
     """A name begins with the time of its delivery (maildir(5))."""
     try:
         found = [folder / part / name for part in ("new", "cur") for name in Disk().sizes(folder / part)]
+        found = [file for file in found if file.is_file()]
     except OSError as error:
         raise storage_error(f"{folder} cannot be read", error) from error
     return sorted((file for file in found if not file.name.startswith(".")), key=_by_age)
@@ -114,15 +115,21 @@ def _read(file: Path) -> bytes:
 
 
 def _row(number: int, file: Path) -> tuple[str, ...]:
-    octets = _read(file)
-    message = message_from_bytes(octets, policy=policy.compat32)
+    """Empty for a message that somebody moved or removed meanwhile."""
+    try:
+        octets = file.read_bytes()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        return str(number), "", "", "", f"({error.strerror})", "", ""
+    message = parsing.parse(octets)
     is_new = file.parent.name == "new"
-    fields = (_field(message, name) for name in ("Date", "From", "Subject"))
+    fields = (_cut(_field(message, name)) for name in ("Date", "From", "Subject"))
     return str(number), "new" if is_new else "", *fields, str(len(list(_attachments(message)))), str(len(octets))
 
 
 def _show(octets: bytes) -> None:
-    message = message_from_bytes(octets, policy=policy.compat32)
+    message = parsing.parse(octets)
     for name in _FIELDS:
         if message[name] is not None:
             print(visible(f"{name}: {_field(message, name)}"))
@@ -132,45 +139,28 @@ def _show(octets: bytes) -> None:
 
 
 def _field(message: Message, name: str) -> str:
-    """A header field on one line, its encoded words decoded (RFC 2047), or as it stands where they are malformed."""
-    value = str(message[name] or "").replace("\r", "").replace("\n", "")
-    try:
-        parts = decode_header(value)
-    except (HeaderParseError, ValueError):
-        return value
-    return "".join(part if isinstance(part, str) else _decoded(part, charset or "ascii") for part, charset in parts)
+    return parsing.decoded(parsing.field(message, name))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LISTED_MAX else f"{text[:LISTED_MAX]}..."
 
 
 def _attachments(message: Message) -> Iterator[tuple[str, str, int]]:
     """Name, content type and size of every part that is a file."""
-    for part in message.walk():
-        name = part.get_filename()
+    for part in parsing.parts(message):
+        name = parsing.filename(part)
         is_attached = str(part["Content-Disposition"] or "").strip().lower().startswith("attachment")
         if not part.is_multipart() and (name is not None or is_attached):
-            yield name or "", part.get_content_type(), len(_content(part))
+            yield parsing.decoded(name or ""), part.get_content_type(), len(parsing.content(part))
 
 
 def _text(message: Message) -> str:
     """The first part that people read; HTML as it stands where there is no other."""
     texts = [
         part
-        for part in message.walk()
-        if part.get_content_maintype() == "text" and part.get_filename() is None and not part.is_multipart()
+        for part in parsing.parts(message)
+        if part.get_content_maintype() == "text" and parsing.filename(part) is None and not part.is_multipart()
     ]
     texts.sort(key=lambda part: part.get_content_subtype() != "plain")
-    if not texts:
-        return "(no text)"
-    charset = texts[0].get_content_charset("utf-8")
-    return _decoded(_content(texts[0]), charset).replace("\r\n", "\n")
-
-
-def _content(part: Message) -> bytes:
-    content = part.get_payload(decode=True)
-    return content if isinstance(content, bytes) else b""
-
-
-def _decoded(octets: bytes, charset: str) -> str:
-    try:
-        return octets.decode(charset, "replace")
-    except (LookupError, ValueError):
-        return octets.decode("utf-8", "backslashreplace")
+    return parsing.text(texts[0]) if texts else "(no text)"

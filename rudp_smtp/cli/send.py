@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--insecure", action="store_true", help="believe any certificate: for one that was made on the spot")
     add("--user", metavar="U", help="log in as")
     add("--password-file", metavar="F", help="the first line is the password; - is standard input")
-    add("--key", metavar="K", help="an idempotency key: sent again under it, the message is delivered once")
+    add("--key", metavar="K", help="an idempotency key: sent again under it, the same --data is delivered once")
     add("--trace", action="store_true", help="show the dialogue, and over RUDP the packets beneath it as they fly")
 
 
@@ -123,6 +123,8 @@ def _login(options: argparse.Namespace, *, has_tls: bool) -> "Login | None":
     from rudp_smtp.smtp import Login
 
     if options.user is None:
+        if options.password_file is not None:
+            raise ConfigError("--password-file is for a login: say as whom with --user")
         return None
     if options.password_file is None:
         raise ConfigError("--user needs --password-file: a password on the command line is seen by everybody here")
@@ -158,6 +160,10 @@ def _envelope(options: argparse.Namespace) -> "Envelope":
 
     if options.data is not None and (options.subject or options.body):
         raise ConfigError("--data is a whole message: it does not go with --subject and --body")
+    if options.key is not None and options.data is None:
+        raise ConfigError("--key goes with --data: a message that is made here is never the same again")
+    if options.key == "":
+        raise ConfigError("--key '' is none")
     text = _message(options) if options.data is None else _whole(options.data)
     needs_utf8 = not all(part.isascii() for part in (options.sender, *options.to))
     envelope = Envelope(
@@ -207,6 +213,8 @@ def _report(envelope: "Envelope", sent: "Sent") -> int:
         return FAILED
     (report,) = sent.reports
     refused = dict(report.refused)
+    if envelope.idempotency_key and sent.extensions and "XIDEMPOTENT" not in sent.extensions:
+        print("the server knows no --key: sent again, it may deliver the message twice", file=sys.stderr)
     if not refused and report.accepted:
         print("Mail sent")
         return OK

@@ -28,18 +28,19 @@ def _escape(char: str) -> str:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """No cell is cut short; the cells are made visible here."""
-    from rich.table import Table
+    """No cell is cut short; the cells are made visible here. Rich's own table takes ten times as long."""
+    from rich.cells import cell_len
     from rich.text import Text
 
-    from rudp_smtp.experiment.console import Output, print_whole
+    from rudp_smtp.experiment.console import Output
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    print_whole(table, Output())
+    lines = [headings, *([visible(cell) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+              for line in lines)  # fmt: skip
+    Output().print(Text(next(padded).rstrip(), style="bold"), soft_wrap=True)
+    for line in padded:
+        print(line.rstrip())
 
 
 def print_octets(octets: bytes) -> None:

@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from email.message import Message
-from email.parser import BytesHeaderParser, BytesParser
+from email.parser import BytesHeaderParser
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
+
+from rudp_smtp.mail import parsing
+from rudp_smtp.units import SECOND
 
 HEADER_MAX = 256 * 1024  # of a file, looked at for the list
 PARTS_MAX = 200  # of a message, shown
-NAME = re.compile(r"[^/\0.][^/\0]*")
+REMEMBERED_MAX = 20_000  # lines of lists
+NAME = re.compile(r"[^/\0.\ud800-\udfff][^/\0\ud800-\udfff]*")  # that can stand in an address
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -66,7 +69,7 @@ def list_mail(root: Path) -> list[Summary]:
         raise FileNotFoundError(f"{root} is no Maildir: it has no folders new and cur")
     found = []
     for path in _files(root):
-        with suppress(FileNotFoundError):  # a mail reader moved it meanwhile
+        with suppress(OSError):  # a mail reader moved it meanwhile, or it is not for us to read
             found.append(_summarise(path))
     return sorted(found, key=lambda summary: (summary.arrived_at, summary.name), reverse=True)
 
@@ -96,6 +99,12 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _summarise(path: Path) -> Summary:
     status = path.stat()
+    return _summary(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _summary(path: Path, modified: int, size: int) -> Summary:
+    """Of a file that is written once, as all in a Maildir are."""
     with path.open("rb") as file:
         head = BytesHeaderParser().parsebytes(_header(file.read(HEADER_MAX)))
     return Summary(
@@ -103,8 +112,8 @@ def _summarise(path: Path) -> Summary:
         subject=decoded(head, "Subject"),
         sender=decoded(head, "From"),
         date=_date(head),
-        arrived_at=datetime.fromtimestamp(status.st_mtime, UTC),
-        size=status.st_size,
+        arrived_at=datetime.fromtimestamp(modified / SECOND, UTC),
+        size=size,
         is_unread="S" not in path.name.rpartition(":2,")[2] if ":2," in path.name else True,
     )
 
@@ -115,16 +124,12 @@ def _header(octets: bytes) -> bytes:
 
 
 def decoded(message: Message, field: str) -> str:
-    """A header field as text; the octets as they are where its encoding is broken."""
-    value = message.get(field)
-    return "" if value is None else _decode(str(value))
+    """A header field as text; as it stands where its encoding is broken."""
+    return _decode(parsing.field(message, field))
 
 
 def _decode(value: str) -> str:
-    try:
-        return one_line(str(make_header(decode_header(value))))
-    except (HeaderParseError, LookupError, ValueError):
-        return one_line(value)
+    return one_line(parsing.decoded(value))
 
 
 def _date(message: Message) -> datetime | None:
@@ -136,21 +141,21 @@ def _date(message: Message) -> datetime | None:
 
 
 def _parse(summary: Summary, source: bytes) -> Letter:
-    message = BytesParser().parsebytes(source)
+    message = parsing.parse(source)
     texts: list[str] = []
     htmls: list[str] = []
     attachments: list[Attachment] = []
-    for index, part in enumerate(message.walk()):
+    for index, part in enumerate(parsing.parts(message)):
         if index >= PARTS_MAX:
             break
         if part.is_multipart():
             continue
         kind = part.get_content_type()
-        is_attached = part.get_content_disposition() == "attachment" or part.get_filename() is not None
+        is_attached = part.get_content_disposition() == "attachment" or parsing.filename(part) is not None
         if not is_attached and kind == "text/plain":
-            texts.append(_text(part))
+            texts.append(parsing.text(part))
         elif not is_attached and kind == "text/html":
-            htmls.append(_text(part))
+            htmls.append(parsing.text(part))
         else:
             attachments.append(_attachment(index, part))
     return Letter(
@@ -165,22 +170,7 @@ def _parse(summary: Summary, source: bytes) -> Letter:
     )
 
 
-def _octets(part: Message) -> bytes:
-    payload = part.get_payload(decode=True)
-    return payload if isinstance(payload, bytes) else b""
-
-
-def _text(part: Message) -> str:
-    octets = _octets(part)
-    charset = part.get_content_charset("utf-8")
-    try:
-        return octets.decode(charset, "replace").replace("\r\n", "\n")
-    except (LookupError, ValueError):
-        return octets.decode("utf-8", "replace").replace("\r\n", "\n")
-
-
 def _attachment(index: int, part: Message) -> Attachment:
-    filename = _decode(part.get_filename() or f"part-{index}").replace("/", "_").replace("\\", "_")
-    return Attachment(
-        index, filename[:200], part.get_content_type(), part.get("Content-ID", "").strip("<> \t\r\n"), _octets(part)
-    )
+    filename = _decode(parsing.filename(part) or f"part-{index}").replace("/", "_").replace("\\", "_")
+    content_id = parsing.field(part, "Content-ID").strip("<> \t")
+    return Attachment(index, filename[:200], part.get_content_type(), content_id, parsing.content(part))

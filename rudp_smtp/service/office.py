@@ -46,7 +46,7 @@ class Policy:
         """The refusal of a recipient, None to accept it."""
         address = parse_recipient(forward_path, is_utf8=True)
         if self.is_local(forward_path):
-            name = address.local_part.lower()
+            name = address.name.lower()
             is_known = not self.mailboxes or name in self.mailboxes or name == POSTMASTER
             return None if is_known else NO_SUCH_MAILBOX
         return None if self.relays and (is_trusted or self.relays_for_all) else NO_RELAYING

@@ -18,6 +18,7 @@ from rudp_smtp.service.passed import Fate, PassedOn
 from rudp_smtp.service.relaying import Smarthost
 from rudp_smtp.service.sending import Sending, send
 from rudp_smtp.smtp import DeliveryReport, Envelope, MailSource, Outcome, Reply, Server
+from rudp_smtp.smtp.replies import SERVICE_CLOSING
 
 HELD_OCTETS = 64 << 10  # of a message in memory
 PIECE_OCTETS = 64 << 10
@@ -90,15 +91,16 @@ class PassingDesk:
 
     async def _pass(self, envelope: Envelope) -> None:
         if self._fingerprint is not None:
-            fate = await self._passed.once(envelope.own_key, self._fingerprint.text(), lambda: self._fate(envelope))
+            # A message comes once for each recipient, or for those that were put off before, under the same key.
+            key = "\n".join((envelope.own_key, *envelope.forward_paths))
+            fate = await self._passed.once(key, self._fingerprint.text(), lambda: self._fate(envelope))
         else:
             fate = await self._fate(envelope)
         self.abandon()
-        reply = fate.reply
         if fate.is_accepted:
-            self._server.accept_mail(f"2.0.0 {reply.lines[0].removeprefix(reply.status).strip()}")
+            self._server.accept_mail(_ours(fate.reply).lines[0])
         else:
-            self._server.reject_mail(reply if reply.is_transient or reply.is_permanent else UNREACHABLE)
+            self._server.reject_mail(_ours(fate.reply) if not fate.reply.is_positive else UNREACHABLE)
 
     async def _fate(self, envelope: Envelope) -> Fate:
         """Try until the far end has answered, or for as long as our client may be kept waiting."""
@@ -140,3 +142,13 @@ class PassingDesk:
         self._spool.seek(0)
         while piece := self._spool.read(PIECE_OCTETS):
             yield piece
+
+
+def _ours(reply: Reply) -> Reply:
+    """What the far end said, as we may say it: its lines may be longer than ours, its 421 is the end of its session."""
+    if reply.is_positive:
+        return Reply(250, (f"2.0.0 {reply.lines[0].removeprefix(reply.status).strip()}",)).shortened()
+    if reply.is_intermediate:
+        return UNREACHABLE
+    code = UNREACHABLE.code if reply.code == SERVICE_CLOSING else reply.code
+    return Reply(code, reply.lines).shortened()

@@ -30,6 +30,7 @@ _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED_STRING = re.compile(r'"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"')
 _UTF8_DOT_STRING = re.compile(rf"{_UTF8_ATOM}(?:\.{_UTF8_ATOM})*")
 _UTF8_QUOTED_STRING = re.compile(rf'"(?:[\x20-\x21\x23-\x5b\x5d-\x7e{_BEYOND_ASCII}]|\\[\x20-\x7e])*"')
+_QUOTED_PAIR = re.compile(r"\\(.)")
 _DOMAIN = re.compile(_DOMAIN_NAME)
 _UTF8_DOMAIN = re.compile(rf"{_UTF8_SUB_DOMAIN}(?:\.{_UTF8_SUB_DOMAIN})*")
 _LITERAL = re.compile(r"\[([\x21-\x5a\x5e-\x7e]+)\]")
@@ -50,8 +51,15 @@ class MailAddress:
         return f"{self.local_part}@{self.domain}" if self.domain else self.local_part
 
     @property
+    def name(self) -> str:
+        """The local part without its quotes: every way to quote it means the same (RFC 5321 section 4.1.2)."""
+        if not self.local_part.startswith('"'):
+            return self.local_part
+        return _QUOTED_PAIR.sub(r"\1", self.local_part[1:-1])
+
+    @property
     def is_postmaster(self) -> bool:
-        return self.local_part.lower() == "postmaster"
+        return self.name.lower() == "postmaster"
 
 
 @lru_cache(REMEMBERED_ADDRESSES)

@@ -30,6 +30,7 @@ from rudp_smtp.smtp.tls import ClientTls, TlsUse, Wire
 from rudp_smtp.smtp.transcript import Transcript, Watch
 
 BROKEN_PROTOCOL = "the server broke the protocol"
+STREAM_CLOSED = "the server closed the stream"
 SESSION_LOST = "4.4.2 The session ended before the message was accepted"
 AHEAD_OCTETS = PIECE_OCTETS  # of whole messages in chunks that may be on their way without an answer
 CHUNKS_AHEAD = 2  # of one message
@@ -164,12 +165,12 @@ class Client:
             self._close(f"{BROKEN_PROTOCOL}: {LONG_LINE}")
         channel = self._wire.channel
         if channel is not None and (channel.failure or channel.is_over) and not self.done:
-            self._close(f"TLS: {channel.failure}" if channel.failure else "the server closed the stream")
+            self._close(f"TLS: {channel.failure}" if channel.failure else STREAM_CLOSED)
 
     def receive_eof(self) -> None:
         """The server will send no more."""
         if not self.done:
-            self._close("the server closed the stream")
+            self._close(STREAM_CLOSED)
 
     def data_to_send(self) -> bytes:
         """Drain what has to go to the server. From now on it may be answered, and mail data in it may arrive.
@@ -527,7 +528,7 @@ class Client:
         self._queue.clear()
 
     def _close(self, reason: str, *, is_clean: bool = False) -> None:
-        self._give_up(Reply(451, (SESSION_LOST,)), is_local=True)
+        self._give_up(_lost(reason), is_local=True)
         self._drop_body()
         self._session.advance(ClientInput.CLOSE)
         self._input.clear()
@@ -536,6 +537,13 @@ class Client:
         self._awaited.clear()
         self._answerable = 0
         self._events.append(SessionEnded(reason, is_clean))
+
+
+def _lost(reason: str) -> Reply:
+    """What is said of a message that the session's end has overtaken; a stream that is closed says nothing more."""
+    if reason == STREAM_CLOSED:
+        return Reply(451, (SESSION_LOST,))
+    return Reply(451, (f"{SESSION_LOST}: {reason if reason.isascii() and reason.isprintable() else ascii(reason)}",))
 
 
 def _response(mechanism: ClientMechanism, challenge: str) -> str:

@@ -15,6 +15,7 @@ _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _STATUS = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
 _TEXT = re.compile(r"[\t\x20-\x7e]*")
 _PREFIX_OCTETS = len("250-")
+_TEXT_OCTETS_MAX = REPLY_LINE_OCTETS - _PREFIX_OCTETS - len("\r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,13 @@ class Reply:
         status = _STATUS.match(self.lines[0])
         return status[0] if status is not None and int(status[1]) == self.code // 100 else ""
 
+    def shortened(self) -> "Reply":
+        """With its lines cut to what may be sent, which is less than what is read."""
+        return Reply(self.code, tuple(line[:_TEXT_OCTETS_MAX] for line in self.lines))
+
     def encode(self) -> bytes:
         for line in self.lines:
-            if len(line) + _PREFIX_OCTETS + len("\r\n") > REPLY_LINE_OCTETS:
+            if len(line) > _TEXT_OCTETS_MAX:
                 raise LocalProtocolError(f"reply line longer than {REPLY_LINE_OCTETS} octets")
         rows = [f"{self.code}-{line}\r\n" for line in self.lines[:-1]]
         rows.append(f"{self.code} {self.lines[-1]}\r\n")

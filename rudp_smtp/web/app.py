@@ -1,10 +1,11 @@
 """The pages: list, message, its HTML, its parts and its source, and the stream of news."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
-from html import escape
+from html import unescape
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from jinja2 import Environment, PackageLoader
 from starlette.applications import Starlette
@@ -16,7 +17,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from rudp_smtp.mail.reading import Letter, list_mail, read_letter
+from rudp_smtp.mail.reading import Letter, Summary, list_mail, read_letter
 from rudp_smtp.mail.stories import read_story
 from rudp_smtp.web.words import moment, size_of
 
@@ -31,6 +32,8 @@ MAIL_POLICY = (
     "form-action 'none'; frame-ancestors 'self'"
 )
 GUARDS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+
+_CONTENT_ID = re.compile(r"""\bcid:([^\s"'<>()]+)""")  # RFC 2392
 
 
 class Inbox:
@@ -54,11 +57,11 @@ class Inbox:
         ]
 
     async def index(self, request: Request) -> Response:
-        return self._page("index.html", mails=await asyncio.to_thread(list_mail, self._root), root=self._root)
+        return self._page("index.html", mails=await self._list(), root=self._root)
 
     async def listing(self, request: Request) -> Response:
         """The list alone, for a page that is open already."""
-        return self._page("list.html", mails=await asyncio.to_thread(list_mail, self._root))
+        return self._page("list.html", mails=await self._list())
 
     async def letter(self, request: Request) -> Response:
         letter = await self._find(request)
@@ -68,11 +71,9 @@ class Inbox:
     async def html(self, request: Request) -> Response:
         """The message's own HTML; its embedded pictures are parts of the same message."""
         letter = await self._find(request)
-        text = letter.html
-        for attachment in letter.attachments:
-            if attachment.content_id:
-                place = f"/mail/{quote(letter.summary.name, safe='')}/part/{attachment.index}"
-                text = text.replace(f"cid:{escape(attachment.content_id)}", place)
+        place = f"/mail/{quote(letter.summary.name, safe='')}/part/"
+        places = {part.content_id: f"{place}{part.index}" for part in letter.attachments if part.content_id}
+        text = _CONTENT_ID.sub(lambda found: places.get(unquote(unescape(found[1])), found[0]), letter.html)
         return HTMLResponse(text, headers=GUARDS | {"Content-Security-Policy": MAIL_POLICY})
 
     async def source(self, request: Request) -> Response:
@@ -105,10 +106,16 @@ class Inbox:
                 seen = state
                 yield "event: change\ndata: list\n\n"
 
+    async def _list(self) -> list[Summary]:
+        try:
+            return await asyncio.to_thread(list_mail, self._root)
+        except OSError as error:
+            raise HTTPException(503, f"the Maildir cannot be read: {error}") from None
+
     async def _find(self, request: Request) -> Letter:
         try:
             return await asyncio.to_thread(read_letter, self._root, request.path_params["name"])
-        except KeyError:
+        except (KeyError, OSError):
             raise HTTPException(404, "no such message: it may have been moved") from None
 
     def _page(self, template: str, **values: object) -> Response:
@@ -117,8 +124,11 @@ class Inbox:
 
 
 def _state(root: Path) -> frozenset[str]:
-    """What the list is made from."""
-    return frozenset(path.name for folder in ("new", "cur") for path in (root / folder).iterdir())
+    """What the list is made from; nothing while it cannot be read."""
+    try:
+        return frozenset(path.name for folder in ("new", "cur") for path in (root / folder).iterdir())
+    except OSError:
+        return frozenset()
 
 
 def make_app(root: Path) -> Starlette:

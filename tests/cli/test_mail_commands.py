@@ -154,6 +154,26 @@ def test_the_mail_that_arrived_is_listed_oldest_first(tmp_path: Path, capsys: py
     assert r"\x1b[2J" in three
 
 
+def test_a_long_subject_does_not_make_every_line_of_the_list_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path / "box", b"Subject: " + b"x" * 100_000 + b"\r\n\r\n")
+    put(tmp_path / "box", b"Subject: short\r\n\r\n", 1)
+    assert status("inbox", tmp_path / "box") == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 400
+    assert status("inbox", tmp_path / "box", 1) == 0
+    assert "x" * 100_000 in capsys.readouterr().out
+
+
+def test_what_is_no_message_is_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "box", b"Subject: only\r\n\r\n")
+    (tmp_path / "box" / "new" / "1.folder").mkdir()
+    (tmp_path / "box" / "cur" / "1.link").symlink_to("nowhere")
+    assert status("inbox", tmp_path / "box") == 0
+    _, only = capsys.readouterr().out.splitlines()
+    assert only.split()[:3] == ["1", "new", "only"]
+
+
 def test_a_message_is_shown_for_people_or_as_it_is(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     put(tmp_path / "box", letter())
     put(tmp_path / "box", HOSTILE, 1)
@@ -183,6 +203,9 @@ PIECES = [
     b"Content-Disposition: attachment; filename*0*=x''%\r\n",
     b"\r\n",
     b"--b\r\n",
+    b"Content-Disposition: attachment; filename*" + b"9" * 5000 + b"*=undefined'x'%ff\r\n",
+    b"Content-Type: text/plain; charset*=a\0b'x'%ff\r\n",
+    b"Content-ID: <\xff>\r\n",
     b"A===\r\n",
     b"begin 644 x\r\n",
     b"\x1b[2J",

@@ -127,6 +127,17 @@ def test_a_wrong_password_sends_nothing(tmp_path: Path, lossy: tuple[Program, in
     assert mails(tmp_path) == []
 
 
+@pytest.mark.parametrize("scheme", ["tcp", "rudp"])
+def test_a_certificate_that_nobody_signed_is_named(
+    tmp_path: Path, lossy: tuple[Program, int, int], scheme: str
+) -> None:
+    letter = ["--from", "alice@example.org", "--to", "bob@example.org", "--starttls"]
+    sent = rudp_smtp("send", "--server", f"{scheme}://127.0.0.1:{lossy[2 if scheme == 'tcp' else 1]}", *letter)
+    assert sent.returncode == 1
+    assert "certificate verify failed: self" in sent.stderr
+    assert mails(tmp_path) == []
+
+
 def test_a_large_message_arrives_octet_for_octet(tmp_path: Path, lossy: tuple[Program, int, int]) -> None:
     text = b"Subject: large\r\n\r\n" + b"".join(b"line %06d .\r\n.\r\n" % number for number in range(60_000))
     (tmp_path / "large.eml").write_bytes(text)

@@ -1,6 +1,7 @@
 """A gateway: never 250 before the far end has said it, or its own queue is durable; and the octets as they came."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from rudp_smtp.drivers.tcp import start_server
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.service.relaying import Smarthost
+from rudp_smtp.service.sending import Sending, send
+from rudp_smtp.smtp import Envelope
 from tests.service.test_attacks import Talk, serving, talk
 from tests.service.test_relaying import GATEWAY, FarEnd
 
@@ -75,9 +78,17 @@ def test_the_far_end_gets_the_same_octets_behind_one_received_field(
 
 @pytest.mark.parametrize(
     ("said", "expected"),
-    [("552 5.3.4 too big", "552 5.3.4 too big"), ("451 4.3.0 later", "451 4.3.0 later"), ("599 what", "599 what")],
+    [
+        ("552 5.3.4 too big", "552 5.3.4 too big"),
+        ("451 4.3.0 later", "451 4.3.0 later"),
+        ("599 what", "599 what"),
+        ("421 4.3.2 going down", "451 4.3.2 going down"),  # its session ends, ours does not
+        (f"554 5.7.1 {'y' * 1000}", f"554 5.7.1 {'y' * 500}"),  # more can be read than may be said
+        (f"250 2.0.0 {'y' * 1000}", f"250 2.0.0 {'y' * 500}"),
+    ],
+    ids=["552", "451", "599", "421", "554-long", "250-long"],
 )
-def test_the_far_ends_refusal_is_the_answer(tmp_path: Path, said: str, expected: str) -> None:
+def test_the_far_ends_reply_is_the_answer(tmp_path: Path, said: str, expected: str) -> None:
     async def far(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 far\r\n")
         while line := await reader.readline():
@@ -138,5 +149,27 @@ def test_a_repeat_under_its_key_is_answered_and_not_passed_on_again(tmp_path: Pa
                     await say_under_key(other, b"Subject: x\r\n\r\ntwo")
                     assert (await other.reply()).startswith("5")
         assert len(far.arrived) == 1
+
+    asyncio.run(scene())
+
+
+def test_each_recipient_of_a_message_under_one_key_gets_it(tmp_path: Path) -> None:
+    """RCPTMAX is 1, so a client says the same message under the same key once for each."""
+
+    async def scene() -> None:
+        far = FarEnd()
+        far.is_open.set()
+        message = Envelope("a@b.example", ("u@far.example", "v@far.example"), b"x\r\n", idempotency_key="once")
+        async with await start_server(far.answer, "127.0.0.1", 0) as listener:
+            smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
+            settings = {"policy": GATEWAY, "maildir": None, "smarthost": smarthost}
+            async with asyncio.timeout(60), serving(tmp_path, "tcp", **settings) as address:
+                for _ in range(2):
+                    (report,) = (await send(Sending(address=address, domain="c"), [(message, None)])).reports
+                    assert set(report.accepted) == set(message.forward_paths)
+        assert sorted(path for mail in far.arrived for path in re.findall(rb"for <(.*)>", mail)) == [
+            b"u@far.example",
+            b"v@far.example",
+        ]
 
     asyncio.run(scene())

@@ -208,3 +208,12 @@ def test_text_is_an_address_or_an_error_of_one_kind(text: str) -> None:
             continue
         assert result.isascii()
         assert result.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("spelled", "name"), [("a.b", "a.b"), ('"a.b"', "a.b"), (r'"a\.b"', "a.b"), (r'"a\\b\" c"', r'a\b" c'), ('""', "")]
+)
+def test_every_way_to_quote_a_local_part_means_the_same(spelled: str, name: str) -> None:
+    address = parse_mailbox(f"{spelled}@b.example")
+    assert (address.name, address.local_part) == (name, spelled)
+    assert parse_mailbox('"Post\\master"@b.example').is_postmaster

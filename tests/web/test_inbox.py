@@ -1,6 +1,7 @@
 """The web inbox from outside: by HTTP, and in a browser where there is one."""
 
 import http.client
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -146,12 +147,45 @@ def test_a_page_that_calls_us_by_its_own_name_is_refused(port: int) -> None:
         b"Content-Type: multipart/mixed; boundary=x\r\n\r\n" + b"--x\r\n\r\n" * 5000,
         b"Content-Type: text/plain; charset=no-such\r\nContent-Transfer-Encoding: base64\r\n\r\n@@@",
         b"Content-Type: " + b"multipart/mixed; " * 1000 + b"\r\n\r\n",
+        b"Content-Type: message/rfc822\r\n\r\n" * 2000,
+        b"Content-Type: application/pdf\r\nContent-ID: <\xff>\r\n\r\nx",
     ],
 )
 def test_whatever_arrived_can_be_shown(maildir: Path, port: int, octets: bytes) -> None:
     (maildir / "new" / "1.M1.host").write_bytes(octets)
     for path in ("/", "/mail/1.M1.host", "/mail/1.M1.host/html", "/mail/1.M1.host/source"):
         assert get(port, path)[0] == 200
+
+
+def test_a_folder_that_goes_and_comes_back_is_told(maildir: Path, port: int) -> None:
+    put(maildir, "1.M1.host", letter("hi"))
+    maildir.rename(maildir.with_name("elsewhere"))
+    assert [get(port, path)[0] for path in ("/", "/list", "/mail/1.M1.host")] == [503, 503, 404]
+    maildir.with_name("elsewhere").rename(maildir)
+    assert get(port, "/")[0] == 200
+
+
+def test_what_is_no_message_does_not_hide_those_that_are(maildir: Path, port: int) -> None:
+    put(maildir, "1.M1.host", letter("hi"))
+    (maildir / "new" / "2.folder").mkdir()
+    (maildir / "new" / "3.link").symlink_to("nowhere")
+    (maildir / "new" / os.fsdecode(b"4.\xff")).write_bytes(b"x")
+    status, _, text = get(port, "/")
+    assert (status, text.count("/mail/")) == (200, 1)
+
+
+def test_an_embedded_picture_is_not_taken_for_one_whose_name_begins_alike(maildir: Path, port: int) -> None:
+    pictures = b"".join(
+        b"--b\r\nContent-Type: image/png\r\nContent-ID: <%b>\r\n\r\nx\r\n" % name for name in (b"a", b"a1", b"a b&c")
+    )
+    html = b"<img src=cid:a1><img src='cid:a'><img src=\"cid:a%20b&amp;c\"><img src=cid:no>"
+    octets = (
+        b"Content-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n" + html + b"\r\n"
+    )
+    (maildir / "new" / "1.M1.host").write_bytes(octets + pictures + b"--b--\r\n")
+    place = "/mail/1.M1.host/part"
+    shown = f"<img src={place}/3><img src='{place}/2'><img src=\"{place}/4\"><img src=cid:no>"
+    assert get(port, "/mail/1.M1.host/html")[2].strip() == shown
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")

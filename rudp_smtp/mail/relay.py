@@ -170,7 +170,8 @@ class Relay:
         text = str(reply)
         if report.outcome in (Outcome.UNSENT, Outcome.UNCONFIRMED):
             # The session is over: what was said of single recipients before counts if it is for good.
-            happening = RecipientInput.FAIL if reply.is_permanent and not report.is_local else RecipientInput.DEFER
+            is_final = reply.is_permanent and not report.is_local and not report.refuses_login
+            happening = RecipientInput.FAIL if is_final else RecipientInput.DEFER
             if _is_for_another_session(report):
                 return _Judgement(happening, text, reply.status, is_next_at_once=True)
         elif reply.code in TOO_MANY_RECIPIENTS and report.outcome is Outcome.ACCEPTED:

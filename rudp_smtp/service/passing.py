@@ -35,6 +35,7 @@ HELD_OCTETS = 64 << 10  # of a message in memory
 PIECE_OCTETS = 64 << 10
 WAITS = (0.0, 1.0, 2.0, 4.0, 8.0)  # seconds before each attempt: the client has minutes of patience
 UNREACHABLE = Reply(451, ("4.4.1 The next server does not answer",))
+UNKNOWN_THERE = Reply(451, ("4.7.8 The next server refuses our login",))
 UNTOLD = (Outcome.UNSENT, Outcome.UNCONFIRMED)
 
 
@@ -145,6 +146,9 @@ class PassingDesk:
             if report is None:
                 continue
             reply = report.refused[0][1] if report.refused else report.reply
+            if report.refuses_login:
+                self._office.notice(f"not let in: {reply}")
+                reply = UNKNOWN_THERE
             is_accepted = bool(report.accepted)
             if report.outcome not in UNTOLD:
                 break

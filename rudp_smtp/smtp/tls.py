@@ -61,6 +61,13 @@ class ClientTls:
         return self.context.verify_mode is ssl.CERT_REQUIRED and self.context.check_hostname
 
 
+def unverified_context() -> ssl.SSLContext:
+    """A client's that believes any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 class TlsChannel:
     """Owns one TLS connection: what is sent in, what comes out, and how it ended."""
 
@@ -154,9 +161,10 @@ class TlsChannel:
 
     def _fail(self, error: ssl.SSLError) -> None:
         if isinstance(error, ssl.SSLCertVerificationError):
-            self.failure = f"certificate verify failed: {error.verify_message}"
+            failure = f"certificate verify failed: {error.verify_message}"
         else:
-            self.failure = (error.reason or "TLS error").replace("_", " ").lower()
+            failure = (error.reason or "TLS error").replace("_", " ").lower()
+        self.failure = failure.encode("ascii", "backslashreplace").decode()  # a name of the peer's may be in it
 
 
 class Wire:

@@ -70,6 +70,16 @@ def happenings(fates: tuple[Fate, ...]) -> list[RecipientInput]:
     return [fate.result.happening for fate in fates]
 
 
+def test_a_login_that_is_refused_is_no_word_about_the_mail() -> None:
+    subject = relay()
+    (attempt,) = subject.plan([due(1)], NOW).attempts
+    refusal = Reply(535, ("5.7.8 credentials invalid",))
+    unsent = DeliveryReport(0, Outcome.UNSENT, (), (("u@b.example", refusal),), refusal)
+    (fate,) = subject.on_report(attempt, unsent, NOW, success=None)
+    assert (fate.result.happening, fate.result.reply) == (DEFER, "535 5.7.8 credentials invalid")
+    assert subject.plan([due(2)], NOW + SECOND).attempts == (), "nor is another message tried with it at once"
+
+
 def test_recipients_of_a_message_that_go_one_way_share_a_transaction() -> None:
     recipients = [
         due(1, "a@b.example"), due(2, "c@d.example"), due(3, "e@b.example"), due(4, "f@b.example", message=2)

@@ -16,7 +16,7 @@ from rudp_smtp.service.clients import Visit
 from rudp_smtp.service.office import Office
 from rudp_smtp.service.passed import Fate, PassedOn
 from rudp_smtp.service.relaying import Smarthost
-from rudp_smtp.service.sending import Sending, send
+from rudp_smtp.service.sending import send
 from rudp_smtp.smtp import (
     DeliveryReport,
     Envelope,
@@ -158,20 +158,18 @@ class PassingDesk:
 
     async def _try(self, envelope: Envelope) -> DeliveryReport | None:
         """One attempt; None if there was no server."""
-        host = self._smarthost
-        sending = Sending(
-            address=host.address,
-            domain=self._office.policy.domain,
-            tls=host.tls,
-            login=host.login,
-            transport=host.transport,
-        )
-        try:
-            sent = await send(sending, [(envelope, MailSource(self._pieces, None))])
-        except DriverError as error:
-            self._office.notice(f"no answer: {error}")
-            return None
-        return sent.reports[0] if sent.reports else None
+        report = None
+        for way in self._smarthost.ways(self._office.policy.domain):
+            try:
+                sent = await send(way, [(envelope, MailSource(self._pieces, None))])
+            except DriverError as error:
+                self._office.notice(f"no answer: {error}")
+                return None
+            report = sent.reports[0] if sent.reports else None
+            if report is None or not (report.lacks_tls and envelope.is_tls_optional):
+                break
+            self._office.notice(f"without TLS that holds, as the message asks: {report.reply}")
+        return report
 
     def _pieces(self) -> Iterator[bytes]:
         assert self._spool is not None

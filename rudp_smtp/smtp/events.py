@@ -12,7 +12,8 @@ from rudp_smtp.smtp.replies import LOGIN_REFUSED, NO_TLS, Reply
 class MailStarted:
     """A message has outgrown `Limits.held_octets`: its mail data follows in MailData, then MailReceived or MailAborted.
 
-    The envelope is complete but for the mail data, of which it has none.
+    The envelope is complete but for the mail data, of which it has none, and for what may still come of a header that
+    is longer than that.
     """
 
     envelope: Envelope

@@ -6,7 +6,7 @@ Nothing here opens a socket: octets come in, octets go out, and whoever moves th
 import hashlib
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 READ_OCTETS = 64 * 1024
@@ -60,10 +60,15 @@ class ClientTls:
     def is_verifying(self) -> bool:
         return self.context.verify_mode is ssl.CERT_REQUIRED and self.context.check_hostname
 
+    def relaxed(self) -> "ClientTls":
+        """The same with whoever it is, and without where STARTTLS is not to be had."""
+        use = self.use if self.use is TlsUse.IMPLICIT else TlsUse.OPPORTUNISTIC
+        return replace(self, context=unverified_context(), use=use)
+
 
 def unverified_context() -> ssl.SSLContext:
     """A client's that believes any certificate."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 

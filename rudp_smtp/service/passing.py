@@ -16,7 +16,7 @@ from rudp_smtp.service.clients import Visit
 from rudp_smtp.service.office import Office
 from rudp_smtp.service.passed import Fate, PassedOn
 from rudp_smtp.service.relaying import Smarthost
-from rudp_smtp.service.sending import send
+from rudp_smtp.service.sending import Sending, send
 from rudp_smtp.smtp import (
     DeliveryReport,
     Envelope,
@@ -158,18 +158,22 @@ class PassingDesk:
 
     async def _try(self, envelope: Envelope) -> DeliveryReport | None:
         """One attempt; None if there was no server."""
-        report = None
-        for way in self._smarthost.ways(self._office.policy.domain):
-            try:
-                sent = await send(way, [(envelope, MailSource(self._pieces, None))])
-            except DriverError as error:
-                self._office.notice(f"no answer: {error}")
-                return None
-            report = sent.reports[0] if sent.reports else None
-            if report is None or not (report.lacks_tls and envelope.is_tls_optional):
+        way, *others = self._smarthost.ways(self._office.policy.domain)
+        report = await self._call(way, envelope)
+        for other in others:
+            if report is None or not report.lacks_tls or not envelope.is_tls_optional:
                 break
             self._office.notice(f"without TLS that holds, as the message asks: {report.reply}")
+            report = await self._call(other, envelope)
         return report
+
+    async def _call(self, way: Sending, envelope: Envelope) -> DeliveryReport | None:
+        try:
+            sent = await send(way, [(envelope, MailSource(self._pieces, None))])
+        except DriverError as error:
+            self._office.notice(f"no answer: {error}")
+            return None
+        return sent.reports[0] if sent.reports else None
 
     def _pieces(self) -> Iterator[bytes]:
         assert self._spool is not None

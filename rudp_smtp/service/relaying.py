@@ -53,14 +53,15 @@ class Smarthost:
         """How to call it: as the operator says. What follows is for mail whose header says TLS-Required: No, one after
         the other for as long as TLS fails (RFC 8689 section 4.2.2): with whoever it is, and in the clear. It never
         costs the password."""
-        told = Sending(address=self.address, domain=domain, tls=self.tls, login=self.login, transport=self.transport)
-        if self.tls is None:
-            return [told]
-        login = self.login.discreet() if self.login is not None else None
-        relaxed = replace(told, tls=self.tls.relaxed(), login=login)
-        if self.tls.use is TlsUse.IMPLICIT:
-            return [told, relaxed]
-        return [told, relaxed, replace(relaxed, tls=None)]
+        tls = self.tls
+        ways = [Sending(address=self.address, domain=domain, tls=tls, login=self.login, transport=self.transport)]
+        if tls is not None:
+            login = self.login.discreet() if self.login is not None else None
+            if tls.is_verifying or tls.use is TlsUse.REQUIRED:
+                ways.append(replace(ways[0], tls=tls.relaxed(), login=login))
+            if tls.use is not TlsUse.IMPLICIT:
+                ways.append(replace(ways[0], tls=None, login=login))
+        return ways
 
 
 class Relaying:

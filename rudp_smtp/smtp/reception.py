@@ -3,6 +3,7 @@
 Memory is bounded whatever the size: above `Limits.held_octets` nothing is kept, and what is refused is swallowed.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from rudp_smtp.smtp.config import Limits, StrayOctets
@@ -10,7 +11,6 @@ from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import MailAborted, MailData, MailReceived, MailStarted, ServerEvent
 from rudp_smtp.smtp.header import PassingHeader
 from rudp_smtp.smtp.lines import TextCheck
-from rudp_smtp.smtp.parameters import BodyType
 from rudp_smtp.smtp.replies import Reply
 
 
@@ -20,13 +20,12 @@ class Reception:
     __slots__ = ("_check", "_envelope", "_header", "_held", "_is_aborted", "_is_streamed", "_limits",
                  "_pieces")  # fmt: skip
 
-    def __init__(self, envelope: Envelope, limits: Limits, stray_octets: StrayOctets) -> None:
-        self._envelope = envelope
+    def __init__(self, envelope: Callable[[bytes], Envelope], limits: Limits, *, is_binary: bool) -> None:
+        self._envelope = envelope  # around its mail data
         self._limits = limits
-        is_binary = envelope.body is BodyType.BINARY_MIME
         self._check = TextCheck(
             line_octets=limits.text_line_octets,
-            is_stray_allowed=stray_octets is StrayOctets.KEEP,
+            is_stray_allowed=limits.stray_octets is StrayOctets.KEEP,
             is_binary=is_binary,
         )
         self._header = PassingHeader()
@@ -68,7 +67,7 @@ class Reception:
             return []
         self._is_streamed = True
         self._check.forget()
-        events: list[ServerEvent] = [MailStarted(self._known_envelope(b"")), MailData(b"".join(self._pieces))]
+        events: list[ServerEvent] = [MailStarted(self._known_envelope(b"")), *map(MailData, self._pieces)]
         self._pieces.clear()
         return events
 
@@ -80,8 +79,9 @@ class Reception:
 
     def _known_envelope(self, mail_data: bytes) -> Envelope:
         """With what the header says, as far as it came. RFC 8689 section 4.1: REQUIRETLS goes before it."""
-        is_tls_optional = self._header.is_tls_optional and not self._envelope.requires_tls
-        return replace(self._envelope, mail_data=mail_data, is_tls_optional=is_tls_optional)
+        envelope = self._envelope(mail_data)
+        is_tls_optional = self._header.is_tls_optional and not envelope.requires_tls
+        return replace(envelope, is_tls_optional=True) if is_tls_optional else envelope
 
     def abort(self, reason: str) -> list[ServerEvent]:
         """There will be no message: once, to whoever was told of its beginning."""

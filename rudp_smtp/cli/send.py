@@ -80,8 +80,8 @@ def _sending(options: argparse.Namespace) -> "Sending":
     address = parse_target("--server", options.server)
     if address.is_lmtp:
         raise ConfigError(f"--server {options.server}: send speaks SMTP, not LMTP")
-    wishes = trust.Wishes(options)
-    tls, login = _tls(wishes, address), wishes.login()
+    wishes = trust.read(options)
+    tls, login = _tls(options, wishes, address), wishes.login()
     if login is not None and tls is None:
         print("logging in without TLS: only SCRAM, which does not show the password", file=sys.stderr)
     tracer = Tracer() if options.trace else None
@@ -95,12 +95,12 @@ def _sending(options: argparse.Namespace) -> "Sending":
     )
 
 
-def _tls(wishes: trust.Wishes, address: "Address") -> "ClientTls | None":
+def _tls(options: argparse.Namespace, wishes: trust.Wishes, address: "Address") -> "ClientTls | None":
     from rudp_smtp.smtp import ClientTls, TlsUse
 
-    if wishes.options.tls or address.is_encrypted:
+    if options.tls or address.is_encrypted:
         use = TlsUse.IMPLICIT
-    elif wishes.options.starttls:
+    elif options.starttls:
         use = TlsUse.REQUIRED
     else:
         wishes.refuse_trust("add --starttls or --tls")

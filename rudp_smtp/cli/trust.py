@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rudp_smtp.errors import ConfigError, LocalProtocolError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rudp_smtp.smtp import Login
 
 RELAY = "relay-"
-_TRUST, _LOGIN = ("ca", "insecure"), ("user", "password-file")
+STARTTLS = f"--{RELAY}starttls"
 
 
 def configure(add: Callable[..., object], prefix: str = "") -> None:
@@ -33,62 +33,78 @@ def configure(add: Callable[..., object], prefix: str = "") -> None:
 def configure_relay(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("at the next host").add_argument
     text = "encrypt, or keep the mail (without this: encrypt where that is offered, whoever it is)"
-    add(f"--{RELAY}starttls", action="store_true", help=text)
+    add(STARTTLS, action="store_true", help=text)
     configure(add, RELAY)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What was given of these options, with this in front of their names."""
+    """What these options say, with `prefix` in front of their names."""
 
-    options: argparse.Namespace
-    prefix: str = ""
+    prefix: str
+    ca: Path | None
+    is_insecure: bool
+    user: str | None
+    password_file: str | None
 
     def name(self, word: str) -> str:
         return f"--{self.prefix}{word}"
 
-    def value(self, word: str) -> Any:  # argparse's
-        return getattr(self.options, f"{self.prefix}{word}".replace("-", "_"))
-
-    def is_given(self, word: str) -> bool:
-        return self.value(word) not in (None, False)
+    @property
+    def given(self) -> list[str]:
+        """The names of those that are there."""
+        words = {"ca": self.ca, "insecure": self.is_insecure or None, "user": self.user}
+        words["password-file"] = self.password_file
+        return [self.name(word) for word, value in words.items() if value is not None]
 
     def refuse_trust(self, remedy: str) -> None:
         """There is no TLS that they could be about."""
-        if any(map(self.is_given, _TRUST)):
-            raise ConfigError(f"{' and '.join(map(self.name, _TRUST))} are about TLS: {remedy}")
+        if self.ca is not None or self.is_insecure:
+            raise ConfigError(f"{self.name('ca')} and {self.name('insecure')} are about TLS: {remedy}")
 
     def context(self) -> ssl.SSLContext:
         """Who is believed."""
         from rudp_smtp.smtp.tls import unverified_context
 
-        ca = self.value("ca")
-        if self.value("insecure"):
+        option, ca = self.name("ca"), self.ca
+        if self.is_insecure:
             if ca is not None:
-                raise ConfigError(f"{self.name('insecure')} believes anybody: leave out {self.name('ca')}, or it")
+                raise ConfigError(f"{self.name('insecure')} believes anybody: leave out {option}, or it")
             return unverified_context()
         try:
             return ssl.create_default_context(cafile=str(ca) if ca is not None else None)
         except ssl.SSLError as error:
-            raise ConfigError(f"{self.name('ca')} {ca}: no certificate in it; expected PEM") from error
+            raise ConfigError(f"{option} {ca}: no certificate in it; expected PEM") from error
         except OSError as error:
-            raise ConfigError(f"{self.name('ca')} {ca}: {error.strerror}") from error
+            raise ConfigError(f"{option} {ca}: {error.strerror}") from error
 
     def login(self) -> "Login | None":
         from rudp_smtp.smtp import Login
 
-        user, file = map(self.name, _LOGIN)
-        if not self.is_given("user"):
-            if self.is_given("password-file"):
-                raise ConfigError(f"{file} is of the one who logs in: say who with {user}")
+        user, file = self.name("user"), self.name("password-file")
+        if self.user is None:
+            if self.password_file is not None:
+                raise ConfigError(f"{file} is for a login: say as whom with {user}")
             return None
-        if not self.is_given("password-file"):
+        if self.password_file is None:
             raise ConfigError(f"{user} needs {file}: a password on the command line is seen by everybody here")
-        password = read_password(file, self.value("password-file"))
+        password = read_password(file, self.password_file)
         try:
-            return Login(name=self.value("user"), password=password, entropy=os.getrandom)
+            return Login(name=self.user, password=password, entropy=os.getrandom)
         except LocalProtocolError as error:
             raise ConfigError(f"{user} and {file}: {error}") from None
+
+
+def read(options: argparse.Namespace, prefix: str = "") -> Wishes:
+    given = vars(options)
+    own = prefix.replace("-", "_")
+    return Wishes(
+        prefix=prefix,
+        ca=given[f"{own}ca"],
+        is_insecure=given[f"{own}insecure"],
+        user=given[f"{own}user"],
+        password_file=given[f"{own}password_file"],
+    )
 
 
 def read_password(option: str, file: str) -> str:
@@ -104,10 +120,9 @@ def read_password(option: str, file: str) -> str:
 
 def refuse_relay(options: argparse.Namespace, remedy: str) -> None:
     """There is no next host that they could be about."""
-    wishes = Wishes(options, RELAY)
-    for word in ("starttls", *_TRUST, *_LOGIN):
-        if wishes.is_given(word):
-            raise ConfigError(f"{wishes.name(word)} is about the next host: {remedy}")
+    starttls = [STARTTLS] if options.relay_starttls else []
+    for name in [*starttls, *read(options, RELAY).given]:
+        raise ConfigError(f"{name} is about the next host: {remedy}")
 
 
 def smarthost(options: argparse.Namespace, address: "Address") -> "Smarthost":
@@ -119,19 +134,17 @@ def smarthost(options: argparse.Namespace, address: "Address") -> "Smarthost":
 
     if address.is_lmtp:
         raise ConfigError(f"mail cannot be handed on to {address}: our client speaks SMTP, not LMTP")
-    wishes = Wishes(options, RELAY)
-    remedy = f"add {wishes.name('starttls')}, or call the next host at tcps:// or rudps://"
+    wishes = read(options, RELAY)
     if address.is_encrypted:
-        if wishes.is_given("starttls"):
-            raise ConfigError(
-                f"{wishes.name('starttls')}: {address.scheme}:// has TLS from the first octet, leave one out"
-            )
+        if options.relay_starttls:
+            raise ConfigError(f"{STARTTLS}: {address.scheme}:// has TLS from the first octet, leave one out")
         context, use = wishes.context(), TlsUse.IMPLICIT
-    elif wishes.is_given("starttls"):
+    elif options.relay_starttls:
         context, use = wishes.context(), TlsUse.REQUIRED
     else:
+        remedy = f"add {STARTTLS}, or call the next host at tcps:// or rudps://"
         wishes.refuse_trust(remedy)
-        if wishes.is_given("user"):
+        if wishes.user is not None:
             raise ConfigError(f"{wishes.name('user')} needs TLS, a password is not for the open wire: {remedy}")
         context, use = unverified_context(), TlsUse.OPPORTUNISTIC
     tls = ClientTls(context=context, server_name=address.host, use=use)

@@ -23,7 +23,7 @@ WRONG_RELAY = [
     (["--relay-insecure"], f"--relay-ca and --relay-insecure are about TLS: {STARTTLS}"),
     (["--relay-user", "a", "--relay-password-file", "text"], f"--relay-user needs TLS, a password is not for the open "
      f"wire: {STARTTLS}"),
-    (["--relay-password-file", "text"], "--relay-password-file is of the one who logs in: say who with --relay-user"),
+    (["--relay-password-file", "text"], "--relay-password-file is for a login: say as whom with --relay-user"),
     (["--relay-starttls", "--relay-user", "a"], "--relay-user needs --relay-password-file"),
     (["--relay-starttls", "--relay-user", "a", "--relay-password-file", "absent"], "--relay-password-file absent: No"),
     (["--relay-starttls", "--relay-user", "a", "--relay-password-file", "empty"], "--relay-user and --relay-password-"),
@@ -90,7 +90,7 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
         ([*GATEWAY, "--to", "tcp://127.0.0.1:0"], "--to tcp://127.0.0.1:0: nobody can be called"),
         ([*GATEWAY, "--to", "tcp://127.0.0.1:9", "--listen", "tcps://127.0.0.1:0"], "needs --tls-self-signed"),
         ([*GATEWAY, "--to", "tcp://127.0.0.1:9", "--size-limit", "big"], "--size-limit 'big'"),
-        ([*SEND, "--password-file", "text"], "--password-file is of the one who logs in: say who with --user"),
+        ([*SEND, "--password-file", "text"], "--password-file is for a login: say as whom with --user"),
         (
             [*SEND, "--starttls", "--user", "a", "--password-file", "empty"],
             "--user and --password-file: a name or pass",

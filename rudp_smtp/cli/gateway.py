@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rudp_smtp.cli import trust
 from rudp_smtp.cli.serve import (
     FAILED,
     OK,
@@ -17,7 +18,6 @@ from rudp_smtp.cli.serve import (
     read_limits,
     read_size,
     read_tls,
-    smarthost,
 )
 from rudp_smtp.cli.terminal import visible
 from rudp_smtp.errors import ConfigError, DriverError, MailboxError
@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--listen", metavar="URL", action="append", required=True, help="where; may be given several times")
     add("--to", metavar="URL", required=True, help="the next server")
+    trust.configure_relay(parser)
     add("--domain", metavar="D", default="localhost", help="what we call ourselves (%(default)s)")
     add("--queue", metavar="DIR", type=Path, help="keep mail there until it is handed on")
     add("--size-limit", metavar="SIZE", default="64MB", help="of a message (%(default)s)")
@@ -63,7 +64,7 @@ async def _carry(options: argparse.Namespace) -> int:
         policy=Policy(domain=options.domain, has_mailboxes=False, relays=True, relays_for_all=True),
         tls=tls,
         size_limit=read_size(options.size_limit),
-        smarthost=smarthost(parse_target("--to", options.to)),
+        smarthost=trust.smarthost(options, parse_target("--to", options.to)),
         queue=options.queue,
         client_limits=read_limits(options),
         notice=notice,

@@ -5,9 +5,7 @@ Exit status: 0 only if the server took it for every recipient; 1 if not, or if t
 
 import argparse
 import asyncio
-import os
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Sequence
@@ -16,13 +14,14 @@ from email.utils import formatdate, make_msgid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rudp_smtp.cli import trust
 from rudp_smtp.cli.terminal import visible
 from rudp_smtp.errors import ConfigError, DriverError, LocalProtocolError, SmtpSyntaxError
 
 if TYPE_CHECKING:
     from rudp_smtp.service.addresses import Address
     from rudp_smtp.service.sending import Sending, Sent
-    from rudp_smtp.smtp import ClientTls, Envelope, Login
+    from rudp_smtp.smtp import ClientTls, Envelope
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
 SHOWN_OCTETS = 2000  # of a body
@@ -41,10 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     security = parser.add_mutually_exclusive_group()
     security.add_argument("--starttls", action="store_true", help="encrypt, or do not send")
     security.add_argument("--tls", action="store_true", help="TLS from the first octet, as rudps:// says")
-    add("--ca", metavar="FILE", type=Path, help="believe certificates signed by this one (PEM)")
-    add("--insecure", action="store_true", help="believe any certificate: for one that was made on the spot")
-    add("--user", metavar="U", help="log in as")
-    add("--password-file", metavar="F", help="the first line is the password; - is standard input")
+    trust.configure(add)
     add("--key", metavar="K", help="an idempotency key: sent again under it, the same --data is delivered once")
     add("--trace", action="store_true", help="show the dialogue, and over RUDP the packets beneath it as they fly")
 
@@ -84,8 +80,10 @@ def _sending(options: argparse.Namespace) -> "Sending":
     address = parse_target("--server", options.server)
     if address.is_lmtp:
         raise ConfigError(f"--server {options.server}: send speaks SMTP, not LMTP")
-    tls = _tls(options, address)
-    login = _login(options, has_tls=tls is not None)
+    wishes = trust.read(options)
+    tls, login = _tls(options, wishes, address), wishes.login()
+    if login is not None and tls is None:
+        print("logging in without TLS: only SCRAM, which does not show the password", file=sys.stderr)
     tracer = Tracer() if options.trace else None
     return Sending(
         address=address,
@@ -97,49 +95,17 @@ def _sending(options: argparse.Namespace) -> "Sending":
     )
 
 
-def _tls(options: argparse.Namespace, address: "Address") -> "ClientTls | None":
+def _tls(options: argparse.Namespace, wishes: trust.Wishes, address: "Address") -> "ClientTls | None":
     from rudp_smtp.smtp import ClientTls, TlsUse
 
     if options.tls or address.is_encrypted:
         use = TlsUse.IMPLICIT
     elif options.starttls:
         use = TlsUse.REQUIRED
-    elif options.ca or options.insecure:
-        raise ConfigError("--ca and --insecure are about TLS: add --starttls or --tls")
     else:
+        wishes.refuse_trust("add --starttls or --tls")
         return None
-    try:
-        context = ssl.create_default_context(cafile=str(options.ca) if options.ca else None)
-    except ssl.SSLError as error:
-        raise ConfigError(f"--ca {options.ca}: no certificate in it; expected PEM") from error
-    except OSError as error:
-        raise ConfigError(f"--ca {options.ca}: {error.strerror}") from error
-    if options.insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return ClientTls(context=context, server_name=address.host, use=use)
-
-
-def _login(options: argparse.Namespace, *, has_tls: bool) -> "Login | None":
-    from rudp_smtp.smtp import Login
-
-    if options.user is None:
-        if options.password_file is not None:
-            raise ConfigError("--password-file is for a login: say as whom with --user")
-        return None
-    if options.password_file is None:
-        raise ConfigError("--user needs --password-file: a password on the command line is seen by everybody here")
-    try:
-        if options.password_file == "-":
-            line = sys.stdin.readline()
-        else:
-            line = Path(options.password_file).read_text(encoding="utf-8").partition("\n")[0]
-    except OSError as error:
-        raise ConfigError(f"--password-file {options.password_file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--password-file {options.password_file} does not hold UTF-8") from error
-    if not has_tls:
-        print("logging in without TLS: only SCRAM, which does not show the password", file=sys.stderr)
-    return Login(name=options.user, password=line.rstrip("\r\n"), entropy=os.getrandom)
+    return ClientTls(context=wishes.context(), server_name=address.host, use=use)
 
 
 def _own_name() -> str:

@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rudp_smtp.cli import path
+from rudp_smtp.cli import path, trust
 from rudp_smtp.cli.terminal import tell, visible
 from rudp_smtp.errors import ConfigError, DriverError, LocalProtocolError, MailboxError
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rudp_smtp.service.addresses import Address
     from rudp_smtp.service.clients import ClientLimits
     from rudp_smtp.service.mailserver import MailServer, Settings
-    from rudp_smtp.service.relaying import Smarthost
     from rudp_smtp.smtp import Authentication, ServerTls
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
@@ -43,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--users", metavar="FILE", type=Path, help="who may log in: see rudp-smtp user")
     add("--size-limit", metavar="SIZE", default="32MB", help="of a message (%(default)s)")
     add("--relay-to", metavar="URL", help="where mail for others goes, of those who logged in")
+    trust.configure_relay(parser)
     add("--queue", metavar="DIR", type=Path, help="of mail to relay (beside the Maildir: DIR-queue)")
     add_limits(parser)
     add("--impair", metavar="CONFIG", type=Path, help="a scenario's network in front of every rudp:// listener")
@@ -140,7 +140,9 @@ def _settings(options: argparse.Namespace, addresses: "Sequence[Address]") -> "S
         check_own_domain(options.domain)
     except LocalProtocolError as error:
         raise ConfigError(f"--domain {error}") from None
-    host = smarthost(parse_target("--relay-to", options.relay_to)) if options.relay_to is not None else None
+    host = None
+    if options.relay_to is not None:
+        host = trust.smarthost(options, parse_target("--relay-to", options.relay_to))
     beside = options.maildir.with_name(f"{options.maildir.name}-queue")
     return Settings(
         policy=Policy(
@@ -163,6 +165,8 @@ def _check(options: argparse.Namespace, addresses: "Sequence[Address]") -> None:
     """Refuse what would have no effect, and a path that cannot be, before anything is made."""
     if options.queue is not None and options.relay_to is None:
         raise ConfigError("--queue is of mail to relay: say where to with --relay-to")
+    if options.relay_to is None:
+        trust.refuse_relay(options, "say which with --relay-to")
     for name in options.mailbox:
         if "@" in name:
             raise ConfigError(f"--mailbox {name}: only the name before the @; the domain is --domain's")
@@ -183,20 +187,6 @@ def read_size(text: str) -> int:
         return parse_size(text)
     except ConfigError as error:
         raise ConfigError(f"--size-limit {error}") from None
-
-
-def smarthost(address: "Address") -> "Smarthost":
-    """The next host: encrypted from the first octet if its address says so, or else where it offers STARTTLS."""
-    from rudp_smtp.service.relaying import Smarthost
-    from rudp_smtp.smtp import ClientTls, TlsUse
-
-    if address.is_lmtp:
-        raise ConfigError(f"mail cannot be handed on to {address}: our client speaks SMTP, not LMTP")
-    use = TlsUse.IMPLICIT if address.is_encrypted else TlsUse.OPPORTUNISTIC
-    context = ssl.create_default_context()
-    if use is TlsUse.OPPORTUNISTIC:  # better than in the clear, whoever signed it (RFC 7435)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return Smarthost(address=address, tls=ClientTls(context=context, server_name=address.host, use=use))
 
 
 def read_tls(options: argparse.Namespace, names: "Sequence[str]", addresses: "Sequence[Address]") -> "ServerTls | None":

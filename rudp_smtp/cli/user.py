@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rudp_smtp.cli.terminal import BAD_INPUT, NOT_FOUND, OK, visible
+from rudp_smtp.cli.trust import read_password
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.mail.users import UserFile
 
@@ -68,10 +69,4 @@ def _password(file: str | None) -> str:
         if getpass.getpass("Once more: ") != password:
             raise ConfigError("the two passwords are not the same")
         return password
-    try:
-        text = sys.stdin.buffer.readline() if file == "-" else Path(file).read_bytes().partition(b"\n")[0]
-        return text.decode().rstrip("\r\n")
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ConfigError(f"{file} does not hold UTF-8") from None
+    return read_password("--password-file", file)

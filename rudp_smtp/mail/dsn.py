@@ -11,7 +11,7 @@ from email.message import Message
 from email.utils import format_datetime
 from enum import Enum
 
-from rudp_smtp.mail.queued import QueuedMail, Recipient, Submission
+from rudp_smtp.mail.queued import TLS_OPTIONAL, QueuedMail, Recipient, Submission
 from rudp_smtp.smtp.lines import TEXT_LINE_OCTETS
 from rudp_smtp.units import SECOND
 
@@ -97,6 +97,8 @@ def compose_notice(
     boundary = f"=_{token}"
     fields, octets = _returned(mail, action, original)
     message = _fields(sender, action, domain=domain, now=now, token=token)
+    if mail.submission.is_tls_optional:
+        message["TLS-Required"] = "No"
     message["Content-Type"] = f'multipart/report; report-type=delivery-status; boundary="{boundary}"'
     message.attach(_explanation(mail, reports, domain))
     message.attach(_delivery_status(mail, reports, domain))
@@ -108,7 +110,8 @@ def compose_notice(
     parameters = (
         ("BODY", body),
         *((("SMTPUTF8", ""),) if not sender.isascii() else ()),
-        *((REQUIRETLS,) if REQUIRETLS in mail.submission.parameters else ()),
+        # RFC 8689 section 5: protected as the message is that it tells of.
+        *(kept for kept in (REQUIRETLS, TLS_OPTIONAL) if kept in mail.submission.parameters),
     )
     recipient = Recipient(sender, ("NEVER",))  # a notice asks for none itself
     return Notice(Submission(reverse_path="", recipients=(recipient,), parameters=parameters), whole)

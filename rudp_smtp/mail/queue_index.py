@@ -11,7 +11,15 @@ from typing import Any
 from rudp_smtp.errors import MailboxError
 from rudp_smtp.mail.files import Disk, Files, discard, reading
 from rudp_smtp.mail.index import index_errors, open_index, transaction
-from rudp_smtp.mail.queued import DueRecipient, QueuedMail, QueuedRecipient, Recipient, Result, Submission
+from rudp_smtp.mail.queued import (
+    TLS_OPTIONAL,
+    DueRecipient,
+    QueuedMail,
+    QueuedRecipient,
+    Recipient,
+    Result,
+    Submission,
+)
 from rudp_smtp.mail.spool import Place
 from rudp_smtp.mail.state import TRANSITIONS, RecipientInput, RecipientState, is_final
 
@@ -55,6 +63,8 @@ _RECIPIENT = (
     "recipient_id, forward_path, notify, original, state, attempts, next_attempt, reply, is_delay_told"
 )  # fmt: skip
 
+_TLS_OPTIONAL = json.dumps(TLS_OPTIONAL)  # as it is in the text of all parameters; in a value its quotes would not be
+
 
 class QueueIndex:
     """One call at a time, from any thread. Other processes may work on the same index meanwhile."""
@@ -69,7 +79,7 @@ class QueueIndex:
 
     def due(self, now: int, limit: int = DUE_MAX) -> list[DueRecipient]:
         """Who may be tried now, those who have waited longest first."""
-        wanted = "message_id, recipient_id, forward_path, attempts, next_attempt, arrived_at, is_delay_told"
+        wanted = "message_id, recipient_id, forward_path, attempts, next_attempt, arrived_at, is_delay_told, parameters"
         query = (
             f"SELECT {wanted} FROM recipients JOIN messages USING (message_id) "
             "WHERE state = 'pending' AND next_attempt <= ? ORDER BY next_attempt, recipient_id LIMIT ?"
@@ -83,10 +93,18 @@ class QueueIndex:
                 next_attempt=next_attempt,
                 arrived_at=arrived_at,
                 is_delay_told=bool(is_delay_told),
+                is_tls_optional=_TLS_OPTIONAL in parameters,
             )
-            for message_id, recipient_id, forward_path, attempts, next_attempt, arrived_at, is_delay_told in self._ask(
-                query, now, limit
-            )
+            for (
+                message_id,
+                recipient_id,
+                forward_path,
+                attempts,
+                next_attempt,
+                arrived_at,
+                is_delay_told,
+                parameters,
+            ) in self._ask(query, now, limit)
         ]
 
     def next_due(self) -> int | None:

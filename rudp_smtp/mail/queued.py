@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from rudp_smtp.mail.spool import Draft
 from rudp_smtp.mail.state import RecipientInput, RecipientState
 
+TLS_OPTIONAL = ("TLS-REQUIRED", "NO")  # RFC 8689 section 3: what the header says; no parameter, but kept as one
+
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
@@ -29,6 +31,11 @@ class Submission:
     returns: str = ""  # RET: FULL, HDRS or nothing
     parameters: tuple[tuple[str, str], ...] = ()  # of MAIL, to be said to the next hop too: BODY, SMTPUTF8, ...
     key: str = ""
+
+    @property
+    def is_tls_optional(self) -> bool:
+        """It would rather go without TLS than not at all."""
+        return TLS_OPTIONAL in self.parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +69,7 @@ class DueRecipient:
     next_attempt: int
     arrived_at: int
     is_delay_told: bool
+    is_tls_optional: bool
 
 
 @dataclass(frozen=True, slots=True)

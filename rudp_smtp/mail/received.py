@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from zlib import crc32
 
 from rudp_smtp.smtp.envelope import Envelope
-from rudp_smtp.smtp.hops import FIELD_NAME_OCTETS, RECEIVED
+from rudp_smtp.smtp.header import FIELD_NAME_OCTETS, RECEIVED
 from rudp_smtp.units import SECOND
 
 

@@ -24,6 +24,7 @@ NO_ANSWER = "4.4.1"
 UNREADABLE = "4.3.0"  # RFC 3463 section 3.4: other or undefined mail system status
 
 Route = Callable[[str], str]  # a forward-path -> the next hop, whatever the driver calls it
+Way = tuple[str, bool]  # a next hop, and whether TLS may fail there: what comes of the one says nothing of the other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,14 @@ class Attempt:
     hop: str
     message_id: int
     recipients: tuple[DueRecipient, ...]
+
+    @property
+    def is_tls_optional(self) -> bool:
+        return self.recipients[0].is_tls_optional
+
+    @property
+    def way(self) -> Way:
+        return self.hop, self.is_tls_optional
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +116,7 @@ class Relay:
         self._draws = draws
         self._schedule = schedule or RetrySchedule()
         self._limits = limits or RelayLimits()
-        self._hops: dict[str, _Hop] = {}
+        self._hops: dict[Way, _Hop] = {}
         self._under_way: set[int] = set()  # recipients
 
     @property
@@ -123,7 +132,7 @@ class Relay:
             if recipient.recipient_id in self._under_way:
                 continue
             name = self._route(recipient.forward_path)
-            hop = self._hops.get(name)
+            hop = self._hops.get((name, recipient.is_tls_optional))
             if hop is not None and hop.failures and now < hop.retry_at:
                 fates.append(self._put_off(recipient, name, hop, now))
             else:
@@ -131,9 +140,9 @@ class Relay:
         attempts: list[Attempt] = []
         for (name, message_id), recipients in groups.items():
             for start in range(0, len(recipients), self._limits.recipients):
-                if self._has_room(name):
-                    part = tuple(recipients[start : start + self._limits.recipients])
-                    attempts.append(self._begin(Attempt(name, message_id, part)))
+                attempt = Attempt(name, message_id, tuple(recipients[start : start + self._limits.recipients]))
+                if self._has_room(attempt.way):
+                    attempts.append(self._begin(attempt))
         return Plan(tuple(attempts), tuple(fates))
 
     def on_report(
@@ -170,7 +179,8 @@ class Relay:
         text = str(reply)
         if report.outcome in (Outcome.UNSENT, Outcome.UNCONFIRMED):
             # The session is over: what was said of single recipients before counts if it is for good.
-            happening = RecipientInput.FAIL if reply.is_permanent and not report.is_local else RecipientInput.DEFER
+            is_final = reply.is_permanent and not report.is_local and not report.refuses_login
+            happening = RecipientInput.FAIL if is_final else RecipientInput.DEFER
             if _is_for_another_session(report):
                 return _Judgement(happening, text, reply.status, is_next_at_once=True)
         elif reply.code in TOO_MANY_RECIPIENTS and report.outcome is Outcome.ACCEPTED:
@@ -229,15 +239,15 @@ class Relay:
         """When a message that came at this time is given up."""
         return arrived_at + self._schedule.give_up_after
 
-    def _has_room(self, name: str) -> bool:
+    def _has_room(self, way: Way) -> bool:
         """One that did not answer the last time gets one attempt, and all of them when that went well."""
-        hop = self._hops.get(name)
+        hop = self._hops.get(way)
         if self.attempts_under_way >= self._limits.attempts:
             return False
         return hop is None or hop.attempts < (1 if hop.failures else self._limits.attempts_per_hop)
 
     def _begin(self, attempt: Attempt) -> Attempt:
-        self._hops.setdefault(attempt.hop, _Hop()).attempts += 1
+        self._hops.setdefault(attempt.way, _Hop()).attempts += 1
         self._under_way.update(recipient.recipient_id for recipient in attempt.recipients)
         return attempt
 
@@ -253,7 +263,7 @@ class Relay:
             hop.failures = 0
 
     def _release(self, attempt: Attempt) -> _Hop:
-        hop = self._hops[attempt.hop]
+        hop = self._hops[attempt.way]
         hop.attempts -= 1
         self._under_way.difference_update(recipient.recipient_id for recipient in attempt.recipients)
         return hop
@@ -262,7 +272,7 @@ class Relay:
         """Those that answer, and those that nobody has asked for longer than any delay."""
         old = now - self._schedule.delay_max
         self._hops = {
-            name: hop for name, hop in self._hops.items() if hop.attempts or (hop.failures and hop.retry_at > old)
+            way: hop for way, hop in self._hops.items() if hop.attempts or (hop.failures and hop.retry_at > old)
         }
 
 

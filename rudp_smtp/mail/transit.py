@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rudp_smtp.mail.queued import QueuedMail, Recipient, Submission
+from rudp_smtp.mail.queued import TLS_OPTIONAL, QueuedMail, Recipient, Submission
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.parameters import BodyType, Notify, RecipientDsn, Ret
 
@@ -16,6 +16,7 @@ def submission_of(envelope: Envelope, indexes: Sequence[int], key: str) -> Submi
         *(((SMTPUTF8, ""),) if envelope.is_smtputf8 else ()),
         *(((AUTH, envelope.vouched),) if envelope.vouched else ()),
         *(((REQUIRETLS, ""),) if envelope.requires_tls else ()),
+        *((TLS_OPTIONAL,) if envelope.is_tls_optional else ()),
     )
     recipients = []
     for index in indexes:
@@ -52,5 +53,6 @@ def envelope_of(mail: QueuedMail, forward_paths: Sequence[str], *, key: str, mai
         dsn=dsn if any(wish != RecipientDsn() for wish in dsn) else (),
         auth=parameters.get(AUTH, ""),
         requires_tls=REQUIRETLS in parameters,
+        is_tls_optional=about.is_tls_optional,
         idempotency_key=key,
     )

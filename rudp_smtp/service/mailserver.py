@@ -27,12 +27,13 @@ from rudp_smtp.service.relaying import Relaying, Smarthost
 from rudp_smtp.service.storybook import StoryBook
 from rudp_smtp.service.streams import Listener, listen
 from rudp_smtp.smtp import Authentication, Extensions, Limits, Reply, Server, ServerTls, Watch
+from rudp_smtp.smtp.header import HEADER_OCTETS
 from rudp_smtp.trace import Sink
 from rudp_smtp.transport import TransportPlugin, TransportStats
 from rudp_smtp.units import SECOND
 
 RECIPIENTS_MAX = 100
-HELD_OCTETS = 256 * 1024  # of a message in memory; what is larger goes to the disk as it comes
+HELD_OCTETS = HEADER_OCTETS  # of a message in memory: its header; what is larger goes to the disk as it comes
 TURN_AWAY = Patience(idle=5 * SECOND)  # who does not take our word by then is cut off: it has no place here
 UNKNOWN = ("unknown", 0)
 SHUTDOWN_SECONDS = 5.0  # for sessions to finish the message they are at

@@ -24,6 +24,7 @@ HELD_OCTETS = 64 << 10  # of a message in memory
 PIECE_OCTETS = 64 << 10
 WAITS = (0.0, 1.0, 2.0, 4.0, 8.0)  # seconds before each attempt: the client has minutes of patience
 UNREACHABLE = Reply(451, ("4.4.1 The next server does not answer",))
+UNKNOWN_THERE = Reply(451, ("4.7.8 The next server refuses our login",))
 UNTOLD = (Outcome.UNSENT, Outcome.UNCONFIRMED)
 
 
@@ -113,6 +114,9 @@ class PassingDesk:
             if report is None:
                 continue
             reply = report.refused[0][1] if report.refused else report.reply
+            if report.refuses_login:
+                self._office.notice(f"not let in: {reply}")
+                reply = UNKNOWN_THERE
             is_accepted = bool(report.accepted)
             if report.outcome not in UNTOLD:
                 break
@@ -122,16 +126,18 @@ class PassingDesk:
 
     async def _try(self, envelope: Envelope) -> DeliveryReport | None:
         """One attempt; None if there was no server."""
-        host = self._smarthost
-        sending = Sending(
-            address=host.address,
-            domain=self._office.policy.domain,
-            tls=host.tls,
-            login=host.login,
-            transport=host.transport,
-        )
+        way, *others = self._smarthost.ways(self._office.policy.domain)
+        report = await self._call(way, envelope)
+        for other in others:
+            if report is None or not report.lacks_tls or not envelope.is_tls_optional:
+                break
+            self._office.notice(f"without TLS that holds, as the message asks: {report.reply}")
+            report = await self._call(other, envelope)
+        return report
+
+    async def _call(self, way: Sending, envelope: Envelope) -> DeliveryReport | None:
         try:
-            sent = await send(sending, [(envelope, MailSource(self._pieces, None))])
+            sent = await send(way, [(envelope, MailSource(self._pieces, None))])
         except DriverError as error:
             self._office.notice(f"no answer: {error}")
             return None

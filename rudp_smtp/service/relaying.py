@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from rudp_smtp.service.addresses import Address
 from rudp_smtp.service.home import HERE, Home
 from rudp_smtp.service.office import Policy
 from rudp_smtp.service.sending import Sending, Sent, send
-from rudp_smtp.smtp import ClientTls, DeliveryReport, Envelope, Login, MailSource
+from rudp_smtp.smtp import ClientTls, DeliveryReport, Envelope, Login, MailSource, TlsUse
 from rudp_smtp.transport import TransportPlugin
 from rudp_smtp.units import SECOND
 
@@ -48,6 +48,20 @@ class Smarthost:
     login: Login | None = None
     transport: TransportPlugin | None = None
     schedule: RetrySchedule = field(default_factory=RetrySchedule)
+
+    def ways(self, domain: str) -> list[Sending]:
+        """How to call it: as the operator says. What follows is for mail whose header says TLS-Required: No, one after
+        the other for as long as TLS fails (RFC 8689 section 4.2.2): with whoever it is, and in the clear. It never
+        costs the password."""
+        tls = self.tls
+        ways = [Sending(address=self.address, domain=domain, tls=tls, login=self.login, transport=self.transport)]
+        if tls is not None:
+            login = self.login.discreet() if self.login is not None else None
+            if tls.is_verifying or tls.use is TlsUse.REQUIRED:
+                ways.append(replace(ways[0], tls=tls.relaxed(), login=login))
+            if tls.use is not TlsUse.IMPLICIT:
+                ways.append(replace(ways[0], tls=None, login=login))
+        return ways
 
 
 class Relaying:
@@ -156,19 +170,20 @@ class Relaying:
                 for attempt in attempts:
                     await self._deliver(attempt)
             else:
-                await self._carry(attempts)
+                await self._carry(attempts, self._smarthost.ways(self._domain))
         finally:
             self._sessions[hop] -= 1
             self._open_sessions(hop)
             self.wake()
 
-    async def _carry(self, attempts: Sequence[Attempt]) -> None:
-        """Send these messages one behind the other, and note of each what became of it as soon as it is known."""
-        host = self._smarthost
-        sending = Sending(
-            address=host.address, domain=self._domain, tls=host.tls, login=host.login, transport=host.transport
-        )
+    async def _carry(self, attempts: Sequence[Attempt], ways: Sequence[Sending]) -> None:
+        """Send these messages one behind the other, and note of each what became of it as soon as it is known.
+
+        All go the first way; for want of TLS, those that can do without it go the next.
+        """
+        way, *others = ways
         pending: dict[int, Attempt] = {}
+        without_tls: list[Attempt] = []
         messages: list[tuple[Envelope, MailSource | None]] = []
         for attempt in attempts:
             mail = await self._mail(attempt)
@@ -178,21 +193,28 @@ class Relaying:
                 messages.append((self._envelope(attempt, mail), MailSource(body, mail.octets)))
 
         async def on_report(sent: Sent, report: DeliveryReport) -> None:
+            attempt = pending.pop(report.token)
+            if others and report.lacks_tls and attempt.is_tls_optional:
+                self._notice(f"without TLS that holds, as it asks: message {attempt.message_id}: {report.reply}")
+                without_tls.append(attempt)
+                return
             success = None if "DSN" in sent.extensions else Action.RELAYED
-            await self._note(pending.pop(report.token), report, success)
+            await self._note(attempt, report, success)
 
         try:
             if messages:
-                await send(sending, messages, on_report)
+                await send(way, messages, on_report)
         except MailboxError as error:
             if len(messages) == 1:
                 await self._put_off(pending[0], error)
             else:
                 for attempt in pending.values():  # one of them cannot be read: let it not stand in the others' way
-                    await self._carry([attempt])
+                    await self._carry([attempt], ways)
         except DriverError as error:
             for attempt in pending.values():
                 await self._put_off(attempt, error)
+        if without_tls:
+            await self._carry(without_tls, others)
 
     async def _deliver(self, attempt: Attempt) -> None:
         home, mail = self._home, await self._mail(attempt)

@@ -4,7 +4,7 @@ SCRAM is in `scram`. PLAIN and LOGIN show the password, so they are for TLS, unl
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rudp_smtp.errors import LocalProtocolError
 from rudp_smtp.smtp.credentials import (
@@ -145,6 +145,10 @@ class Login:
         saslprep(self.password)
         if "\0" in self.name + self.password:
             raise LocalProtocolError("NUL in a name or password")
+
+    def discreet(self) -> "Login":
+        """The same by those mechanisms alone that show the password to nobody, be the server who it may."""
+        return replace(self, mechanisms=tuple(name for name in self.mechanisms if name not in (PLAIN, LOGIN)))
 
     def choose(
         self, offered: Iterable[str], binding: Binding, *, is_encrypted: bool

@@ -23,7 +23,7 @@ from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import ClientEvent, Outcome, SessionEnded, SessionReady
 from rudp_smtp.smtp.lines import PIECE_OCTETS, LineBuffer, encode_text
 from rudp_smtp.smtp.parameters import BodyType
-from rudp_smtp.smtp.replies import LONG_LINE, READABLE_LINE_OCTETS, SERVICE_CLOSING, Reply, ReplyReader
+from rudp_smtp.smtp.replies import LONG_LINE, NO_TLS, READABLE_LINE_OCTETS, SERVICE_CLOSING, Reply, ReplyReader
 from rudp_smtp.smtp.sasl import ClientMechanism, Refused, decode_octets, encode_initial, encode_octets
 from rudp_smtp.smtp.state import CLIENT_TRANSITIONS, ClientInput, ClientState
 from rudp_smtp.smtp.tls import ClientTls, TlsUse, Wire
@@ -394,7 +394,7 @@ class Client:
                 self._command(ClientInput.STARTTLS, StartTls().encode(), _Awaited.STARTTLS)
                 return
             if self._tls.use is TlsUse.REQUIRED:
-                refusal = Reply(454, ("4.7.0 The server does not offer STARTTLS",))
+                refusal = Reply(454, (f"{NO_TLS} The server does not offer STARTTLS",))
                 self._leave("the server does not offer STARTTLS", refusal, is_local=True)
                 return
         self._authenticate()
@@ -409,7 +409,8 @@ class Client:
             self._wire.start_tls(self._tls)
             self._say_hello(ClientInput.ENCRYPTED, is_extended=True)
         elif self._tls.use is TlsUse.REQUIRED:
-            self._leave(f"the server refused TLS: {reply}", reply)
+            refusal = Reply(454, (f"{NO_TLS} The server refused TLS: {reply}",))
+            self._leave(f"the server refused TLS: {reply}", refusal, is_local=True)
         else:
             self._authenticate()
 
@@ -528,7 +529,9 @@ class Client:
         self._queue.clear()
 
     def _close(self, reason: str, *, is_clean: bool = False) -> None:
-        self._give_up(_lost(reason), is_local=True)
+        channel = self._wire.channel
+        is_handshake = channel is not None and not channel.is_established
+        self._give_up(Reply(451, (f"{NO_TLS} {reason}",)) if is_handshake else _lost(reason), is_local=True)
         self._drop_body()
         self._session.advance(ClientInput.CLOSE)
         self._input.clear()

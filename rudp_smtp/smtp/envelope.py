@@ -31,6 +31,9 @@ class Envelope:
     dsn: tuple[RecipientDsn, ...] = field(default=(), kw_only=True)  # of each forward-path, or () if no RCPT said any
     auth: str = field(default="", kw_only=True)  # RFC 4954 section 5: who submitted it first, as MAIL said
     requires_tls: bool = field(default=False, kw_only=True)  # RFC 8689: refuse rather than send it in the clear
+    is_tls_optional: bool = field(
+        default=False, kw_only=True, compare=False
+    )  # RFC 8689: its header says so; see `header`
     idempotency_key: str = field(default="", kw_only=True)  # see `parameters`; "" if the client gave none
 
     def dsn_of(self, index: int) -> RecipientDsn:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from rudp_smtp.smtp.envelope import Envelope
-from rudp_smtp.smtp.replies import Reply
+from rudp_smtp.smtp.replies import LOGIN_REFUSED, NO_TLS, Reply
 
 
 @dataclass(frozen=True, slots=True)
 class MailStarted:
     """A message has outgrown `Limits.held_octets`: its mail data follows in MailData, then MailReceived or MailAborted.
 
-    The envelope is complete but for the mail data, of which it has none.
+    The envelope is complete but for the mail data, of which it has none, and for what may still come of a header that
+    is longer than that.
     """
 
     envelope: Envelope
@@ -71,6 +72,16 @@ class DeliveryReport:
     refused: tuple[tuple[str, Reply], ...]
     reply: Reply  # the one that decided on the message as a whole
     is_local: bool = False  # `reply` is ours: no server said it
+
+    @property
+    def lacks_tls(self) -> bool:
+        """Not sent, because the TLS that `ClientTls` asks for was not to be had."""
+        return self.is_local and self.outcome is Outcome.UNSENT and self.reply.status == NO_TLS
+
+    @property
+    def refuses_login(self) -> bool:
+        """Not sent, because the server does not take us for who we say we are: no word about the message."""
+        return self.outcome is Outcome.UNSENT and self.reply.code in LOGIN_REFUSED
 
 
 @dataclass(frozen=True, slots=True)

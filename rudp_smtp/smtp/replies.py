@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from rudp_smtp.errors import LocalProtocolError, SmtpSyntaxError
 
 SERVICE_CLOSING = 421  # RFC 5321 section 3.8: may answer any command, or none, and ends the session
+LOGIN_REFUSED = (534, 535, 538)  # RFC 4954 section 6
+NO_TLS = "4.7.10"  # RFC 8689 section 4.2.1, with a 4 for what may be better the next time: encryption needed
 REPLY_LINE_OCTETS = 512  # RFC 5321 section 4.5.3.1.5, code and CRLF included: the most we send
 READABLE_LINE_OCTETS = 4096  # the most we read: real servers exceed the limit, and no ambiguity comes of it
 READABLE_LINES = 128

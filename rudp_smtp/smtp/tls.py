@@ -6,7 +6,7 @@ Nothing here opens a socket: octets come in, octets go out, and whoever moves th
 import hashlib
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 READ_OCTETS = 64 * 1024
@@ -59,6 +59,18 @@ class ClientTls:
     @property
     def is_verifying(self) -> bool:
         return self.context.verify_mode is ssl.CERT_REQUIRED and self.context.check_hostname
+
+    def relaxed(self) -> "ClientTls":
+        """The same with whoever it is, and without where STARTTLS is not to be had."""
+        use = self.use if self.use is TlsUse.IMPLICIT else TlsUse.OPPORTUNISTIC
+        return replace(self, context=unverified_context(), use=use)
+
+
+def unverified_context() -> ssl.SSLContext:
+    """A client's that believes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class TlsChannel:
@@ -154,9 +166,10 @@ class TlsChannel:
 
     def _fail(self, error: ssl.SSLError) -> None:
         if isinstance(error, ssl.SSLCertVerificationError):
-            self.failure = f"certificate verify failed: {error.verify_message}"
+            failure = f"certificate verify failed: {error.verify_message}"
         else:
-            self.failure = (error.reason or "TLS error").replace("_", " ").lower()
+            failure = (error.reason or "TLS error").replace("_", " ").lower()
+        self.failure = failure.encode("ascii", "backslashreplace").decode()  # a name of the peer's may be in it
 
 
 class Wire:

@@ -15,6 +15,23 @@ SEND = ["send", "--server", "tcp://127.0.0.1:9", *LETTER]
 SERVE = ["serve", "--maildir", "mail", "--listen", "tcp://127.0.0.1:0"]
 GATEWAY = ["gateway", "--listen", "tcp://127.0.0.1:0"]
 
+RELAY = [*SERVE, "--relay-to", "tcp://127.0.0.1:9", "--queue", "queue"]
+PASS = [*GATEWAY, "--to", "tcp://127.0.0.1:9", "--queue", "queue"]
+STARTTLS = "add --relay-starttls, or call the next host at tcps:// or rudps://"
+WRONG_RELAY = [
+    (["--relay-ca", "text"], f"--relay-ca and --relay-insecure are about TLS: {STARTTLS}"),
+    (["--relay-insecure"], f"--relay-ca and --relay-insecure are about TLS: {STARTTLS}"),
+    (["--relay-user", "a", "--relay-password-file", "text"], f"--relay-user needs TLS, a password is not for the open "
+     f"wire: {STARTTLS}"),
+    (["--relay-password-file", "text"], "--relay-password-file is for a login: say as whom with --relay-user"),
+    (["--relay-starttls", "--relay-user", "a"], "--relay-user needs --relay-password-file"),
+    (["--relay-starttls", "--relay-user", "a", "--relay-password-file", "absent"], "--relay-password-file absent: No"),
+    (["--relay-starttls", "--relay-user", "a", "--relay-password-file", "empty"], "--relay-user and --relay-password-"),
+    (["--relay-starttls", "--relay-ca", "absent"], "--relay-ca absent: No such file or directory"),
+    (["--relay-starttls", "--relay-ca", "text"], "--relay-ca text: no certificate in it; expected PEM"),
+    (["--relay-starttls", "--relay-ca", "text", "--relay-insecure"], "--relay-insecure believes anybody: leave out"),
+]  # fmt: skip
+
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -65,9 +82,26 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
         ([*SERVE, "--relay-to", "tcp://127.0.0.1:0"], "--relay-to tcp://127.0.0.1:0: nobody can be called"),
         ([*SERVE, "--cert", "absent", "--key", "absent"], "--cert absent --key absent: No such file or directory"),
         ([*SERVE, "--cert", "text", "--key", "text"], "--cert text: no certificate in it; expected PEM"),
+        (
+            [*SERVE, "--relay-to", "tcps://h:9", "--relay-starttls"],
+            "--relay-starttls: tcps:// has TLS from the first oct",
+        ),
+        (
+            [*GATEWAY, "--to", "rudps://h:9", "--relay-starttls"],
+            "--relay-starttls: rudps:// has TLS from the first oct",
+        ),
         ([*GATEWAY, "--to", "tcp://127.0.0.1:0"], "--to tcp://127.0.0.1:0: nobody can be called"),
         ([*GATEWAY, "--to", "tcp://127.0.0.1:9", "--listen", "tcps://127.0.0.1:0"], "needs --tls-self-signed"),
         ([*GATEWAY, "--to", "tcp://127.0.0.1:9", "--size-limit", "big"], "--size-limit 'big'"),
+        ([*SEND, "--password-file", "text"], "--password-file is for a login: say as whom with --user"),
+        (
+            [*SEND, "--starttls", "--user", "a", "--password-file", "empty"],
+            "--user and --password-file: a name or pass",
+        ),
+        ([*SEND, "--starttls", "--ca", "text", "--insecure"], "--insecure believes anybody: leave out --ca, or it"),
+        ([*SERVE, "--relay-starttls"], "--relay-starttls is about the next host: say which with --relay-to"),
+        ([*SERVE, "--relay-user", "a"], "--relay-user is about the next host: say which with --relay-to"),
+        *(([*command, *wrong], words) for command in (RELAY, PASS) for wrong, words in WRONG_RELAY),
         (["inbox", "absent"], "absent is not a Maildir: there are no folders new and cur in it"),
         (["inbox", "absent", "--web", "--port", "99999"], "'99999' is not a port"),
         (["queue", "absent", "list"], "absent is not a queue"),

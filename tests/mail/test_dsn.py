@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rudp_smtp.mail.dsn import RETURNED_OCTETS_MAX, Action, Notice, RecipientReport, compose_notice, is_wanted
-from rudp_smtp.mail.queued import QueuedMail, Recipient, Submission
+from rudp_smtp.mail.queued import TLS_OPTIONAL, QueuedMail, Recipient, Submission
 from rudp_smtp.smtp.address import parse_mailbox
 from rudp_smtp.units import SECOND
 
@@ -96,6 +96,16 @@ def test_only_a_failure_with_ret_full_returns_more_than_the_header(mail: QueuedM
     assert bob["Action"] == action.value
     assert bob["Will-Retry-Until"] == DATE
     assert list(message.iter_parts())[2].get_content_type() == "text/rfc822-headers"
+
+
+def test_a_message_that_can_do_without_tls_has_notices_that_can() -> None:
+    mail = queued()
+    open_mail = replace(mail, submission=replace(mail.submission, parameters=(TLS_OPTIONAL,)))
+    for asked in (mail, open_mail):
+        notice = compose(asked)
+        assert notice.submission.is_tls_optional == (asked is open_mail)
+        assert parts(notice)[0]["TLS-Required"] == ("No" if asked is open_mail else None)
+        assert b".body" in parts(notice)[3], "it comes back whole, as it asked"
 
 
 def test_a_message_that_requires_tls_comes_back_as_its_header_and_requires_tls_again() -> None:

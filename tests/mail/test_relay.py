@@ -37,7 +37,15 @@ def relay(schedule: RetrySchedule = STEADY, **limits: int) -> Relay:
     return Relay(route=domain, draws=DrawKey(1, "relay"), schedule=schedule, limits=RelayLimits(**limits))
 
 
-def due(number: int, path: str = "u@b.example", *, message: int = 1, attempts: int = 0, age: int = 0) -> DueRecipient:
+def due(
+    number: int,
+    path: str = "u@b.example",
+    *,
+    message: int = 1,
+    attempts: int = 0,
+    age: int = 0,
+    is_tls_optional: bool = False,
+) -> DueRecipient:
     return DueRecipient(
         message_id=message,
         recipient_id=number,
@@ -46,6 +54,7 @@ def due(number: int, path: str = "u@b.example", *, message: int = 1, attempts: i
         next_attempt=NOW,
         arrived_at=NOW - age,
         is_delay_told=False,
+        is_tls_optional=is_tls_optional,
     )
 
 
@@ -68,6 +77,28 @@ def lost(attempt: Attempt, outcome: Outcome) -> DeliveryReport:
 
 def happenings(fates: tuple[Fate, ...]) -> list[RecipientInput]:
     return [fate.result.happening for fate in fates]
+
+
+def test_a_login_that_is_refused_is_no_word_about_the_mail() -> None:
+    subject = relay()
+    (attempt,) = subject.plan([due(1)], NOW).attempts
+    refusal = Reply(535, ("5.7.8 credentials invalid",))
+    unsent = DeliveryReport(0, Outcome.UNSENT, (), (("u@b.example", refusal),), refusal)
+    (fate,) = subject.on_report(attempt, unsent, NOW, success=None)
+    assert (fate.result.happening, fate.result.reply) == (DEFER, "535 5.7.8 credentials invalid")
+    assert subject.plan([due(2)], NOW + SECOND).attempts == (), "nor is another message tried with it at once"
+
+
+def test_where_tls_fails_what_can_do_without_is_tried_all_the_same() -> None:
+    subject = relay()
+    (attempt,) = subject.plan([due(1)], NOW).attempts
+    (fate,) = subject.on_report(attempt, lost(attempt, Outcome.UNSENT), NOW, success=None)
+    assert fate.result.happening is DEFER
+    plan = subject.plan([due(2, message=2), due(3, message=3, is_tls_optional=True)], NOW + SECOND)
+    assert [attempt.message_id for attempt in plan.attempts] == [3]
+    assert [fate.message_id for fate in plan.fates] == [2]
+    subject.on_report(plan.attempts[0], report(plan.attempts[0], OK), NOW + SECOND, success=None)
+    assert subject.plan([due(2, message=2)], NOW + 2 * SECOND).attempts == (), "and its way says nothing of the other"
 
 
 def test_recipients_of_a_message_that_go_one_way_share_a_transaction() -> None:

@@ -13,7 +13,7 @@ from rudp_smtp.smtp.parameters import BodyType, Notify, RecipientDsn, Ret
 BOB = RecipientDsn((Notify.SUCCESS, Notify.DELAY), "rfc822;bob+x@old.example")
 ENVELOPES = [
     Envelope("a@b.example", ("u@c.example",), b"", authenticated_as="bob"),
-    Envelope("a@b.example", ("u@c.example",), b"", auth="<>"),
+    Envelope("a@b.example", ("u@c.example",), b"", auth="<>", is_tls_optional=True),
     Envelope("", ("u@c.example", "v@c.example"), b"", body=BodyType.SEVEN_BIT, is_extended=True, auth="<>"),
     Envelope(
         "\u00e4@b.example",
@@ -40,9 +40,11 @@ def test_an_envelope_leaves_the_queue_as_it_came_under_the_queues_own_key(tmp_pa
     queue.commit([draft], 1)
     mail = queue.index.mail(1)
     assert mail is not None
+    assert [due.is_tls_optional for due in queue.index.due(1)] == [envelope.is_tls_optional] * len(mail.recipients)
     out = envelope_of(mail, envelope.forward_paths, key=queue.relay_key(1))
     assert out.idempotency_key == "q1.1"
-    for name in ("reverse_path", "forward_paths", "body", "is_smtputf8", "ret", "envid", "dsn", "auth", "requires_tls"):
+    about_tls = ("requires_tls", "is_tls_optional")
+    for name in ("reverse_path", "forward_paths", "body", "is_smtputf8", "ret", "envid", "dsn", "auth", *about_tls):
         assert getattr(out, name) == getattr(envelope, name), name
     queue.close()
 

@@ -12,7 +12,7 @@ from rudp_smtp.drivers.tcp import start_server
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.service.relaying import Smarthost
 from rudp_smtp.service.sending import Sending, send
-from rudp_smtp.smtp import Envelope
+from rudp_smtp.smtp import Envelope, Login
 from tests.service.test_attacks import Talk, serving, talk
 from tests.service.test_relaying import GATEWAY, FarEnd
 
@@ -110,6 +110,31 @@ def test_the_far_ends_reply_is_the_answer(tmp_path: Path, said: str, expected: s
                 await begin(client)
                 client.writer.write(b"Subject: x\r\n.\r\n")
                 assert await client.reply() == expected
+
+    asyncio.run(scene())
+
+
+def test_a_login_that_the_far_end_refuses_is_our_trouble_and_not_the_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rudp_smtp.service.passing.WAITS", (0.0, 0.0))
+
+    async def far(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 far\r\n")
+        while line := await reader.readline():
+            replies = {b"EHLO": b"250-far\r\n250 AUTH PLAIN\r\n", b"AUTH": b"535 5.7.8 who are you\r\n"}
+            writer.write(replies.get(line[:4].upper(), b"221 bye\r\n"))
+        writer.close()
+
+    async def scene() -> None:
+        login = Login(name="tim", password="x", entropy=bytes, is_allowed_without_tls=True)
+        async with await asyncio.start_server(far, "127.0.0.1", 0) as listener:
+            address = Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1])
+            settings = {"policy": GATEWAY, "maildir": None, "smarthost": Smarthost(address=address, login=login)}
+            async with serving(tmp_path, "tcp", **settings) as ours, talk(ours) as client:
+                await begin(client)
+                client.writer.write(b"Subject: x\r\n.\r\n")
+                assert await client.reply() == "451 4.7.8 The next server refuses our login"
 
     asyncio.run(scene())
 

@@ -16,7 +16,7 @@ from rudp_smtp.mail.queued import Recipient, Submission
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.service.office import Policy
 from rudp_smtp.service.relaying import MESSAGES_PER_SESSION, SESSIONS_PER_HOP, Smarthost
-from rudp_smtp.smtp import Extensions, Limits, MailReceived, Server
+from rudp_smtp.smtp import Authentication, Envelope, Extensions, Limits, MailReceived, Server, ServerTls
 from tests.service.test_attacks import serving
 
 GATEWAY = Policy(domain="ours.example", has_mailboxes=False, relays=True, relays_for_all=True)
@@ -26,14 +26,26 @@ EXTENSIONS = Extensions(is_limits=True, is_chunking=True)
 class FarEnd:
     """A server that counts its sessions, and greets nobody before it is opened."""
 
-    def __init__(self, mails: int | None = None) -> None:
+    def __init__(
+        self, mails: int | None = None, *, tls: ServerTls | None = None, authentication: Authentication | None = None
+    ) -> None:
         self.sessions = 0
         self.arrived: list[bytes] = []
+        self.envelopes: list[Envelope] = []
         self.is_open = asyncio.Event()
         self._limits = Limits(mails=mails)
+        self._tls = tls
+        self._authentication = authentication
 
     def answer(self) -> tuple[Session, React]:
-        server = Server(domain="far.example", limits=self._limits, extensions=EXTENSIONS)
+        server = Server(
+            domain="far.example",
+            local_domains=("far.example",),
+            limits=self._limits,
+            extensions=EXTENSIONS,
+            tls=self._tls,
+            authentication=self._authentication,
+        )
         self.sessions += 1
 
         async def react() -> None:
@@ -41,6 +53,7 @@ class FarEnd:
             while (event := server.next_event()) is not None:
                 if isinstance(event, MailReceived):
                     self.arrived.append(event.envelope.mail_data)
+                    self.envelopes.append(event.envelope)
                     server.accept_mail()
 
         return server, react

@@ -215,7 +215,8 @@ def test_a_refused_starttls_leaves_the_mail_unsent() -> None:
     assert said == b"QUIT\r\n"
     report = client_events(client)[0]
     assert isinstance(report, DeliveryReport)
-    assert report.reply == Reply(454, ("4.7.0 out of order",))
+    assert report.reply == Reply(454, ("4.7.10 The server refused TLS: 454 4.7.0 out of order",))
+    assert report.lacks_tls
 
 
 def test_replies_that_came_in_the_clear_behind_220_are_not_believed() -> None:

@@ -347,6 +347,16 @@ def test_requiretls_is_for_sessions_with_tls() -> None:
     assert peer.envelopes[0].requires_tls
 
 
+def test_what_the_header_says_of_tls_is_told_unless_mail_requires_it() -> None:
+    """RFC 8689 section 4.1."""
+    peer = encrypted(secured(extensions=Extensions(is_requiretls=True)))
+    peer.say(b"EHLO c\r\n")
+    for parameter in ("", " REQUIRETLS"):
+        lines = (f"MAIL FROM:<a@b.example>{parameter}", "RCPT TO:<u@mx.example>", "DATA", "TLS-Required: No\r\n.")
+        assert peer.codes(*lines) == [250, 250, 354, 250]
+    assert [envelope.is_tls_optional for envelope in peer.envelopes] == [True, False]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from([b"AUTH PLAIN\r\n", b"AUTH LOGIN\r\n", b"AUTH SCRAM-SHA-256\r\n", b"EHLO c\r\n",
     b"bixjLA==\r\n", b"biwsbj11LHI9eA==\r\n", b"Yz1iaXdzLHI9eCxwPXg=\r\n", b"*\r\n", b"=\r\n", b"\r\n", b"\xff\r\n",

@@ -60,6 +60,14 @@ def test_a_long_message_comes_in_pieces_and_waits_for_its_answer(size: int) -> N
     assert [reply.code for reply in read_replies(server.data_to_send())] == [250]
 
 
+def test_a_long_message_begins_with_what_its_header_says() -> None:
+    started, *_, received = told(in_data(), cut(encode_text(b"TLS-Required: No\r\n\r\n" + LONG), [1000]))
+    assert isinstance(started, MailStarted)
+    assert isinstance(received, MailReceived)
+    assert started.envelope.is_tls_optional
+    assert received.envelope.is_tls_optional
+
+
 def test_a_short_message_comes_whole() -> None:
     (event,) = told(in_data(), [encode_text(LINE)])
     assert isinstance(event, MailReceived)

@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rudp_smtp.drivers.aio import client_at
 from rudp_smtp.drivers.sessions import Patience, hold
 from rudp_smtp.drivers.sockets import Endpoint
 from rudp_smtp.errors import MailboxError
@@ -15,7 +16,7 @@ from rudp_smtp.mail.queue import Queue
 from rudp_smtp.mail.queued import Submission
 from rudp_smtp.mail.spool import Draft, Receipt
 from rudp_smtp.service.addresses import Address, host_and_port
-from rudp_smtp.service.clients import ClientLimits, Clients, Visit
+from rudp_smtp.service.clients import ClientLimits, Clients, Visit, connection_limits
 from rudp_smtp.service.commits import GroupCommit
 from rudp_smtp.service.desk import Desk
 from rudp_smtp.service.home import Home
@@ -112,7 +113,14 @@ class MailServer:
             with suppress(asyncio.CancelledError):
                 await self._on_stream(bound, client_behind(peer) or peer, (reader, writer))
 
-        listener, bound = await listen(address, on_stream, transport=transport, sink=sink)
+        def client_of(peer: Hashable) -> str:
+            assert isinstance(peer, tuple)
+            return client_at(client_behind(peer[:2]) or peer)
+
+        limits = connection_limits(self._settings.client_limits)
+        listener, bound = await listen(
+            address, on_stream, transport=transport, sink=sink, limits=limits, client_of=client_of
+        )
         self._listeners.append(listener)
         return bound
 

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Protocol
 
 from rudp_smtp.drivers import aio
@@ -11,7 +11,7 @@ from rudp_smtp.drivers.sessions import READ_OCTETS
 from rudp_smtp.errors import DriverError
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.trace import Sink
-from rudp_smtp.transport import TransportPlugin
+from rudp_smtp.transport import ConnectionLimits, TransportPlugin
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 OnStream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -29,13 +29,28 @@ class Listener(Protocol):
 
 
 async def listen(
-    address: Address, on_stream: OnStream, *, transport: TransportPlugin | None = None, sink: Sink | None = None
+    address: Address,
+    on_stream: OnStream,
+    *,
+    transport: TransportPlugin | None = None,
+    sink: Sink | None = None,
+    limits: ConnectionLimits = aio.LIMITS,
+    client_of: Callable[[Hashable], str] = aio.client_at,
 ) -> tuple[Listener, Address]:
-    """Hand each stream that comes in to `on_stream`; the listener, and where it listens. Raises DriverError."""
+    """Hand each stream that comes in to `on_stream`; the listener, and where it listens. Raises DriverError.
+
+    `limits` are of connections over our transport: those over TCP are the kernel's."""
     try:
         if address.is_rudp:
             server: aio.Server | asyncio.Server = await aio.start_server(
-                on_stream, address.host, address.port, limit=READ_OCTETS, transport=transport, sink=sink
+                on_stream,
+                address.host,
+                address.port,
+                limit=READ_OCTETS,
+                transport=transport,
+                sink=sink,
+                limits=limits,
+                client_of=client_of,
             )
         else:
             server = await asyncio.start_server(on_stream, address.host, address.port, limit=READ_OCTETS)

@@ -9,7 +9,7 @@ from weakref import WeakSet
 from rudp_smtp.datagram import Address, Label
 from rudp_smtp.drivers.aio.stream import ABORTED, StreamTransport
 from rudp_smtp.drivers.pump import drain, expire, take
-from rudp_smtp.errors import ConfigError
+from rudp_smtp.errors import ConfigError, ErrorCode
 from rudp_smtp.transport import (
     Closed,
     Endpoint,
@@ -241,6 +241,8 @@ class Port:
         error = _error(event)
         established = self._waiting.get(connection)
         if established is not None and not established.done():
+            if event.cause == "peer" and event.error_code == ErrorCode.CONNECTION_REFUSED:
+                error = ConnectionRefusedError(event.reason)
             established.set_exception(error or ConnectionResetError("closed during the handshake"))
         for stream in list(self._connections.pop(connection, {}).values()):
             stream.on_over(error)

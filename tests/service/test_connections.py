@@ -12,6 +12,7 @@ from rudp_smtp.service.clients import ClientLimits
 from rudp_smtp.transport import ConnectionLimits
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.units import SECOND
+from rudp_smtp.wire.frames import PingFrame, StreamFrame
 from tests.ports import free_port
 from tests.service.programs import mails
 from tests.service.programs import serving as serving_program
@@ -83,6 +84,40 @@ def test_those_that_fall_silent_make_room() -> None:
             writer.close()
         server.abort()
         await aio.shutdown(0.1)
+
+    asyncio.run(attack())
+
+
+def test_connections_that_nobody_uses_are_closed_however_often_their_peer_says_that_it_is_there() -> None:
+    """Those that never had a stream, and those whose stream we have ended; not those that wait with one."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.readexactly(1) == b"!":
+            writer.close()
+        else:
+            writer.write(await reader.readexactly(1))
+
+    async def attack() -> None:
+        server = await aio.start_server(serve, "127.0.0.1", 0, unused_timeout=1.0)
+        address = server.sockets[0].getsockname()[:2]
+        with Raider(address) as raider:
+            reader, writer = await aio.open_connection(*address)
+            writer.write(b"?")
+            await asyncio.to_thread(raider.open, 3)
+            for raid in raider.standing[:2]:
+                raider.say(raid, StreamFrame(0, 0, b"!", False))
+            await asyncio.to_thread(raider.hold, 0.5)
+            assert len(raider.standing) == 3
+            for _ in range(5):
+                for raid in raider.standing:
+                    raider.say(raid, PingFrame())
+                await asyncio.to_thread(raider.hold, 0.4)
+            assert raider.standing == []
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+            writer.close()
+        server.close()
+        await aio.shutdown(0.5)
 
     asyncio.run(attack())
 

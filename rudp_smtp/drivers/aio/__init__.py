@@ -44,6 +44,7 @@ KEEP_ALIVE = 10 * SECOND
 LIMIT = 1 << 16  # asyncio's own, of a StreamReader
 
 LIMITS = ConnectionLimits()
+UNUSED_TIMEOUT = 60.0  # seconds; our own clients close a connection with its stream
 
 
 def client_at(peer: Address) -> str:
@@ -103,9 +104,11 @@ async def create_server(
     sink: Sink | None = None,
     limits: ConnectionLimits = LIMITS,
     client_of: Callable[[Address], str] = client_at,
+    unused_timeout: float = UNUSED_TIMEOUT,
 ) -> Server:
     """As `loop.create_server`; port 0 is any free one, which `sockets` tells. `limits` are of each address listened at,
-    and of its clients, which are told apart by `client_of`."""
+    and of its clients, which are told apart by `client_of`. A connection that has had no stream for `unused_timeout`
+    seconds is closed."""
     loop = asyncio.get_running_loop()
     server = Server(factory, ssl, ssl_handshake_timeout)
     is_well = False
@@ -116,7 +119,8 @@ async def create_server(
                 raise ConfigError("this transport does not limit what a client opens; use rudp")
             endpoint.limit_clients(limits, client_of)
             bound = _socket(family)
-            server.add(Port(endpoint, bound, server.on_opened), bound)
+            unused = int(unused_timeout * SECOND)
+            server.add(Port(endpoint, bound, server.on_opened, unused_timeout=unused), bound)
             bound.bind(address)
         is_well = True
     finally:

@@ -18,7 +18,7 @@ BATCH_MAX = 500
 
 
 class GroupCommit(Generic[A]):
-    """Owns the threads in which every fsync happens: the loop that moves the packets never waits for a disk.
+    """Owns the thread in which every fsync happens: the loop that moves the packets never waits for a disk.
 
     `commit` is `Queue.commit` or `Maildir.commit`; `clock` gives ns since the Unix epoch.
     """
@@ -27,51 +27,61 @@ class GroupCommit(Generic[A]):
         self._commit = commit
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._waiting: SimpleQueue[tuple[Draft[A], asyncio.Future[Outcome]] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[Draft[A], asyncio.Future[Outcome]]] = SimpleQueue()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._under_way: list[asyncio.Future[Outcome]] = []  # the disk's own
+        self._turn = threading.Lock()
+        self._is_going = False  # guarded by `_turn`
+        self._unanswered = 0  # the loop's own, as is the next
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def commit(self, draft: Draft[A]) -> Outcome:
         """Make the draft safe; once this returns a Receipt it is."""
         done: asyncio.Future[Outcome] = self._loop.create_future()
+        self._unanswered += 1
+        self._idle.clear()
         self._waiting.put((draft, done))
-        return await asyncio.shield(done)
+        with self._turn:
+            is_first, self._is_going = not self._is_going, True
+        if is_first:
+            self._begin()
+        return await done
 
     async def close(self) -> None:
         """Finish what waits."""
-        self._waiting.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await self._idle.wait()
         self._disk.shutdown()
 
-    def _work(self) -> None:
-        is_over = False
-        while not is_over:
-            batch = [self._waiting.get()]
-            while not self._waiting.empty() and len(batch) < BATCH_MAX:
-                batch.append(self._waiting.get())
-            entries = [entry for entry in batch if entry is not None]
-            is_over = len(entries) < len(batch)
-            if entries:
-                self._do([draft for draft, _ in entries], [done for _, done in entries])
+    def _begin(self) -> None:
+        self._disk.submit(self._commit_waiting).add_done_callback(self._on_committed)
 
-    def _do(self, drafts: list[Draft[A]], waiting: list[asyncio.Future[Outcome]]) -> None:
+    def _commit_waiting(self) -> list[Outcome]:
+        """In the thread, as is what follows."""
+        batch: list[tuple[Draft[A], asyncio.Future[Outcome]]] = []
+        while not self._waiting.empty() and len(batch) < BATCH_MAX:
+            batch.append(self._waiting.get())
+        self._under_way = [done for _, done in batch]
+        return self._commit([draft for draft, _ in batch], self._clock())
+
+    def _on_committed(self, attempt: Future[list[Outcome]]) -> None:
+        self._loop.call_soon_threadsafe(self._tell, self._under_way, attempt)
+        with self._turn:
+            self._is_going = is_more = not self._waiting.empty()
+        if is_more:
+            self._begin()
+
+    def _tell(self, waiting: list[asyncio.Future[Outcome]], attempt: Future[list[Outcome]]) -> None:
         """A store that fails in a way nobody foresaw fails these sessions: those that follow may do better."""
-        attempt: Future[list[Outcome]] = self._disk.submit(self._commit, drafts, self._clock())
+        self._unanswered -= len(waiting)
+        if not self._unanswered:
+            self._idle.set()
         error = attempt.exception()
-        if error is not None:
-            self._loop.call_soon_threadsafe(_fail, waiting, error)
-        else:
-            self._loop.call_soon_threadsafe(_tell, waiting, attempt.result())
-
-
-def _tell(waiting: list[asyncio.Future[Outcome]], outcomes: list[Outcome]) -> None:
-    for done, outcome in zip(waiting, outcomes, strict=True):
-        if not done.done():
-            done.set_result(outcome)
-
-
-def _fail(waiting: list[asyncio.Future[Outcome]], error: BaseException) -> None:
-    for done in waiting:
-        if not done.done():
-            done.set_exception(error)
+        outcomes = attempt.result() if error is None else []
+        for number, done in enumerate(waiting):
+            if done.done():  # who waited is gone
+                continue
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(outcomes[number])

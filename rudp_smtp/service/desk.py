@@ -1,9 +1,8 @@
-"""Desk: one session's events, answered. 250 is said when every part of the message is where it is safe."""
+"""Desk: one session's messages, kept and answered. 250 is said when every part of one is where it is safe."""
 
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from typing import assert_never
 
 from rudp_smtp.drivers.sockets import Endpoint
 from rudp_smtp.errors import MailboxError
@@ -19,7 +18,7 @@ from rudp_smtp.mail.transit import submission_of
 from rudp_smtp.service.addresses import host_and_port
 from rudp_smtp.service.clients import Visit
 from rudp_smtp.service.office import Office
-from rudp_smtp.smtp import Envelope, MailAborted, MailData, MailReceived, MailStarted, Reply, Server, SessionEnded
+from rudp_smtp.smtp import Envelope, Reply, Server
 from rudp_smtp.transport import TransportStats
 from rudp_smtp.units import MILLISECOND
 
@@ -52,29 +51,8 @@ class Desk:
         self._count = 0
         self._mark()
 
-    async def react(self) -> None:
-        """Answer all that has happened; a message waits here for the disk."""
-        while (event := self._server.next_event()) is not None:
-            match event:
-                case MailStarted():
-                    self._begin(event.envelope)
-                case MailData():
-                    self._write(event.octets)
-                case MailAborted():
-                    self.abandon()
-                case MailReceived():
-                    if not event.is_streamed:
-                        self._begin(event.envelope)
-                        self._write(event.envelope.mail_data)
-                    await self._finish(event.envelope)
-                case SessionEnded():
-                    self.abandon()
-                case _:
-                    assert_never(event)
-
-    def _begin(self, envelope: Envelope) -> None:
+    def begin(self, envelope: Envelope) -> None:
         office = self._office
-        envelope = replace(envelope, client_address=self._client[0])
         now = office.clock()
         self._count += 1
         self._trace_id = f"{now:x}.{id(self) & 0xFFFFF:x}.{self._count}"
@@ -92,7 +70,7 @@ class Desk:
             front = received_field(envelope, domain=office.policy.domain, now=now, trace_id=self._trace_id)
             self._submission = office.queue.begin(submission_of(envelope, remote, key), front)
 
-    def _write(self, octets: bytes) -> None:
+    def write(self, octets: bytes) -> None:
         for draft in (self._delivery, self._submission):
             if draft is not None:
                 draft.write(octets)
@@ -105,7 +83,7 @@ class Desk:
                 draft.abandon()
         self._delivery = self._submission = None
 
-    async def _finish(self, envelope: Envelope) -> None:
+    async def finish(self, envelope: Envelope) -> None:
         """The queue first: if it fails, an SMTP client repeats all of it, and no mailbox has it twice."""
         refusal = self._visit.take_message()
         if refusal is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rudp_smtp.drivers.aio import client_at
-from rudp_smtp.drivers.sessions import Patience, hold
+from rudp_smtp.drivers.sessions import Patience, React, Session, SessionProtocol, Work, new_buffer
 from rudp_smtp.drivers.sockets import Endpoint
 from rudp_smtp.errors import MailboxError
 from rudp_smtp.mail.maildir import Maildir
@@ -16,6 +16,7 @@ from rudp_smtp.mail.queue import Queue
 from rudp_smtp.mail.queued import Submission
 from rudp_smtp.mail.spool import Draft, Receipt
 from rudp_smtp.service.addresses import Address, host_and_port
+from rudp_smtp.service.attending import Attendant
 from rudp_smtp.service.clients import ClientLimits, Clients, Visit, connection_limits
 from rudp_smtp.service.commits import GroupCommit
 from rudp_smtp.service.desk import Desk
@@ -25,7 +26,7 @@ from rudp_smtp.service.passed import PassedOn
 from rudp_smtp.service.passing import PassingDesk
 from rudp_smtp.service.relaying import Relaying, Smarthost
 from rudp_smtp.service.storybook import StoryBook
-from rudp_smtp.service.streams import Listener, Stream, listen
+from rudp_smtp.service.streams import Listener, listen
 from rudp_smtp.smtp import Authentication, Extensions, Limits, Reply, Server, ServerTls, Watch
 from rudp_smtp.trace import Sink
 from rudp_smtp.transport import TransportPlugin, TransportStats
@@ -33,7 +34,7 @@ from rudp_smtp.units import SECOND
 
 RECIPIENTS_MAX = 100
 HELD_OCTETS = 256 * 1024  # of a message in memory; what is larger goes to the disk as it comes
-TURN_AWAY_SECONDS = 5.0
+TURN_AWAY = Patience(idle=5 * SECOND)  # who does not take our word by then is cut off: it has no place here
 UNKNOWN = ("unknown", 0)
 SHUTDOWN_SECONDS = 5.0  # for sessions to finish the message they are at
 EXTENSIONS = Extensions(
@@ -61,6 +62,26 @@ class Settings:
     watch: Callable[[str], Watch] | None = None  # of the session with a client
 
 
+class LastWord:
+    """A session of one reply, which is all there is to say to whom there is no place for."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    @property
+    def done(self) -> bool:
+        return True
+
+    def receive_data(self, data: bytes | memoryview) -> None:
+        """Nobody listens."""
+
+    def receive_eof(self) -> None: ...
+
+    def data_to_send(self) -> bytes:
+        octets, self._octets = self._octets, b""
+        return octets
+
+
 class MailServer:
     """Use as an asynchronous context; `listen` inside. `unique` and `identity`: texts that nobody else has."""
 
@@ -75,7 +96,7 @@ class MailServer:
         self._listeners: list[Listener] = []
         self._closing = asyncio.Event()
         self._passed = PassedOn()
-        self._sessions: dict[asyncio.Task[None], tuple[Server, asyncio.StreamWriter]] = {}
+        self._sessions: dict[SessionProtocol, Server] = {}
         loop = asyncio.get_running_loop()
         self._clients = Clients(settings.client_limits, lambda: int(loop.time() * SECOND))
         self._office: Office | None = None
@@ -107,19 +128,23 @@ class MailServer:
     ) -> Address:
         """Take sessions there; the address with the port that it has. Raises DriverError."""
 
-        async def on_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            """A session's task. Cancelled by `_hang_up`, which asyncio's streams would report as our failure."""
-            peer = (writer.get_extra_info("peername") or UNKNOWN)[:2]
-            with suppress(asyncio.CancelledError):
-                await self._on_stream(bound, client_behind(peer) or peer, (reader, writer))
+        buffer = new_buffer()
+
+        def begin(protocol: SessionProtocol) -> tuple[Session, React, Patience]:
+            peer = (protocol.transport.get_extra_info("peername") or UNKNOWN)[:2]
+            return self._begin(address, client_behind(peer) or peer, protocol)
 
         def client_of(peer: Hashable) -> str:
             assert isinstance(peer, tuple)
             return client_at(client_behind(peer[:2]) or peer)
 
-        limits = connection_limits(self._settings.client_limits)
         listener, bound = await listen(
-            address, on_stream, transport=transport, sink=sink, limits=limits, client_of=client_of
+            address,
+            lambda: SessionProtocol(begin, buffer),
+            transport=transport,
+            sink=sink,
+            limits=connection_limits(self._settings.client_limits),
+            client_of=client_of,
         )
         self._listeners.append(listener)
         return bound
@@ -167,60 +192,58 @@ class MailServer:
 
     # Sessions
 
-    async def _on_stream(self, address: Address, client: Endpoint, stream: Stream) -> None:
-        host, writer = client[0], stream[1]
-        visit = self._clients.admit(host)
-        if isinstance(visit, Reply):
-            await self._turn_away(visit, address, writer)
-            return
-        task = asyncio.current_task()
-        assert task is not None
-        try:
-            server = self._server(address, visit)
-            self._sessions[task] = server, writer
-            if self._settings.watch is not None:
-                server.tell(self._settings.watch(host_and_port(client)))
-            desk = self._desk(server, visit, writer, client)
+    def _begin(self, address: Address, client: Endpoint, protocol: SessionProtocol) -> tuple[Session, React, Patience]:
+        visit = self._clients.admit(client[0])
+        if isinstance(visit, Reply):  # said where it needs no TLS
+            return LastWord(b"" if address.is_encrypted else visit.encode()), lambda: None, TURN_AWAY
+        server = self._sessions[protocol] = self._server(address, visit, client[0])
+        if self._settings.watch is not None:
+            server.tell(self._settings.watch(host_and_port(client)))
+        desk = self._desk(server, visit, protocol.transport, client)
+        attendant = Attendant(server, desk)
 
-            async def react() -> None:
-                await desk.react()
-                wait = visit.wait_after(server.authentication_failures)
-                if wait:  # and meanwhile the session counts, hung up or not
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._closing.wait(), wait / SECOND)
+        def react() -> Work | None:
+            wait = visit.wait_after(server.authentication_failures)
+            return self._react_after(wait, attendant) if wait else attendant.react()
 
-            try:
-                await hold(server, react, stream, self._settings.patience)
-            finally:
-                desk.abandon()
-        finally:
+        def leave(over: asyncio.Future[None]) -> None:
+            del self._sessions[protocol]
+            desk.abandon()
             visit.leave()
-            self._sessions.pop(task, None)
+            self._report(over)
 
-    def _desk(self, server: Server, visit: Visit, writer: asyncio.StreamWriter, client: Endpoint) -> Desk | PassingDesk:
+        protocol.over.add_done_callback(leave)
+        return server, react, self._settings.patience
+
+    async def _react_after(self, wait: int, attendant: Attendant) -> None:
+        """Let a session wait, which counts meanwhile, hung up or not."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), wait / SECOND)
+        work = attendant.react()
+        if work is not None:
+            await work
+
+    @staticmethod
+    def _report(over: asyncio.Future[None]) -> None:
+        """An error that nobody foresaw ended this session, and no other one."""
+        if not over.cancelled() and (error := over.exception()) is not None:
+            over.get_loop().call_exception_handler({"message": "a session failed", "exception": error})
+
+    def _desk(
+        self, server: Server, visit: Visit, transport: asyncio.BaseTransport, client: Endpoint
+    ) -> Desk | PassingDesk:
         assert self._office is not None
         if self._is_passing:
             assert self._settings.smarthost is not None
-            return PassingDesk(server, visit, self._settings.smarthost, self._office, self._passed, host=client[0])
+            return PassingDesk(server, visit, self._settings.smarthost, self._office, self._passed)
 
         def stats() -> TransportStats | None:
-            told = writer.get_extra_info("rudp_stats")
+            told = transport.get_extra_info("rudp_stats")
             return told if isinstance(told, TransportStats) else None
 
         return Desk(self._office, server, visit, client=client, stats=stats)
 
-    async def _turn_away(self, reply: Reply, address: Address, writer: asyncio.StreamWriter) -> None:
-        """Say why, where that needs no TLS, and hang up. Who does not take it is cut off: it has no place here."""
-        if not address.is_encrypted:
-            writer.write(reply.encode())
-        writer.close()
-        try:
-            async with asyncio.timeout(TURN_AWAY_SECONDS):
-                await writer.wait_closed()
-        except OSError:  # TimeoutError is one
-            writer.transport.abort()
-
-    def _server(self, address: Address, visit: Visit) -> Server:
+    def _server(self, address: Address, visit: Visit, client_address: str) -> Server:
         settings = self._settings
         tls = settings.tls
         if tls is not None:
@@ -238,7 +261,7 @@ class MailServer:
             tls=tls,
             authentication=settings.authentication,
             is_lmtp=address.is_lmtp,
-            deadline=None,
+            client_address=client_address,
         )
         return server
 
@@ -250,12 +273,10 @@ class MailServer:
         self._closing.set()
         for listener in self._listeners:
             listener.close()
-        for server, writer in self._sessions.values():
+        for protocol, server in list(self._sessions.items()):
             server.shut_down()
-            writer.write(server.data_to_send())
-            if server.done:
-                writer.close()
+            protocol.wake()
         if self._sessions:
-            await asyncio.wait(list(self._sessions), timeout=SHUTDOWN_SECONDS)
-        for task in list(self._sessions):
-            task.cancel()
+            await asyncio.wait([protocol.over for protocol in self._sessions], timeout=SHUTDOWN_SECONDS)
+        for protocol in list(self._sessions):
+            await protocol.abandon()

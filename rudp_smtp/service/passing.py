@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import IO, assert_never
+from typing import IO
 
 from rudp_smtp.errors import DriverError, MailboxError
 from rudp_smtp.mail.files import storage_error
@@ -17,19 +17,7 @@ from rudp_smtp.service.office import Office
 from rudp_smtp.service.passed import Fate, PassedOn
 from rudp_smtp.service.relaying import Smarthost
 from rudp_smtp.service.sending import Sending, send
-from rudp_smtp.smtp import (
-    DeliveryReport,
-    Envelope,
-    MailAborted,
-    MailData,
-    MailReceived,
-    MailSource,
-    MailStarted,
-    Outcome,
-    Reply,
-    Server,
-    SessionEnded,
-)
+from rudp_smtp.smtp import DeliveryReport, Envelope, MailSource, Outcome, Reply, Server
 
 HELD_OCTETS = 64 << 10  # of a message in memory
 PIECE_OCTETS = 64 << 10
@@ -45,36 +33,15 @@ class PassingDesk:
     makes no second message. Nor does a client that repeats its own key.
     """
 
-    def __init__(
-        self, server: Server, visit: Visit, smarthost: Smarthost, office: Office, passed: PassedOn, *, host: str
-    ) -> None:
+    def __init__(self, server: Server, visit: Visit, smarthost: Smarthost, office: Office, passed: PassedOn) -> None:
         self._server = server
         self._visit = visit
         self._smarthost = smarthost
         self._office = office
         self._passed = passed
-        self._host = host  # of the client
         self._spool: IO[bytes] | None = None
         self._fingerprint: Fingerprint | None = None  # of one that came under a key
         self._failure: MailboxError | None = None  # of the disk, told when the whole message has been read
-
-    async def react(self) -> None:
-        """Answer all that has happened; a message waits here for the far end."""
-        while (event := self._server.next_event()) is not None:
-            match event:
-                case MailStarted():
-                    self._begin(event.envelope)
-                case MailData():
-                    self._take(event.octets)
-                case MailAborted() | SessionEnded():
-                    self.abandon()
-                case MailReceived():
-                    if not event.is_streamed:
-                        self._begin(event.envelope)
-                        self._take(event.envelope.mail_data)
-                    await self._finish(event.envelope)
-                case _:
-                    assert_never(event)
 
     def abandon(self) -> None:
         spool, self._spool = self._spool, None
@@ -82,15 +49,14 @@ class PassingDesk:
             with suppress(OSError):  # what the disk did not take before, it does not take now
                 spool.close()
 
-    def _begin(self, envelope: Envelope) -> None:
+    def begin(self, envelope: Envelope) -> None:
         office = self._office
         self._failure = None
         self._fingerprint = Fingerprint() if envelope.idempotency_key else None
         self._spool = tempfile.SpooledTemporaryFile(max_size=HELD_OCTETS)  # noqa: SIM115 - abandon closes it
-        envelope = replace(envelope, client_address=self._host)
         self._write(received_field(envelope, domain=office.policy.domain, now=office.clock()))
 
-    def _take(self, octets: bytes) -> None:
+    def write(self, octets: bytes) -> None:
         if self._fingerprint is not None:
             self._fingerprint.feed(octets)
         self._write(octets)
@@ -109,7 +75,7 @@ class PassingDesk:
             self._failure = storage_error("a message could not be kept", error)
             self.abandon()
 
-    async def _finish(self, envelope: Envelope) -> None:
+    async def finish(self, envelope: Envelope) -> None:
         refusal = self._visit.take_message()
         if refusal is None and self._failure is None and self._spool is not None:
             with self._catching():

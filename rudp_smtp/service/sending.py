@@ -1,10 +1,10 @@
 """One session with a server: messages in, a report for each out."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from rudp_smtp.drivers.sessions import Patience, hold
+from rudp_smtp.drivers.sessions import Patience, SessionProtocol, Work, hold, new_buffer
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.service.streams import connect
 from rudp_smtp.smtp import (
@@ -49,7 +49,7 @@ class Sent:
     end: str = ""
 
 
-OnReport = Callable[[Sent, DeliveryReport], Awaitable[None]]
+OnReport = Callable[[Sent, DeliveryReport], Coroutine[object, object, None]]
 
 
 async def send(
@@ -59,27 +59,39 @@ async def send(
 
     `on_report` hears of each as soon as its fate is known; its token is the message's number.
     """
-    stream = await connect(sending.address, CONNECT_SECONDS, transport=sending.transport, sink=sending.sink)
     client = Client(domain=sending.domain, tls=sending.tls, login=sending.login, watch=sending.watch)
     for token, (envelope, source) in enumerate(messages):
         client.submit(envelope, token, source)
     client.quit()
     sent = Sent()
 
-    async def react() -> None:
+    def next_report() -> DeliveryReport | None:
         while (event := client.next_event()) is not None:
             match event:
                 case SessionReady():
                     sent.extensions = event.extensions
                 case DeliveryReport():
                     sent.reports.append(event)
-                    if on_report is not None:
-                        await on_report(sent, event)
+                    return event
                 case SessionEnded():
                     sent.end = event.reason
                 case _:
                     assert_never(event)
+        return None
 
-    await hold(client, react, stream, sending.patience)
+    async def tell(listener: OnReport, report: DeliveryReport | None) -> None:
+        while report is not None:
+            await listener(sent, report)
+            report = next_report()
+
+    def react() -> Work | None:
+        while (report := next_report()) is not None:
+            if on_report is not None:
+                return tell(on_report, report)
+        return None
+
+    protocol = SessionProtocol(lambda protocol: (client, react, sending.patience), new_buffer())
+    await connect(sending.address, protocol, CONNECT_SECONDS, transport=sending.transport, sink=sending.sink)
+    await hold(protocol)
     sent.reports.sort(key=lambda report: report.token)
     return sent

@@ -1,20 +1,19 @@
-"""Listening and connecting by address: asyncio's streams, over our transport or over TCP."""
+"""Listening and connecting by address: asyncio's transports, ours or TCP's."""
 
 import asyncio
 import errno
 import os
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from rudp_smtp.drivers import aio
-from rudp_smtp.drivers.sessions import READ_OCTETS
+from rudp_smtp.drivers.sessions import SessionProtocol
 from rudp_smtp.errors import DriverError
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.trace import Sink
 from rudp_smtp.transport import ConnectionLimits, TransportPlugin
 
-Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-OnStream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Factory = Callable[[], SessionProtocol]
 
 
 class Listener(Protocol):
@@ -30,30 +29,29 @@ class Listener(Protocol):
 
 async def listen(
     address: Address,
-    on_stream: OnStream,
+    factory: Factory,
     *,
     transport: TransportPlugin | None = None,
     sink: Sink | None = None,
     limits: ConnectionLimits = aio.LIMITS,
     client_of: Callable[[Hashable], str] = aio.client_at,
 ) -> tuple[Listener, Address]:
-    """Hand each stream that comes in to `on_stream`; the listener, and where it listens. Raises DriverError.
+    """Have a protocol made for each stream that comes in; the listener, and where it listens. Raises DriverError.
 
     `limits` are of connections over our transport: those over TCP are the kernel's."""
     try:
         if address.is_rudp:
-            server: aio.Server | asyncio.Server = await aio.start_server(
-                on_stream,
+            server: aio.Server | asyncio.Server = await aio.create_server(
+                factory,
                 address.host,
                 address.port,
-                limit=READ_OCTETS,
                 transport=transport,
                 sink=sink,
                 limits=limits,
                 client_of=client_of,
             )
         else:
-            server = await asyncio.start_server(on_stream, address.host, address.port, limit=READ_OCTETS)
+            server = await asyncio.get_running_loop().create_server(factory, address.host, address.port)
     except OSError as error:
         raise DriverError(f"cannot listen on {address}: {_reason(error)}") from error
     port: int = server.sockets[0].getsockname()[1]
@@ -61,16 +59,22 @@ async def listen(
 
 
 async def connect(
-    address: Address, seconds: float, *, transport: TransportPlugin | None = None, sink: Sink | None = None
-) -> Stream:
-    """Open a stream, or raise DriverError: refused, unreachable, or no answer within so many seconds."""
+    address: Address,
+    protocol: SessionProtocol,
+    seconds: float,
+    *,
+    transport: TransportPlugin | None = None,
+    sink: Sink | None = None,
+) -> None:
+    """Open a stream for this protocol, or raise DriverError: refused, unreachable, no answer within so many seconds."""
     try:
         async with asyncio.timeout(seconds):
             if address.is_rudp:
-                return await aio.open_connection(
-                    address.host, address.port, limit=READ_OCTETS, transport=transport, sink=sink
+                await aio.create_connection(
+                    lambda: protocol, address.host, address.port, transport=transport, sink=sink
                 )
-            return await asyncio.open_connection(address.host, address.port, limit=READ_OCTETS)
+            else:
+                await asyncio.get_running_loop().create_connection(lambda: protocol, address.host, address.port)
     except TimeoutError as error:
         raise DriverError(f"cannot connect to {address}: no answer") from error
     except OSError as error:

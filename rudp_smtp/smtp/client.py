@@ -146,7 +146,7 @@ class Client:
         self._is_quit_wanted = True
         self._write()
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: bytes | memoryview) -> None:
         """Take the next octets of the stream, cut anywhere."""
         if self.done:
             return

@@ -30,6 +30,7 @@ class Limits:
     mails: int | None = None  # transactions in a session
     received_fields: int = 100  # RFC 5321 section 6.3: a message with more goes round in circles
     authentication_failures: int = 3
+    stray_octets: StrayOctets = StrayOctets.REJECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

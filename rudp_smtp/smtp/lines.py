@@ -66,7 +66,7 @@ class LineBuffer:
         """The line that has not ended yet is over the limit that `next_line` was last given."""
         return bool(self._head)
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         spent = self._start - len(CRLF)
         if spent:
             del self._octets[:spent]
@@ -127,6 +127,9 @@ class LineBuffer:
         """Where the end mark begins, or -1. While no line began with a dot, one search serves for both questions."""
         octets = self._octets
         if not self._is_dotted:
+            if octets.find(b".", self._scanned) < 0:  # as in most of what is long: base64 has none
+                self._scanned = max(self._scanned, len(octets) - 2)
+                return -1
             found = _DOT_AFTER_LINE_END.search(octets, self._scanned)
             dot = found.start() if found is not None else -1
             if dot >= 0 and octets[dot : dot + len(END_MARK)] == END_MARK:

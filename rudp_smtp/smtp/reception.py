@@ -3,14 +3,13 @@
 Memory is bounded whatever the size: above `Limits.held_octets` nothing is kept, and what is refused is swallowed.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
 
 from rudp_smtp.smtp.config import Limits, StrayOctets
 from rudp_smtp.smtp.envelope import Envelope
 from rudp_smtp.smtp.events import MailAborted, MailData, MailReceived, MailStarted, ServerEvent
 from rudp_smtp.smtp.hops import HopCount
 from rudp_smtp.smtp.lines import TextCheck
-from rudp_smtp.smtp.parameters import BodyType
 from rudp_smtp.smtp.replies import Reply
 
 
@@ -20,13 +19,12 @@ class Reception:
     __slots__ = ("_check", "_envelope", "_held", "_hops", "_is_aborted", "_is_streamed", "_limits",
                  "_pieces")  # fmt: skip
 
-    def __init__(self, envelope: Envelope, limits: Limits, stray_octets: StrayOctets) -> None:
-        self._envelope = envelope
+    def __init__(self, envelope: Callable[[bytes], Envelope], limits: Limits, *, is_binary: bool) -> None:
+        self._envelope = envelope  # around its mail data
         self._limits = limits
-        is_binary = envelope.body is BodyType.BINARY_MIME
         self._check = TextCheck(
             line_octets=limits.text_line_octets,
-            is_stray_allowed=stray_octets is StrayOctets.KEEP,
+            is_stray_allowed=limits.stray_octets is StrayOctets.KEEP,
             is_binary=is_binary,
         )
         self._hops = HopCount()
@@ -68,15 +66,15 @@ class Reception:
             return []
         self._is_streamed = True
         self._check.forget()
-        events: list[ServerEvent] = [MailStarted(self._envelope), MailData(b"".join(self._pieces))]
+        events: list[ServerEvent] = [MailStarted(self._envelope(b"")), *map(MailData, self._pieces)]
         self._pieces.clear()
         return events
 
     def finish(self) -> MailReceived:
         """The whole of it came, and there is nothing to refuse it for."""
         if self._is_streamed:
-            return MailReceived(self._envelope, is_streamed=True)
-        return MailReceived(replace(self._envelope, mail_data=b"".join(self._pieces)))
+            return MailReceived(self._envelope(b""), is_streamed=True)
+        return MailReceived(self._envelope(b"".join(self._pieces)))
 
     def abort(self, reason: str) -> list[ServerEvent]:
         """There will be no message: once, to whoever was told of its beginning."""

@@ -6,6 +6,7 @@ Sans-IO over any ordered byte stream. `receive_data`, `receive_eof` and `handle_
 
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError
@@ -30,7 +31,7 @@ from rudp_smtp.smtp.commands import (
     Vrfy,
     parse_command,
 )
-from rudp_smtp.smtp.config import Extensions, Limits, StrayOctets
+from rudp_smtp.smtp.config import Extensions, Limits
 from rudp_smtp.smtp.events import ServerEvent, SessionEnded
 from rudp_smtp.smtp.lines import LineBuffer
 from rudp_smtp.smtp.parameters import BodyType
@@ -51,7 +52,8 @@ class Server:
 
     `accepts` decides on each recipient; without it only those at `local_domains` (by default `domain`) are accepted.
     The postmaster of a local domain always is (RFC 5321 section 4.5.1). `deadline`: the time, in the caller's ns, at
-    which the session ends whatever goes on. With `is_lmtp` the session speaks RFC 2033.
+    which the session ends whatever goes on. With `is_lmtp` the session speaks RFC 2033. `client_address`: the client's
+    IP address, if known, for the Received field.
     """
 
     def __init__(
@@ -61,22 +63,22 @@ class Server:
         limits: Limits | None = None,
         accepts: RecipientPolicy | None = None,
         local_domains: tuple[str, ...] | None = None,
-        stray_octets: StrayOctets = StrayOctets.REJECT,
         extensions: Extensions | None = None,
         tls: ServerTls | None = None,
         authentication: Authentication | None = None,
         is_lmtp: bool = False,
         deadline: int | None = None,
+        client_address: str = "",
     ) -> None:
         check_own_domain(domain)
         self._domain = domain
         self._limits = limits or Limits()
         self._recipients = Recipients(self._limits, local_domains or (domain,), accepts)
-        self._stray_octets = stray_octets
         self._extensions = extensions or Extensions()
         self._tls = tls
         self._is_lmtp = is_lmtp
         self._deadline = deadline
+        self._client_address = client_address
         is_implicit = tls is not None and tls.is_implicit
         self._session = Machine(SERVER_TRANSITIONS, ServerState.HANDSHAKE if is_implicit else ServerState.CONNECTED)
         self._wire = Wire()
@@ -115,7 +117,7 @@ class Server:
     @property
     def peer(self) -> Peer:
         """What is known of the client now: a RecipientPolicy may want to look at it."""
-        return Peer(self._hello, self._is_lmtp, self._wire.is_encrypted, self._authenticator.name)
+        return Peer(self._hello, self._is_lmtp, self._wire.is_encrypted, self._authenticator.name, self._client_address)
 
     @property
     def authentication_failures(self) -> int:
@@ -128,7 +130,7 @@ class Server:
         for encoded in self._outgoing:
             self._transcript.on_reply(encoded)
 
-    def receive_data(self, data: bytes, *, is_early: bool = False) -> None:
+    def receive_data(self, data: bytes | memoryview, *, is_early: bool = False) -> None:
         """Take the next octets of the stream, cut anywhere.
 
         `is_early`: of a client's first flight, which anybody may have recorded and play again (RFC 8470 section 2).
@@ -480,7 +482,11 @@ class Server:
         return True
 
     def _begin_reception(self, transaction: Transaction) -> None:
-        transaction.reception = Reception(transaction.envelope(self.peer), self._limits, self._stray_octets)
+        transaction.reception = Reception(
+            partial(transaction.envelope, self.peer),
+            self._limits,
+            is_binary=transaction.mail.body is BodyType.BINARY_MIME,
+        )
 
     @property
     def _reception(self) -> Reception:

@@ -80,7 +80,7 @@ class TlsChannel:
             self._tls = tls.context.wrap_bio(self._incoming, self._outgoing, server_hostname=tls.server_name)
             self._shake_hands()
 
-    def receive(self, data: bytes) -> bytes:
+    def receive(self, data: bytes | memoryview) -> bytes:
         """What the peer said, of what the wire brought."""
         self._incoming.write(data)
         if not self.is_established:
@@ -176,7 +176,7 @@ class Wire:
         """Encrypt what is sent from now on; what was sent before leaves as it is."""
         self.channel = TlsChannel(tls)
 
-    def receive(self, data: bytes) -> bytes:
+    def receive(self, data: bytes | memoryview) -> bytes | memoryview:
         return data if self.channel is None else self.channel.receive(data)
 
     def send(self, data: bytes) -> None:

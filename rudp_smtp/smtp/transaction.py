@@ -25,6 +25,7 @@ class Peer:
     is_lmtp: bool
     is_encrypted: bool
     authenticated_as: str
+    address: str  # "" if not known
 
 
 class Transaction:
@@ -46,19 +47,19 @@ class Transaction:
         self._forward_paths.append(rcpt.forward_path)
         self._dsn.append(rcpt.dsn)
 
-    def envelope(self, peer: Peer) -> Envelope:
-        """All but the mail data."""
+    def envelope(self, peer: Peer, mail_data: bytes) -> Envelope:
         mail = self.mail
         return Envelope(
             mail.reverse_path,
             tuple(self._forward_paths),
-            b"",
+            mail_data,
             parameters=mail.parameters,
             client_domain=peer.hello.domain,
             is_extended=peer.hello.is_extended,
             is_lmtp=peer.is_lmtp,
             is_encrypted=peer.is_encrypted,
             authenticated_as=peer.authenticated_as,
+            client_address=peer.address,
             body=mail.body,
             is_smtputf8=mail.is_smtputf8,
             ret=mail.ret,

@@ -1,9 +1,9 @@
 """Our server against smtplib and our client against aiosmtpd, over TCP on loopback."""
 
 import asyncio
-import errno
 import smtplib
 import socket
+import struct
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
@@ -213,41 +213,48 @@ def test_a_slow_peer_runs_out_of_the_time_for_all_of_it() -> None:
 
 
 def test_a_peer_that_never_reads_does_not_keep_its_place() -> None:
-    async def dialogue() -> bytes:
-        listener = await start_server(
-            answering(MemoryMailbox()), HOST, 0, patience=Patience(idle=50 * MILLISECOND), sessions_max=1
-        )
+    async def dialogue() -> bool:
+        ended = asyncio.Event()
+
+        def answer() -> tuple[Session, React]:
+            server = Server(domain="mx.example")
+
+            def react() -> None:
+                if deliver_received(server, MemoryMailbox(), now=0) is not None:
+                    ended.set()
+
+            return server, react
+
+        listener = await start_server(answer, HOST, 0, patience=Patience(idle=50 * MILLISECOND))
         listener.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # what is accepted inherits it
-        port = int(listener.sockets[0].getsockname()[1])
         loop = asyncio.get_running_loop()
         async with listener:
             with socket.socket() as deaf:
                 deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 deaf.setblocking(False)
-                await loop.sock_connect(deaf, (HOST, port))
+                await loop.sock_connect(deaf, (HOST, listener.sockets[0].getsockname()[1]))
                 await loop.sock_sendall(deaf, b"HELP\r\n" * 5_000)
-                reader, writer = await asyncio.open_connection(HOST, port)
                 async with asyncio.timeout(5):
-                    greeting = await reader.readline()
-                writer.close()
-                return greeting
+                    return await ended.wait()
 
-    assert asyncio.run(dialogue()).startswith(b"220 ")
+    assert asyncio.run(dialogue())
 
 
-def test_a_network_that_fails_under_a_session_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_fails_under_a_session_ends_it() -> None:
     client = Client(domain="client.example")
     client.submit(Envelope("", ("u@mx.example",), MESSAGE), token=1)
-    connect = asyncio.open_connection
 
-    async def connect_badly(host: str, port: int, *, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        _, writer = await connect(host, port, limit=limit)
-        reader = asyncio.StreamReader()
-        reader.set_exception(OSError(errno.EHOSTUNREACH, "No route to host"))  # no ConnectionError
-        return reader, writer
+    async def deliver_to_one_who_resets() -> None:
+        def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            own = writer.get_extra_info("socket")
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
 
-    monkeypatch.setattr(asyncio, "open_connection", connect_badly)
-    asyncio.run(serving(answering(MemoryMailbox()), lambda port: deliver(client, nothing, HOST, port)))
+        listener = await asyncio.start_server(hang_up, HOST, 0)
+        async with listener:
+            await deliver(client, nothing, HOST, listener.sockets[0].getsockname()[1])
+
+    asyncio.run(deliver_to_one_who_resets())
     assert client.done
     assert outcomes(client) == [Outcome.UNSENT]
 

@@ -15,6 +15,7 @@ import pytest
 from rudp_smtp.mail.maildir import Maildir
 from rudp_smtp.mail.queue import Queue
 from rudp_smtp.mail.spool import SPILL_OCTETS
+from rudp_smtp.service.attending import Attendant
 from rudp_smtp.service.clients import ClientLimits, Clients, Visit
 from rudp_smtp.service.commits import GroupCommit
 from rudp_smtp.service.desk import Desk
@@ -96,11 +97,13 @@ async def send(office: Office, mail: Mail, told: Told) -> None:
     visit = Clients(ClientLimits(), lambda: 0).admit("127.0.0.1")
     assert isinstance(visit, Visit)
     desk = Desk(office, server, visit, client=("127.0.0.1", 25), stats=lambda: None)
+    attendant = Attendant(server, desk)
     commands = ["EHLO c", f"MAIL FROM:<a@b.example> XIDEMPOTENT=key{mail.name}", *(f"RCPT TO:{to}" for to in mail.to)]
     for said in (*(f"{command}\r\n".encode() for command in (*commands, "DATA")), mail.text + b".\r\n"):
         for start in range(0, len(said), 60_000):
             server.receive_data(said[start : start + 60_000])
-            await desk.react()
+            if (work := attendant.react()) is not None:
+                await work
         reply = server.data_to_send().decode().splitlines()[-1]
         assert reply[:3] in ("220", "250", "354") or said.endswith(b".\r\n"), reply
     if reply.startswith("250"):

@@ -15,19 +15,19 @@ def known_only(forward_path: str) -> Reply | None:
     return None if forward_path in KNOWN else Reply(550, ("5.1.1 No such user here",))
 
 
-def server(limits: Limits | None = None, stray_octets: StrayOctets = StrayOctets.REJECT) -> Server:
-    return Server(domain="mx.example", accepts=known_only, limits=limits, stray_octets=stray_octets)
+def server(limits: Limits | None = None) -> Server:
+    return Server(domain="mx.example", accepts=known_only, limits=limits)
 
 
-def ready(limits: Limits | None = None, stray_octets: StrayOctets = StrayOctets.REJECT) -> Server:
+def ready(limits: Limits | None = None) -> Server:
     """A server that was greeted with EHLO, its replies so far read."""
-    fresh = server(limits, stray_octets)
+    fresh = server(limits)
     assert say(fresh, "EHLO client.example") == [220, 250]
     return fresh
 
 
-def in_data(limits: Limits | None = None, stray_octets: StrayOctets = StrayOctets.REJECT) -> Server:
-    fresh = ready(limits, stray_octets)
+def in_data(limits: Limits | None = None) -> Server:
+    fresh = ready(limits)
     assert say(fresh, "MAIL FROM:<a@b.example>", "RCPT TO:<u@mx.example>", "DATA") == [250, 250, 354]
     return fresh
 
@@ -272,7 +272,7 @@ def test_a_smuggled_message_is_refused_with_the_message_that_hid_it(mark: bytes,
 
 
 def test_stray_octets_are_kept_where_the_operator_says_so_and_end_nothing() -> None:
-    mx = in_data(stray_octets=StrayOctets.KEEP)
+    mx = in_data(Limits(stray_octets=StrayOctets.KEEP))
     mx.receive_data(b"a\n.\nb\r.\rc\0\r\n.\r\n")
     assert [envelope.mail_data for envelope in accept_all(mx)] == [b"a\n.\nb\r.\rc\0\r\n"]
 

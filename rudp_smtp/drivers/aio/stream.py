@@ -198,13 +198,12 @@ class StreamTransport(asyncio.Transport):
         """As much was sent as may be for now."""
         if self._is_over:
             return
-        unsent = self._connection.unsent_bytes(self._stream_id)
-        if self._is_writing_paused and unsent <= self._low:
+        if self._is_writing_paused and self.get_write_buffer_size() <= self._low:
             self._is_writing_paused = False
             if not self._is_closing:
                 self._port.unwatch(self)
-            self._protocol.resume_writing()
-        if self._is_closing and not self._is_sole and unsent == 0:
+            self._protocol.resume_writing()  # which may write again, and close
+        if self._is_closing and not self._is_sole and self.get_write_buffer_size() == 0:
             self.on_over(None)
 
     def _hold_writer(self) -> None:

@@ -1,11 +1,14 @@
 """What goes with a datagram outside of its octets: where it comes from and goes to, and its ECN codepoint."""
 
 from collections.abc import Hashable
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 Address = Hashable  # opaque to us: a (host, port) on real sockets, a host's name in simulation
 
 DEFAULT_PORT: Final = 2525  # UDP; what a capture file's packets wear and dissectors are bound to
+
+IPV6_PREFIX: Final = 64  # RFC 6177: what a site has at least
 
 # RFC 3168 section 5: the two bits of the IP header.
 NOT_ECT: Final = 0
@@ -28,6 +31,18 @@ def is_same_host(one: Address, other: Address) -> bool:
     if isinstance(one, str) and isinstance(other, str):
         return one.partition("~")[0] == other.partition("~")[0]
     return False
+
+
+def client_name(host: str) -> str:
+    """Who is at a host's address: that, or the /64 of an IPv6 address, since who has one of those has them all."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.version == 4:
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped is not None else str(ip_network((address, IPV6_PREFIX), strict=False))
 
 
 def host_and_port(name: Address) -> tuple[str, int]:

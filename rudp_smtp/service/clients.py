@@ -5,15 +5,15 @@ A client is an address, or the /64 of an IPv6 address: who has one address of th
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 
+from rudp_smtp.datagram import client_name
 from rudp_smtp.smtp.replies import SERVICE_CLOSING, Reply
+from rudp_smtp.transport import ConnectionLimits
 from rudp_smtp.units import SECOND
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 REMEMBERED_MAX = 20_000  # clients; the one that was here longest ago is forgotten for a new one
 DOUBLINGS_MAX = 16
-IPV6_PREFIX = 64  # RFC 6177: what a site has at least
 
 TOO_MANY_SESSIONS = Reply(SERVICE_CLOSING, ("4.7.0 Too many sessions from your address",))
 BUSY = Reply(SERVICE_CLOSING, ("4.3.2 Too many sessions, come again later",))
@@ -31,6 +31,12 @@ class ClientLimits:
     failure_delay_max: int = MINUTE
     failure_wait_max: int = 10 * MINUTE  # the delays of sessions side by side add up, to this
     failures_kept_for: int = HOUR
+
+
+def connection_limits(limits: ClientLimits) -> ConnectionLimits:
+    """Beneath the sessions: so many connections more that who comes too often hears it in SMTP's words, and that those
+    which have just ended are in nobody's way."""
+    return ConnectionLimits(connections=2 * limits.sessions_in_all, connections_per_client=2 * limits.sessions)
 
 
 @dataclass(slots=True)
@@ -56,7 +62,7 @@ class Clients:
         """A session of this client begins, or is refused with this reply."""
         if self._sessions >= self._limits.sessions_in_all:
             return BUSY
-        name = _name(host)
+        name = client_name(host)
         client = self._clients.pop(name, None) or _Client()
         self._clients[name] = client
         if client.sessions >= self._limits.sessions:
@@ -125,14 +131,3 @@ class Visit:
 
     def leave(self) -> None:
         self._clients.leave(self._client)
-
-
-def _name(host: str) -> str:
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if address.version == 4:
-        return str(address)
-    mapped = address.ipv4_mapped
-    return str(mapped) if mapped is not None else str(ip_network((address, IPV6_PREFIX), strict=False))

@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rudp_smtp.drivers.aio import client_at
 from rudp_smtp.drivers.sessions import Patience, React, Session, SessionProtocol, Work, new_buffer
 from rudp_smtp.drivers.sockets import Endpoint
 from rudp_smtp.errors import MailboxError
@@ -16,7 +17,7 @@ from rudp_smtp.mail.queued import Submission
 from rudp_smtp.mail.spool import Draft, Receipt
 from rudp_smtp.service.addresses import Address, host_and_port
 from rudp_smtp.service.attending import Attendant
-from rudp_smtp.service.clients import ClientLimits, Clients, Visit
+from rudp_smtp.service.clients import ClientLimits, Clients, Visit, connection_limits
 from rudp_smtp.service.commits import GroupCommit
 from rudp_smtp.service.desk import Desk
 from rudp_smtp.service.home import Home
@@ -134,7 +135,18 @@ class MailServer:
             peer = (protocol.transport.get_extra_info("peername") or UNKNOWN)[:2]
             return self._begin(address, client_behind(peer) or peer, protocol)
 
-        listener, bound = await listen(address, lambda: SessionProtocol(begin, buffer), transport=transport, sink=sink)
+        def client_of(peer: Hashable) -> str:
+            assert isinstance(peer, tuple)
+            return client_at(client_behind(peer[:2]) or peer)
+
+        listener, bound = await listen(
+            address,
+            lambda: SessionProtocol(begin, buffer),
+            transport=transport,
+            sink=sink,
+            limits=connection_limits(self._settings.client_limits),
+            client_of=client_of,
+        )
         self._listeners.append(listener)
         return bound
 

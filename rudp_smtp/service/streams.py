@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from rudp_smtp.drivers import aio
@@ -11,7 +11,7 @@ from rudp_smtp.drivers.sessions import SessionProtocol
 from rudp_smtp.errors import DriverError
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.trace import Sink
-from rudp_smtp.transport import TransportPlugin
+from rudp_smtp.transport import ConnectionLimits, TransportPlugin
 
 Factory = Callable[[], SessionProtocol]
 
@@ -28,13 +28,27 @@ class Listener(Protocol):
 
 
 async def listen(
-    address: Address, factory: Factory, *, transport: TransportPlugin | None = None, sink: Sink | None = None
+    address: Address,
+    factory: Factory,
+    *,
+    transport: TransportPlugin | None = None,
+    sink: Sink | None = None,
+    limits: ConnectionLimits = aio.LIMITS,
+    client_of: Callable[[Hashable], str] = aio.client_at,
 ) -> tuple[Listener, Address]:
-    """Have a protocol made for each stream that comes in; the listener, and where it listens. Raises DriverError."""
+    """Have a protocol made for each stream that comes in; the listener, and where it listens. Raises DriverError.
+
+    `limits` are of connections over our transport: those over TCP are the kernel's."""
     try:
         if address.is_rudp:
             server: aio.Server | asyncio.Server = await aio.create_server(
-                factory, address.host, address.port, transport=transport, sink=sink
+                factory,
+                address.host,
+                address.port,
+                transport=transport,
+                sink=sink,
+                limits=limits,
+                client_of=client_of,
             )
         else:
             server = await asyncio.get_running_loop().create_server(factory, address.host, address.port)

@@ -6,6 +6,7 @@ from the application: verbs. Outputs, pulled until they return None: `next_datag
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -198,6 +199,27 @@ class Endpoint(Protocol):
 
     def total_stats(self) -> TransportStats:
         """The sum over all connections, past ones too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """How much an endpoint that serves strangers gives away at a time.
+
+    Windows are what a peer can make us hold without our application: it leaves a hole, and says all that comes behind.
+    """
+
+    connections: int = 2000
+    connections_per_client: int = 200
+    window_octets: int = 192 << 20
+    window_octets_per_client: int = 48 << 20
+
+
+@runtime_checkable
+class LimitedEndpoint(Endpoint, Protocol):
+    """One that can tell its clients from each other."""
+
+    def limit_clients(self, limits: ConnectionLimits, client_of: Callable[[Address], str]) -> None:
+        """`client_of` names whoever is behind an address: all that have the same name are one client."""
 
 
 class TransportPlugin(ABC):

@@ -214,7 +214,7 @@ def test_a_slow_sender_is_cut_off(tmp_path: Path, scheme: str) -> None:
 
 @both
 def test_a_thousand_idle_sessions_of_one_client_do_not_keep_others_out(tmp_path: Path, scheme: str) -> None:
-    number = 1000 if scheme == "tcp" else 250
+    number = 1000 if scheme == "tcp" else 199  # beyond 200, connections themselves are refused
 
     async def attack() -> None:
         async with serving(tmp_path, scheme) as address, AsyncExitStack() as stack:

@@ -15,15 +15,16 @@ import socket
 import ssl as tls
 from collections.abc import Awaitable, Callable
 
-from rudp_smtp.datagram import DEFAULT_PORT
+from rudp_smtp.datagram import DEFAULT_PORT, Address, client_name
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.drivers.aio.port import OPEN_PORTS, SOCKET_BUFFER, Port
 from rudp_smtp.drivers.aio.securing import start_tls
 from rudp_smtp.drivers.aio.server import ProtocolFactory, Server
 from rudp_smtp.drivers.aio.stream import StreamTransport
+from rudp_smtp.errors import ConfigError
 from rudp_smtp.registry import Spec
 from rudp_smtp.trace import Sink
-from rudp_smtp.transport import TRANSPORTS, Endpoint, TransportPlugin
+from rudp_smtp.transport import TRANSPORTS, ConnectionLimits, Endpoint, LimitedEndpoint, TransportPlugin
 from rudp_smtp.units import SECOND
 
 __all__ = [
@@ -37,9 +38,20 @@ __all__ = [
 ]
 
 STREAM_WINDOW = 16 << 20
+STREAMS_MAX = 16  # of a peer's connection: ours have one
 # Who has connected says so that it waits: an answer may take longer than the idle timeout of 30 s, SMTP's ten minutes.
 KEEP_ALIVE = 10 * SECOND
 LIMIT = 1 << 16  # asyncio's own, of a StreamReader
+
+LIMITS = ConnectionLimits()
+UNUSED_TIMEOUT = 60.0  # seconds; our own clients close a connection with its stream
+
+
+def client_at(peer: Address) -> str:
+    """The name under which whoever is at this address is counted."""
+    assert isinstance(peer, tuple)
+    return client_name(str(peer[0]))
+
 
 OnClient = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
 
@@ -90,15 +102,25 @@ async def create_server(
     ssl_handshake_timeout: float | None = None,
     transport: TransportPlugin | None = None,
     sink: Sink | None = None,
+    limits: ConnectionLimits = LIMITS,
+    client_of: Callable[[Address], str] = client_at,
+    unused_timeout: float = UNUSED_TIMEOUT,
 ) -> Server:
-    """As `loop.create_server`; port 0 is any free one, which `sockets` tells."""
+    """As `loop.create_server`; port 0 is any free one, which `sockets` tells. `limits` are of each address listened at,
+    and of its clients, which are told apart by `client_of`. A connection that has had no stream for `unused_timeout`
+    seconds is closed."""
     loop = asyncio.get_running_loop()
     server = Server(factory, ssl, ssl_handshake_timeout)
     is_well = False
     try:
         for family, _, _, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
+            endpoint = _endpoint_of(transport, sink, accepts=True)
+            if not isinstance(endpoint, LimitedEndpoint):
+                raise ConfigError("this transport does not limit what a client opens; use rudp")
+            endpoint.limit_clients(limits, client_of)
             bound = _socket(family)
-            server.add(Port(_endpoint_of(transport, sink, accepts=True), bound, server.on_opened), bound)
+            unused = int(unused_timeout * SECOND)
+            server.add(Port(endpoint, bound, server.on_opened, unused_timeout=unused), bound)
             bound.bind(address)
         is_well = True
     finally:
@@ -149,7 +171,8 @@ def _endpoint_of(transport: TransportPlugin | None, sink: Sink | None, *, accept
     plugin = transport
     if plugin is None:
         windows = (("connection_window", STREAM_WINDOW + STREAM_WINDOW // 2), ("stream_window", STREAM_WINDOW))
-        plugin = TRANSPORTS.build(Spec("rudp", windows if accepts else (("keep_alive", KEEP_ALIVE), *windows)))
+        own = ("max_streams", STREAMS_MAX) if accepts else ("keep_alive", KEEP_ALIVE)
+        plugin = TRANSPORTS.build(Spec("rudp", tuple(sorted([own, *windows]))))
     # Who could guess these draws could forge tokens and hit connections blindly.
     draws = DrawKey(secrets.randbits(63), "live")
     return plugin.endpoint(host="server" if accepts else "client", accepts=accepts, draws=draws, sink=sink)

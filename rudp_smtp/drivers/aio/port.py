@@ -9,7 +9,7 @@ from weakref import WeakSet
 from rudp_smtp.datagram import Address, Label
 from rudp_smtp.drivers.aio.stream import ABORTED, StreamTransport
 from rudp_smtp.drivers.pump import drain, expire, take
-from rudp_smtp.errors import ConfigError
+from rudp_smtp.errors import ConfigError, ErrorCode
 from rudp_smtp.transport import (
     Closed,
     Endpoint,
@@ -53,7 +53,10 @@ class Port:
     """Owns the socket, the clock's origin and the streams. Nothing is sent in the middle of a callback: what the
     application writes in one turn of the loop leaves together at its end."""
 
-    def __init__(self, endpoint: Endpoint, bound: socket.socket, opened: Opened | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, bound: socket.socket, opened: Opened | None = None, *, unused_timeout: int = 0
+    ) -> None:
+        """Of a server: `opened`, and how many ns a peer may keep a connection on which we have no stream."""
         self.loop = asyncio.get_running_loop()
         self.is_single = False  # close with the last connection
         self.closed: asyncio.Future[None] = self.loop.create_future()
@@ -61,6 +64,8 @@ class Port:
         self._endpoint = endpoint
         self._host = _Host(endpoint)
         self._opened = opened
+        self._unused_timeout = unused_timeout
+        self._unused: dict[Transport, int] = {}  # peers' connections without a stream, and since when: oldest first
         self._name: Address = bound.getsockname()
         self._origin = self.loop.time()
         self._connections: dict[Transport, dict[int, StreamTransport]] = {}
@@ -105,7 +110,10 @@ class Port:
         return stream
 
     def forget(self, connection: Transport, stream_id: int) -> None:
-        self._connections.get(connection, {}).pop(stream_id, None)
+        streams = self._connections.get(connection)
+        if streams is not None:
+            streams.pop(stream_id, None)
+            self._note_use(connection)
 
     def watch(self, stream: StreamTransport) -> None:
         """Tell the stream whenever something was sent: it waits for room, or to have sent all."""
@@ -117,6 +125,7 @@ class Port:
     def refuse(self) -> None:
         """Take no more connections."""
         self._opened = None
+        self._unused.clear()  # `leave` closes them
 
     def schedule(self) -> None:
         """The application has given commands: see to them at the end of this turn."""
@@ -181,6 +190,10 @@ class Port:
         now = self.now()
         if self._deadline is not None and self._deadline <= now:
             self._deadline = expire(self._host, now, self)
+        while (due := self._unused_deadline()) is not None and due <= now:
+            connection = next(iter(self._unused))
+            del self._unused[connection]
+            connection.reset(0, "unused", now)
         self._settle()
 
     def _drain(self) -> None:
@@ -205,16 +218,31 @@ class Port:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._deadline is not None:
-            self._timer = self.loop.call_at(self._origin + self._deadline / SECOND, self._expire)
+        deadline, unused_deadline = self._deadline, self._unused_deadline()
+        if deadline is None or (unused_deadline is not None and unused_deadline < deadline):
+            deadline = unused_deadline
+        if deadline is not None:
+            self._timer = self.loop.call_at(self._origin + deadline / SECOND, self._expire)
+
+    def _unused_deadline(self) -> int | None:
+        for since in self._unused.values():
+            return since + self._unused_timeout
+        return None
+
+    def _note_use(self, connection: Transport) -> None:
+        """Note whether we have a stream on a peer's connection. PINGs keep one for ever, and cost little."""
+        if self._opened is None:
+            return
+        if self._connections[connection]:
+            self._unused.pop(connection, None)
+        else:
+            self._unused.setdefault(connection, self.now())
 
     def _on_event(self, connection: Transport, event: Event) -> None:
         streams = self._connections.get(connection, {})
         match event:
             case Established():
-                established = self._waiting.get(connection)
-                if established is not None and not established.done():
-                    established.set_result(None)
+                self._on_established(connection)
             case StreamOpened(stream_id):
                 self._on_opened(connection, stream_id)
             case StreamData(stream_id, data, is_fin):
@@ -230,17 +258,29 @@ class Port:
             case _:
                 assert_never(event)
 
+    def _on_established(self, connection: Transport) -> None:
+        established = self._waiting.get(connection)
+        if established is not None and not established.done():
+            established.set_result(None)
+        elif self._opened is not None:
+            self._connections.setdefault(connection, {})
+            self._note_use(connection)
+
     def _on_opened(self, connection: Transport, stream_id: int) -> None:
         if self._opened is None:
             connection.reset(ABORTED, "not accepting", self.now())
         else:
             self._connections.setdefault(connection, {})
             self._opened(self, _pausable(connection), stream_id)
+            self._note_use(connection)
 
     def _on_closed(self, connection: Transport, event: Closed) -> None:
         error = _error(event)
+        self._unused.pop(connection, None)
         established = self._waiting.get(connection)
         if established is not None and not established.done():
+            if event.cause == "peer" and event.error_code == ErrorCode.CONNECTION_REFUSED:
+                error = ConnectionRefusedError(event.reason)
             established.set_exception(error or ConnectionResetError("closed during the handshake"))
         for stream in list(self._connections.pop(connection, {}).values()):
             stream.on_over(error)

@@ -7,11 +7,13 @@ connection is never larger than what it answers.
 from dataclasses import dataclass
 
 from rudp_smtp.draws import DrawKey
+from rudp_smtp.errors import ErrorCode
 from rudp_smtp.transport.rudp.config import MIN_ACK_DELAY, TransportConfig
 from rudp_smtp.transport.rudp.resumption import StrikeRegister
 from rudp_smtp.transport.rudp.tokens import FirstFlight, TokenKind, TokenMint, kind_of
+from rudp_smtp.wire.frames import ConnectionCloseFrame
 from rudp_smtp.wire.hello import MIN_DATAGRAM_SIZE, HelloFrame
-from rudp_smtp.wire.packet import VERSION
+from rudp_smtp.wire.packet import INITIAL, VERSION, Packet, encode_packet
 from rudp_smtp.wire.stateless import InitialHead, VersionNegotiation, encode_retry, encode_version_negotiation
 
 PAST_KEPT = 4096  # first flights of past connections remembered, so that a late copy opens nothing
@@ -63,9 +65,21 @@ class Doorman:
         self._past_flights: dict[FirstFlight, None] = {}  # oldest first
 
     def judge(
-        self, head: InitialHead, size: int, client: FirstFlight, *, connections: int, half_open: int, now: int
+        self,
+        head: InitialHead,
+        size: int,
+        client: FirstFlight,
+        *,
+        refusal: str,
+        is_proof_due: bool,
+        half_open: int,
+        now: int,
     ) -> Verdict:
-        """Decide on a client's first flight, a datagram of `size` octets."""
+        """Decide on a client's first flight, a datagram of `size` octets.
+
+        `refusal`: why there is no room for it, if there is none. `is_proof_due`: who gives no proof takes the room of
+        who does.
+        """
         if head.version != VERSION:
             return _judge_version(head, size)
         if client in self._past_flights:
@@ -73,8 +87,8 @@ class Doorman:
         if size < MIN_DATAGRAM_SIZE:  # RFC 9000 section 14.1
             return Refusal("first_flight_too_small")
         config = self._config
-        if connections >= config.max_connections:
-            return Refusal("connection_limit")
+        if refusal:
+            return Answer(_encode_refusal(client, refusal))
         kind = kind_of(head.token)
         if kind is TokenKind.COOKIE:
             if not self._mint.proves_cookie(head.token, client, now):
@@ -82,7 +96,8 @@ class Doorman:
             return Admission(True, self._ticket(client, now))
         if kind is TokenKind.OTHER and (serial := self._usable(head.token, client, now)) is not None:
             return Admission(True, self._ticket(client, now), serial)
-        if config.retry == "always" or (config.retry == "auto" and half_open * LOAD_SHARE > config.max_half_open):
+        is_proof_due |= half_open * LOAD_SHARE > config.max_half_open
+        if config.retry == "always" or (config.retry == "auto" and is_proof_due):
             _, original_id, client_id = client
             return Answer(encode_retry(client_id, original_id, self._mint.cookie(client, now)))
         if half_open >= config.max_half_open:
@@ -126,6 +141,13 @@ def declaration(config: TransportConfig, is_early_data_taken: bool = False) -> H
         min_ack_delay=min(MIN_ACK_DELAY, config.max_ack_delay) if config.is_ack_frequency_offered else None,
         is_early_data_taken=is_early_data_taken,
     )
+
+
+def _encode_refusal(client: FirstFlight, reason: str) -> bytes:
+    """RFC 9000 section 5.2.2. The server calls itself what the client called it: there is nobody to write back to."""
+    _, original_id, client_id = client
+    close = ConnectionCloseFrame(ErrorCode.CONNECTION_REFUSED, reason, False)
+    return encode_packet(Packet(INITIAL, client_id, 0, [close], original_id))
 
 
 def _judge_version(head: InitialHead, size: int) -> Verdict:

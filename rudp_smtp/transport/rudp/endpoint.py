@@ -1,29 +1,32 @@
 """Endpoint: datagram -> connection, by connection ID (RFC 9000 s5.2); opens new ones; knows the next deadline."""
 
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from rudp_smtp.datagram import NOT_ECT
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.errors import PacketDecodeError
 from rudp_smtp.trace import NO_NUMBER, PacketDropped, PacketReceived, PacketSent, Sink, VantagePoint
-from rudp_smtp.transport import Address, Event, Transport, TransportStats, add_stats
+from rudp_smtp.transport import Address, ConnectionLimits, Event, Transport, TransportStats, add_stats
 from rudp_smtp.transport.alarms import Alarms
-from rudp_smtp.transport.rudp.accept import Admission, Answer, Doorman, Refusal
+from rudp_smtp.transport.rudp.accept import Admission, Answer, Doorman, Refusal, Verdict
 from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.connection import Connection
 from rudp_smtp.transport.rudp.flow import WindowBudget
+from rudp_smtp.transport.rudp.guests import TOO_MANY, Guests
 from rudp_smtp.transport.rudp.handshake import Handshake
 from rudp_smtp.transport.rudp.resumption import KnownServers
 from rudp_smtp.transport.rudp.state import CLOSED
 from rudp_smtp.transport.rudp.tokens import FirstFlight
 from rudp_smtp.wire.frames import HelloFrame
 from rudp_smtp.wire.packet import INITIAL, decode_packet, destination_connection_id
-from rudp_smtp.wire.stateless import answered_connection_id, read_initial_head
+from rudp_smtp.wire.stateless import InitialHead, answered_connection_id, read_initial_head
 
 ANSWERS_MAX = 64  # waiting to leave, for clients that have no connection: more at a time are not answered
 # How many connections' worth of windows all connections together may grow to: what peers can make us hold is that, and
-# their first windows.
+# their first windows, which count only where clients are limited.
 FULL_WINDOWS = 8
 
 
@@ -44,6 +47,7 @@ class Endpoint:
         "_draws",
         "_events",
         "_first_flights",
+        "_guests",
         "_half_open",
         "_host",
         "_known_servers",
@@ -66,6 +70,7 @@ class Endpoint:
         self._first_flights: dict[int, FirstFlight] = {}  # by connection ID; accepted connections only
         self._half_open: dict[int, Connection] = {}
         self._doorman = Doorman(config, draws.derive("tokens"))
+        self._guests: Guests | None = None  # nobody counts
         self._known_servers = KnownServers()
         self._answers: deque[tuple[bytes, Address]] = deque()
         self._events: deque[tuple[Transport, Event]] = deque()
@@ -73,11 +78,15 @@ class Endpoint:
         self._alarms: Alarms[Connection] = Alarms()
         self._past_stats = TransportStats()  # of connections that are gone, and of datagrams that belong to none
 
+    def limit_clients(self, limits: ConnectionLimits, client_of: Callable[[Address], str]) -> None:
+        """From the next connection on, each client has so much and no more. Raises ConfigError."""
+        self._guests = Guests(self._config, limits, client_of)
+
     def connect(self, remote: Address, now: int) -> Connection:
         original_id = self._draw_id()
         known = self._known_servers.find(remote) if self._config.resumption else None
         handshake = Handshake(self._config, local_id=self._draw_id(), original_id=original_id, known=known)
-        return self._make(handshake, remote, now)
+        return self._make(self._config, handshake, remote, now, self._budget)
 
     def receive_datagram(self, data: bytes, remote: Address, now: int, ecn: int = NOT_ECT) -> None:
         if len(data) > self._config.max_datagram_size:  # RFC 9000 section 18.2: more than we said we take
@@ -150,9 +159,7 @@ class Endpoint:
             if connection is not None:
                 connection.receive_packet(decode_packet(data), size, now, ecn)
                 return
-            verdict = self._doorman.judge(
-                head, size, client, connections=len(self._by_id), half_open=len(self._half_open), now=now
-            )
+            verdict = self._judge(head, size, client, now)
             match verdict:
                 case Admission():
                     packet = decode_packet(data)
@@ -170,14 +177,29 @@ class Endpoint:
         except PacketDecodeError as error:
             self._drop(size, error.trigger, now)
 
+    def _judge(self, head: InitialHead, size: int, client: FirstFlight, now: int) -> Verdict:
+        refusal, is_proof_due = "", False
+        if len(self._by_id) >= self._config.max_connections:
+            refusal = TOO_MANY
+        elif self._guests is not None:
+            guest = self._guests.find(client[0])
+            refusal, is_proof_due = self._guests.refusal(guest), self._guests.is_proof_due(guest)
+        return self._doorman.judge(
+            head, size, client, refusal=refusal, is_proof_due=is_proof_due, half_open=len(self._half_open), now=now
+        )
+
     def _admit(self, admission: Admission, client: FirstFlight, now: int) -> Connection:
         """Open a connection for a client whose first flight has a HELLO."""
         remote, original_id, peer_id = client
         local_id = self._draw_id()
-        handshake = Handshake(
-            self._config, local_id=local_id, original_id=original_id, peer_id=peer_id, admission=admission
-        )
-        connection = self._make(handshake, remote, now)
+        config, budget = self._config, self._budget
+        if self._guests is not None:
+            guest = self._guests.find(remote)
+            config, budget = self._guests.admit(guest, local_id, is_proven=admission.is_address_proven), guest.budget
+            if config is not self._config:  # the ticket promised more room: its holder says its first octets again
+                admission = replace(admission, used=None)
+        handshake = Handshake(config, local_id=local_id, original_id=original_id, peer_id=peer_id, admission=admission)
+        connection = self._make(config, handshake, remote, now, budget)
         self._by_first_flight[client] = connection
         self._first_flights[local_id] = client
         if connection.is_half_open:
@@ -221,16 +243,18 @@ class Endpoint:
         else:
             connection.receive_stateless_answer(data, now)
 
-    def _make(self, handshake: Handshake, remote: Address, now: int) -> Connection:
+    def _make(
+        self, config: TransportConfig, handshake: Handshake, remote: Address, now: int, budget: WindowBudget
+    ) -> Connection:
         connection = Connection(
-            self._config,
+            config,
             handshake,
             remote=remote,
             draws=self._draws.derive("connection", str(self._ordinal)),
             vantage=VantagePoint(self._sink, self._host, self._ordinal),
             events=self._events,
             awake=self._awake,
-            budget=self._budget,
+            budget=budget,
         )
         self._ordinal += 1
         self._by_id[handshake.local_id] = connection
@@ -250,7 +274,9 @@ class Endpoint:
     def _settle(self, connection: Connection) -> None:
         """Note when a drained connection wants to be woken, or forget it."""
         if self._half_open and not connection.is_half_open:
-            self._half_open.pop(connection.connection_id, None)
+            was_half_open = self._half_open.pop(connection.connection_id, None) is not None
+            if was_half_open and self._guests is not None:
+                self._guests.on_proven(connection.connection_id)
         if connection.machine.state is CLOSED:
             self._forget(connection)
             return
@@ -258,10 +284,11 @@ class Endpoint:
 
     def _forget(self, connection: Connection) -> None:
         self._alarms.cancel(connection)
-        self._half_open.pop(connection.connection_id, None)
+        is_proven = self._half_open.pop(connection.connection_id, None) is None
         if self._by_id.pop(connection.connection_id, None) is None:
             return
-        self._budget.give_back(connection.window_growth)
+        if self._guests is None or not self._guests.leave(connection, is_proven=is_proven):
+            self._budget.give_back(connection.window_growth)
         add_stats(self._past_stats, connection.stats)
         first_flight = self._first_flights.pop(connection.connection_id, None)
         if first_flight is None:

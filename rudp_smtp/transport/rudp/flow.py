@@ -36,20 +36,24 @@ class WindowBudget:
     Peers that leave a hole and fill their window behind it hold its octets in our memory, as many peers as there are.
     """
 
-    __slots__ = ("_left",)
+    __slots__ = ("_left", "_whole")
 
-    def __init__(self, octets: int) -> None:
+    def __init__(self, octets: int, whole: "WindowBudget | None" = None) -> None:
+        """With a `whole`, this is a client's share of it: what is taken here is taken there as well."""
         self._left = octets
+        self._whole = whole
 
     def take(self, octets: int) -> bool:
         """Whether there were so many; then they are the caller's."""
-        if octets > self._left:
+        if octets > self._left or (self._whole is not None and not self._whole.take(octets)):
             return False
         self._left -= octets
         return True
 
     def give_back(self, octets: int) -> None:
         self._left += octets
+        if self._whole is not None:
+            self._whole.give_back(octets)
 
 
 class ReceiveCredit:

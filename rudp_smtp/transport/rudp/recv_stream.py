@@ -12,19 +12,43 @@ from rudp_smtp.transport.rudp.state import (
     ReceiveState,
 )
 
-# Who sends crumbs gets no more of our memory; a window that a fast path has earned has room for more: one range for
-# each six full packets.
-SCATTERED_RANGES_MAX = 4096
-RANGE_OCTETS = 8 << 10
+# Who sends crumbs gets little more of our memory than its window, for the books about a piece take some 80 octets. A
+# window that a fast path has earned has room for more pieces: one for each six full packets.
+SCATTERED_RANGES_MIN, SCATTERED_RANGES_MAX = 256, 4096
+CRUMB_OCTETS, RANGE_OCTETS = 128, 8 << 10  # of a window, for each piece: up to SCATTERED_RANGES_MAX, and beyond
+
+
+class Pieces:
+    """Owns the number of pieces that lie scattered in all streams of a connection."""
+
+    __slots__ = ("_count", "_credit")
+
+    def __init__(self, credit: ReceiveCredit) -> None:
+        """`credit` is the connection's."""
+        self._credit = credit
+        self._count = 0
+
+    def add(self, count: int) -> None:
+        self._count += count
+        if self._count <= SCATTERED_RANGES_MIN:
+            return
+        window = self._credit.window
+        limit = max(SCATTERED_RANGES_MIN, min(SCATTERED_RANGES_MAX, window // CRUMB_OCTETS), window // RANGE_OCTETS)
+        if self._count > limit:
+            raise RemoteProtocolError(f"more than {limit} pieces", error_code=ErrorCode.PROTOCOL_VIOLATION)
+
+    def remove(self, count: int) -> None:
+        self._count -= count
 
 
 class RecvStream:
-    """Owns the octets that came too early: the stream's credit bounds them, SCATTERED_RANGES_MAX their pieces."""
+    """Owns the octets that came too early: the stream's credit bounds them, `pieces` how many they are."""
 
-    __slots__ = ("_buffer", "_machine", "_offset", "_scattered", "_size", "credit", "stream_id")
+    __slots__ = ("_buffer", "_machine", "_offset", "_pieces", "_scattered", "_size", "credit", "stream_id")
 
-    def __init__(self, stream_id: int, credit: ReceiveCredit) -> None:
+    def __init__(self, stream_id: int, credit: ReceiveCredit, pieces: Pieces) -> None:
         self.stream_id = stream_id
+        self._pieces = pieces
         self.credit = credit  # `received` is the highest octet seen
         self._machine = Machine(RECEIVE_TRANSITIONS, ReceiveState.OPEN)
         self._offset = 0  # everything below is delivered
@@ -68,6 +92,7 @@ class RecvStream:
         if final_size > self.credit.received:
             self.credit.on_received(final_size - self.credit.received)
         self._buffer.clear()
+        self._pieces.remove(len(self._scattered))
         self._scattered = RangeSet()
         return self._machine.advance(ReceiveInput.RESET)
 
@@ -93,17 +118,14 @@ class RecvStream:
             offset = self._offset
         if stop <= offset:
             return b""
-        self._store(offset, data)
         scattered = self._scattered
+        before = len(scattered)
+        self._store(offset, data)
         if scattered.first()[0] > self._offset:
-            ranges_max = max(SCATTERED_RANGES_MAX, self.credit.window // RANGE_OCTETS)
-            if len(scattered) > ranges_max:
-                raise RemoteProtocolError(
-                    f"stream {self.stream_id}: more than {ranges_max} pieces",
-                    error_code=ErrorCode.PROTOCOL_VIOLATION,
-                )
+            self._pieces.add(len(scattered) - before)
             return b""
         _, stop = scattered.pop_first()
+        self._pieces.remove(before - len(scattered))
         count = stop - self._offset
         octets = bytes(self._buffer[:count])
         del self._buffer[:count]

@@ -12,7 +12,7 @@ from rudp_smtp.transport.rudp.config import TransportConfig
 from rudp_smtp.transport.rudp.events import Events
 from rudp_smtp.transport.rudp.flow import Blocked, MaxData, MaxStreamData, ReceiveCredit, SendCredit, WindowBudget
 from rudp_smtp.transport.rudp.outbox import Control, Outbox
-from rudp_smtp.transport.rudp.recv_stream import RecvStream
+from rudp_smtp.transport.rudp.recv_stream import Pieces, RecvStream
 from rudp_smtp.transport.rudp.schedule import EarlyRange, Schedule
 from rudp_smtp.transport.rudp.send_stream import SendStream
 from rudp_smtp.wire.fields import MAX_STREAM_COUNT
@@ -113,6 +113,7 @@ class Streams:
         "_outbox",
         "_own_bit",
         "_peer_stream_credit",
+        "_pieces",
         "_remote_limit",
         "_remote_opened",
         "_remote_retired",
@@ -141,6 +142,7 @@ class Streams:
         self.send_credit = SendCredit()
         self.receive_credit = ReceiveCredit(config.first_connection_window, config.connection_window, budget)
         self.schedule = Schedule(self.send_credit, outbox)
+        self._pieces = Pieces(self.receive_credit)
         self._by_id: dict[int, Stream] = {}
         self._own_bit = 0 if is_client else 1  # of a stream ID: who opened it (s2.1)
         self._outbox = outbox
@@ -428,7 +430,7 @@ class Streams:
         send_credit = SendCredit(self._peer_stream_credit)
         receive_credit = ReceiveCredit(self._window, self._window_max)
         sending = SendStream(stream_id, send_credit, Blocked(self._outbox, send_credit, stream_id))
-        receiving = RecvStream(stream_id, receive_credit)
+        receiving = RecvStream(stream_id, receive_credit, self._pieces)
         stream = Stream(self, sending, receiving, MaxStreamData(self._outbox, stream_id, receive_credit))
         self._by_id[stream_id] = stream
         return stream

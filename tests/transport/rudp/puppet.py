@@ -2,7 +2,7 @@
 
 from rudp_smtp.draws import DrawKey
 from rudp_smtp.trace import Sink
-from rudp_smtp.transport import Event, Transport
+from rudp_smtp.transport import Address, Event, Transport
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.transport.rudp.endpoint import Endpoint
 from rudp_smtp.wire.frames import ConnectionCloseFrame, Frame, HelloFrame, PaddingFrame
@@ -78,7 +78,7 @@ class Puppet:
             return self._drain()
         return self.deliver(encode_packet(Packet(ONE_RTT, self.server_id, self._packet_number, list(frames))))
 
-    def deliver(self, data: bytes, remote: str = "client") -> list[Frame]:
+    def deliver(self, data: bytes, remote: Address = "client") -> list[Frame]:
         """Let octets arrive; the frames that come back at once."""
         self._packet_number += 1
         self.server.receive_datagram(data, remote, self.now)

@@ -8,7 +8,7 @@ from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 from rudp_smtp.transport import Closed, StreamData
 from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.transport.rudp.flow import ReceiveCredit
-from rudp_smtp.transport.rudp.recv_stream import RecvStream
+from rudp_smtp.transport.rudp.recv_stream import Pieces, RecvStream
 from rudp_smtp.wire.frames import Frame, PingFrame, ResetStreamFrame, StreamFrame
 from tests.transport.rudp.puppet import Puppet
 
@@ -67,7 +67,7 @@ pieces = st.tuples(st.integers(0, 25), st.integers(1, 12), st.none() | st.intege
 def test_what_is_delivered_is_what_was_said_first_and_every_contradiction_is_seen(
     said: list[tuple[int, int, int | None]],
 ) -> None:
-    receiving = RecvStream(0, ReceiveCredit(1 << 16, 1 << 16))
+    receiving = RecvStream(0, ReceiveCredit(1 << 16, 1 << 16), Pieces(ReceiveCredit(1 << 20, 1 << 20)))
     known: dict[int, int] = {}
     delivered = b""
     for start, size, spoil in said:

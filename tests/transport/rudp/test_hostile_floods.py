@@ -161,6 +161,35 @@ def test_crumbs_that_fit_nowhere_are_refused_when_they_are_too_many(distance: in
     assert puppet.close_codes == [ErrorCode.PROTOCOL_VIOLATION]
 
 
+@pytest.mark.parametrize("window", [64 * KIB, 512 * KIB])
+def test_crumbs_on_many_streams_are_refused_as_those_on_one_are(window: int) -> None:
+    """Whatever a peer sends, it takes about twice its window of our memory at most."""
+    puppet = Puppet(Rudp(connection_window=window, initial_connection_window=window, max_streams=64)).connect()
+    sent = 0
+    tracemalloc.start()
+    try:
+        while not puppet.close_codes:
+            crumbs = [StreamFrame(4 * (k % 64), sent // 32 + 2 * (k // 64) + 1, b"x", False) for k in range(64)]
+            puppet.say(*crumbs)
+            sent += len(crumbs)
+        assert ours() < 2 * window + 64 * 10 * KIB
+    finally:
+        tracemalloc.stop()
+    assert puppet.close_codes == [ErrorCode.PROTOCOL_VIOLATION]
+    assert sent <= window / 64
+
+
+def test_crumbs_that_have_found_their_place_and_those_given_up_are_not_counted() -> None:
+    puppet = Puppet(Rudp(connection_window=64 * KIB)).connect()
+    for turn in range(90):
+        base = 200 * turn
+        puppet.say(*[StreamFrame(0, base + 2 * k + 1, b"x", False) for k in range(100)])
+        puppet.say(*[StreamFrame(0, base + 2 * k, b"x", False) for k in range(100)])
+        puppet.say(*[StreamFrame(4 * turn + 4, 2 * k + 1, b"x", False) for k in range(100)])
+        puppet.say(ResetStreamFrame(4 * turn + 4, 0, 200))
+    assert not puppet.close_codes
+
+
 def test_a_late_crumb_costs_no_more_than_an_early_one() -> None:
     puppet = Puppet().connect()
     costs = [lines_of(lambda k=k: puppet.say(StreamFrame(0, 2 * k + 1, b"x", False))) for k in range(4000)]  # type: ignore[misc]

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from rudp_smtp.errors import ErrorCode, RemoteProtocolError
 from rudp_smtp.transport.rudp.flow import ReceiveCredit
-from rudp_smtp.transport.rudp.recv_stream import SCATTERED_RANGES_MAX, RecvStream
+from rudp_smtp.transport.rudp.recv_stream import SCATTERED_RANGES_MAX, Pieces, RecvStream
 
 
 def stream(window: int = 1 << 20) -> RecvStream:
-    return RecvStream(0, ReceiveCredit(window, window))
+    return RecvStream(0, ReceiveCredit(window, window), Pieces(ReceiveCredit(window, window)))
 
 
 def refused(receiving: RecvStream, offset: int, data: bytes, is_fin: bool = False) -> int:

@@ -14,7 +14,7 @@ from rudp_smtp.transport.rudp import Rudp
 from rudp_smtp.units import SECOND
 from rudp_smtp.wire.frames import PingFrame, StreamFrame
 from tests.ports import free_port
-from tests.service.programs import mails
+from tests.service.programs import mails, rudp_smtp
 from tests.service.programs import serving as serving_program
 from tests.service.raider import Raider
 from tests.service.test_attacks import OTHER, begin, deliver, serving, talk
@@ -129,6 +129,17 @@ def test_sessions_are_refused_in_smtps_words_before_connections_are(tmp_path: Pa
             assert await deliver(address) == "turned away"
 
     asyncio.run(attack())
+
+
+def test_the_command_says_why_it_was_refused(tmp_path: Path) -> None:
+    address = parse_address(f"rudp://127.0.0.1:{free_port()}")
+    with serving_program(tmp_path, "--listen", str(address), "--sessions-per-client", 1), Raider(of(address)) as raider:
+        raider.open(2)
+        sent = rudp_smtp(
+            "send", "--server", address, "--from", "a@b.example", "--to", "bob@localhost", "--body", "hello"
+        )
+    assert sent.returncode == 1
+    assert f"cannot connect to {address}: {TOO_MANY_OF_YOURS}" in sent.stderr
 
 
 def test_behind_a_relay_each_client_has_its_own(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ DESCRIPTION = """List the mail in a Maildir, oldest first, or show messages by t
 move the terminal's cursor is printed as an escape."""
 
 FAILED = 1
+PORT = 8025
 LISTED_MAX = 300  # characters of a field: one that is longer would make every line as long
 _HEADINGS = ("number", "", "date", "from", "subject", "attachments", "octets")
 _FIELDS = ("From", "To", "Cc", "Date", "Subject")
@@ -32,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "numbers", nargs="*", type=int, metavar="NUMBER", help="show these, by their number in the list"
     )
     parser.add_argument("--web", action="store_true", help="serve it as a web page on loopback instead, until Ctrl-C")
-    parser.add_argument("--port", type=_port, default=8025, help="of the web page; 0 is any free one (%(default)s)")
+    parser.add_argument("--port", type=_port, help=f"of the web page; 0 is any free one ({PORT})")
     parser.add_argument("--raw", type=int, metavar="NUMBER", help="the octets of this one, as they are")
 
 
@@ -43,10 +44,17 @@ def _port(text: str) -> int:
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    if sum((bool(options.numbers), options.raw is not None, options.web)) > 1:
+        print("messages to show, --raw and --web: one of them at a time", file=sys.stderr)
+        return BAD_INPUT
+    if options.port is not None and not options.web:
+        print("--port is the web page's: add --web", file=sys.stderr)
+        return BAD_INPUT
     if not (options.folder / "new").is_dir() or not (options.folder / "cur").is_dir():
         print(f"{options.folder} is not a Maildir: there are no folders new and cur in it", file=sys.stderr)
         return BAD_INPUT
-    return _serve(options.folder, options.port) if options.web else guarded(lambda: _act(options))
+    port = PORT if options.port is None else options.port
+    return _serve(options.folder, port) if options.web else guarded(lambda: _act(options))
 
 
 def _serve(folder: Path, port: int) -> int:

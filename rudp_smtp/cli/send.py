@@ -166,6 +166,8 @@ def _whole(file: Path) -> bytes:
 def _report(envelope: "Envelope", sent: "Sent") -> int:
     from email import message_from_bytes
 
+    from rudp_smtp.smtp import Outcome
+
     message = message_from_bytes(envelope.mail_data)
     body = envelope.mail_data.partition(b"\r\n\r\n")[2]
     print(f"From: {visible(envelope.reverse_path)}")
@@ -179,7 +181,8 @@ def _report(envelope: "Envelope", sent: "Sent") -> int:
         return FAILED
     (report,) = sent.reports
     refused = dict(report.refused)
-    if envelope.idempotency_key and sent.extensions and "XIDEMPOTENT" not in sent.extensions:
+    may_have_arrived = bool(report.accepted) or report.outcome is Outcome.UNCONFIRMED
+    if envelope.idempotency_key and may_have_arrived and "XIDEMPOTENT" not in sent.extensions:
         print("the server knows no --key: sent again, it may deliver the message twice", file=sys.stderr)
     if not refused and report.accepted:
         print("Mail sent")
@@ -191,4 +194,6 @@ def _report(envelope: "Envelope", sent: "Sent") -> int:
             by = "here" if report.is_local else "by the server"
             reply = refused.get(recipient, report.reply)
             print(f"not sent to {visible(recipient)}: refused {by}: {visible(str(reply))}", file=sys.stderr)
+    if report.outcome is Outcome.UNCONFIRMED:
+        print("the message was sent to its end, and may have arrived: only the answer is missing", file=sys.stderr)
     return FAILED

@@ -25,6 +25,8 @@ class Limits:
     recipients: int = 100
     message_octets: int = 32 * 1024 * 1024
     errors: int = 20  # commands out of syntax or order before 421
+    idle_commands: int = 1000  # one behind the other without a message that is accepted, before 421
+    chunk_octets_min: int = 1000  # of a chunk of BDAT that is not counted among them
     buffered_octets: int = 256 * 1024  # pipelined input that may wait while the application decides
     held_octets: int | None = None  # mail data above is handed on as it comes; None: all of it in one piece at the end
     mails: int | None = None  # transactions in a session

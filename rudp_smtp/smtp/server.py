@@ -95,7 +95,7 @@ class Server:
         self._refused_chunk: tuple[int, Reply | None] | None = (
             None  # octets to be swallowed, and what is said behind them
         )
-        self._mails = self._errors = 0
+        self._mails = self._errors = self._idle_commands = 0
         self._shut_down: Reply | None = None  # said as soon as no message waits for its answer
         self._is_input_over = False
         self._is_early = False  # what is being read
@@ -214,6 +214,8 @@ class Server:
         encoded = [reply.encode() for reply in replies]  # before any is said: one of them may be impossible to say
         self._outgoing += encoded
         self._transcript.on_reply(b"".join(encoded))
+        if any(reply.is_positive for reply in replies):
+            self._idle_commands = 0
         self._session.advance(ServerInput.ANSWER)
         self._transaction = None
         self._process()
@@ -268,7 +270,11 @@ class Server:
             return False
         self._transcript.on_command(line)
         command = parse_command(line, limit=self._limits.command_line_octets, grammar=self._grammar)
-        if self._is_early and not (isinstance(command, Hello) and command.is_extended and not self._hello.domain):
+        self._idle_commands += not isinstance(command, Bdat) or command.octets < self._limits.chunk_octets_min
+        if self._idle_commands > self._limits.idle_commands:
+            self._say(SERVICE_CLOSING, "4.7.0 Too many commands without a message")
+            self._close("too many commands without a message")
+        elif self._is_early and not (isinstance(command, Hello) and command.is_extended and not self._hello.domain):
             self._refuse_early()
         elif self._needs_tls and not isinstance(command, Hello | Noop | StartTls | Quit | Malformed):
             self._refuse_unsafe(command, "5.7.0 Must issue a STARTTLS command first")  # RFC 3207 section 4

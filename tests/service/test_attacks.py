@@ -184,8 +184,8 @@ def test_a_flood_of_recipients_is_answered_one_by_one(tmp_path: Path, scheme: st
         async with serving(tmp_path, scheme) as address, talk(address) as client:
             await client.reply()
             await client.say("EHLO c", "MAIL FROM:<a@b.example>")
-            answers = await client.say(*["RCPT TO:<bob@example.org>"] * 3000)
-            assert [answer[:3] for answer in answers] == ["250"] * 100 + ["452"] * 2900
+            answers = await client.say(*["RCPT TO:<bob@example.org>"] * 900)
+            assert [answer[:3] for answer in answers] == ["250"] * 100 + ["452"] * 800
 
     asyncio.run(attack())
 

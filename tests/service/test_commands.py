@@ -1,9 +1,11 @@
 """serve, send, inbox and gateway as a user has them: processes, over RUDP with a tenth of the packets lost."""
 
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -175,6 +177,33 @@ def test_a_server_names_what_is_wrong_and_leaves(tmp_path: Path, arguments: list
     done = rudp_smtp("serve", "--maildir", tmp_path / "mail", *arguments)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
+
+
+def _answer_once(listener: socket.socket, replies: list[bytes]) -> None:
+    """Say each reply behind a line, an empty one behind the end of the message, and hang up."""
+    connection, _ = listener.accept()
+    with connection, connection.makefile("rwb", buffering=0) as stream:
+        stream.write(b"220 foreign\r\n")
+        for reply in replies:
+            line = stream.readline()
+            while reply == b"" and line != b".\r\n":
+                line = stream.readline()
+            stream.write(reply)
+
+
+def test_what_an_older_server_leaves_open_is_said(tmp_path: Path) -> None:
+    (tmp_path / "letter").write_bytes(b"Subject: x\n")
+    ok = b"250 ok\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=_answer_once, args=(listener, [ok, ok, ok, b"354 go\r\n", b""]))
+        server.start()
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        letter = ["--from", "a@b.example", "--to", "c@d.example", "--data", tmp_path / "letter", "--key", "k"]
+        sent = rudp_smtp("send", "--server", url, *letter)
+        server.join()
+    assert sent.returncode == 1
+    assert "the server knows no --key" in sent.stderr
+    assert "may have arrived: only the answer is missing" in sent.stderr
 
 
 def test_where_nobody_listens_send_says_so() -> None:

@@ -150,6 +150,13 @@ def test_a_size_over_the_limit_is_refused_by_the_chunk_that_exceeds_it() -> None
     assert talk(server, chunk * 2 + b"BDAT 0 LAST\r\nMAIL FROM:<>\r\n")[0] == [250, 552, 503, 250]
 
 
+def test_a_flood_of_tiny_chunks_ends_the_session_and_a_long_message_in_chunks_does_not() -> None:
+    assert talk(begun(), b"BDAT 1\r\nx" * 20_000)[0][-1] == 421
+    codes, envelopes = talk(begun(), (b"BDAT 1000\r\n" + b"x" * 998 + b"\r\n") * 2000 + b"BDAT 0 LAST\r\n")
+    assert set(codes) == {250}
+    assert [len(envelope.mail_data) for envelope in envelopes] == [2_000_000]
+
+
 def test_a_stream_that_ends_in_a_chunk_delivers_nothing() -> None:
     server = begun()
     server.receive_data(b"BDAT 100 LAST\r\nhalf a chunk\r\n")

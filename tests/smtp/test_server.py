@@ -349,6 +349,33 @@ def test_what_was_pipelined_behind_a_refused_mail_is_no_error_of_the_client() ->
         assert codes[1:] == [503] * 101 + [250]
 
 
+FLOODS = {
+    "nothing": "NOOP\r\n",
+    "hello": "EHLO c\r\n",
+    "senders": "MAIL FROM:<a@b>\r\nRSET\r\n",
+    "strangers": "RCPT TO:<x@elsewhere.example>\r\n",
+    "refused messages": "RSET\r\nMAIL FROM:<a@b>\r\nRCPT TO:<u@mx.example>\r\nDATA\r\nbare\rCR\r\n.\r\n",
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+def test_a_flood_of_commands_without_a_message_ends_the_session_with_421(flood: str) -> None:
+    mx = ready()
+    say(mx, "MAIL FROM:<a@b>" if flood.startswith("RCPT") else "NOOP")
+    mx.receive_data(flood.encode() * 20_000)
+    *_, last = read_replies(mx.data_to_send())
+    assert last == Reply(421, ("4.7.0 Too many commands without a message",))
+    assert mx.done
+
+
+def test_a_long_session_that_delivers_is_no_flood() -> None:
+    mx = ready()
+    for _ in range(2000):
+        mx.receive_data(b"MAIL FROM:<a@b>\r\nRCPT TO:<u@mx.example>\r\nDATA\r\nx\r\n.\r\n")
+        mx.accept_mail()
+    assert not mx.done
+
+
 def test_unknown_recipients_are_no_errors_of_syntax_or_order() -> None:
     mx = ready()
     assert say(mx, "MAIL FROM:<>", *["RCPT TO:<x@mx.example>"] * 50, "DATA") == [250] + [550] * 50 + [554]

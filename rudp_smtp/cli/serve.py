@@ -253,22 +253,21 @@ class _Listening:
     stack: ExitStack  # ends what lies in front of them
 
     async def begin(self, address: "Address") -> None:
-        impair = self.options.impair
-        if impair is None or not address.is_rudp:
-            notice(f"listening on {await self.server.listen(address, sink=self._sink(address))}")
-            return
-        inner = type(address)(address.scheme, "127.0.0.1", 0)
-        bound = await self.server.listen(
-            inner, sink=self._sink(address), client_behind=lambda peer: relay.relay.client_behind(peer)
-        )
-        relay = _impaired((address.host, address.port), ("127.0.0.1", bound.port), self.options)
-        self.stack.enter_context(relay)
-        notice(f"listening on {address.at(relay.address[1])}, behind the network of {impair}")
-
-    def _sink(self, address: "Address") -> "PacketTracer | None":
         from rudp_smtp.cli.traces import PacketTracer
 
-        return PacketTracer(self.tracer, address.port) if self.tracer is not None else None
+        sink = PacketTracer(self.tracer, address.port) if self.tracer is not None else None
+        is_impaired = self.options.impair is not None and address.is_rudp
+        bound = await (self._begin_impaired(address, sink) if is_impaired else self.server.listen(address, sink=sink))
+        if sink is not None:
+            sink.port = bound.port  # it was any free one, perhaps
+        notice(f"listening on {bound}" + (f", behind the network of {self.options.impair}" if is_impaired else ""))
+
+    async def _begin_impaired(self, address: "Address", sink: "PacketTracer | None") -> "Address":
+        inner = type(address)(address.scheme, "127.0.0.1", 0)
+        bound = await self.server.listen(inner, sink=sink, client_behind=lambda peer: relay.relay.client_behind(peer))
+        relay = _impaired((address.host, address.port), ("127.0.0.1", bound.port), self.options)
+        self.stack.enter_context(relay)
+        return address.at(relay.address[1])
 
 
 def _impaired(listen: tuple[str, int], upstream: tuple[str, int], options: argparse.Namespace) -> "BackgroundRelay":

@@ -39,7 +39,7 @@ class PacketTracer:
 
     def __init__(self, tracer: Tracer, port: int | None = None) -> None:
         self._tracer = tracer
-        self._port = port
+        self.port = port
 
     def emit(self, fact: Fact) -> None:
         match fact:
@@ -53,4 +53,4 @@ class PacketTracer:
                 text = f"  xx packet {fact.packet_number:<4} declared lost ({fact.trigger})"
             case _:
                 return
-        self._tracer.print(text if self._port is None else f"{self._port}#{fact.connection}{text}")
+        self._tracer.print(text if self.port is None else f"{self.port}#{fact.connection}{text}")

@@ -70,6 +70,7 @@ def test_a_message_is_sent_through_loss_and_seen_in_the_inbox(tmp_path: Path, lo
     ]
     assert "S: 220 example.org ESMTP ready" in sent.stderr
     assert "-> packet" in sent.stderr
+    assert f"  {port}#" in server.said()
     for trace in (sent.stderr, server.said()):
         assert "C: STARTTLS" in trace
         assert "C/TLS: MAIL FROM:<alice@example.org>" in trace

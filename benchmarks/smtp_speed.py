@@ -1,11 +1,12 @@
 """Messages per second to the final 250, and what they cost the server: ours over TCP and RUDP beside aiosmtpd over TCP.
 
-    python -m benchmarks.smtp_speed [--seconds N] [--sessions N]
+    python -m benchmarks.smtp_speed [--seconds N] [--rounds N] [--sessions N]
 
 The client is smtplib in threads, the same for all (for RUDP behind our blocking door), each session sending one message
 after the other; and over TCP Postfix's smtp-source, where it is installed, which takes less of the machine for itself.
 Every server writes each message to a Maildir and syncs it before it says 250. Compare within one run only: the client
-shares the machine with the server.
+shares the machine with the server, and a disk is not as fast now as it was. So the servers take turns, and the median
+of the rounds is shown; no mail is deleted before the end, because some file systems look for room long after that.
 """
 
 import argparse
@@ -22,7 +23,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, product
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +36,7 @@ HOST = "127.0.0.1"
 SIZES = {"4 KB": 4_000, "1 MB": 1_000_000}
 LINE = b"x" * 76 + b"\r\n"
 Connect = Callable[[int], smtplib.SMTP]
+Measure = Callable[["Contender", Path, int, int, float], tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +137,9 @@ def pour(connect: Connect, port: int, message: bytes, until: float, counts: list
         counts.append(sent)
 
 
-def measure(contender: Contender, size: int, sessions: int, seconds: float) -> tuple[float, float]:
+def measure(contender: Contender, folder: Path, size: int, sessions: int, seconds: float) -> tuple[float, float]:
     """Messages per second, and the server's CPU milliseconds for each."""
-    with tempfile.TemporaryDirectory() as folder, serving(contender, Path(folder) / "mail") as (port, pid):
+    with serving(contender, folder) as (port, pid):
         before, began = cpu_seconds(pid), time.monotonic()
         sent = send_in_threads(contender.connect, port, size, sessions, began + seconds)
         spent = time.monotonic() - began
@@ -153,23 +157,33 @@ def send_in_threads(connect: Connect, port: int, size: int, sessions: int, until
     return sum(counts)
 
 
-def measure_with_smtp_source(contender: Contender, size: int, sessions: int, seconds: float) -> tuple[float, float]:
+def measure_with_smtp_source(
+    contender: Contender, folder: Path, size: int, sessions: int, seconds: float
+) -> tuple[float, float]:
     """The same of a client that is told how many to send: about as many as it takes."""
     assert SMTP_SOURCE is not None
     command = [SMTP_SOURCE, "-d", "-s", str(sessions), "-l", str(size), "-f", "a@example.org", "-t", "b@example.org"]
-    with tempfile.TemporaryDirectory() as folder, serving(contender, Path(folder) / "mail") as (port, pid):
-        rate, count = 0.0, 10 * sessions
-        while not rate or count < rate * seconds / 2:
-            count = max(count, int(rate * seconds))
+    with serving(contender, folder) as (port, pid):
+        rate, messages = 0.0, 10 * sessions
+        while not rate or messages < rate * seconds / 2:
+            messages = max(messages, int(rate * seconds))
             before, began = cpu_seconds(pid), time.monotonic()
-            subprocess.run([*command, "-m", str(count), f"{HOST}:{port}"], check=True)
-            rate = count / (time.monotonic() - began)
-        return rate, (cpu_seconds(pid) - before) * 1000 / count
+            subprocess.run([*command, "-m", str(messages), f"{HOST}:{port}"], check=True)
+            rate = messages / (time.monotonic() - began)
+        return rate, (cpu_seconds(pid) - before) * 1000 / messages
+
+
+def rows() -> list[tuple[str, Contender, Measure]]:
+    with_smtplib: list[tuple[str, Contender, Measure]] = [(one.name, one, measure) for one in CONTENDERS]
+    if SMTP_SOURCE is None:
+        return with_smtplib
+    return with_smtplib + [(f"{one.name}, smtp-source", one, measure_with_smtp_source) for one in CONTENDERS[:2]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="whose median is shown (%(default)s)")
     parser.add_argument("--sessions", type=int, default=10, help="beside the measurement with one (%(default)s)")
     parser.add_argument("--aiosmtpd", nargs=2, metavar=("DIR", "PORT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -178,16 +192,25 @@ def main() -> None:
         return
     table = Table(title="Messages per second to the final 250 / server CPU ms a message")
     table.add_column("server")
-    cells = [(name, size, sessions) for name, size in SIZES.items() for sessions in (1, options.sessions)]
-    for name, _, sessions in cells:
-        table.add_column(f"{name}, {sessions}", justify="right")
-    for contender in CONTENDERS:
-        found = [measure(contender, size, sessions, options.seconds) for _, size, sessions in cells]
-        table.add_row(contender.name, *(f"{rate:,.0f} / {cost:.2f}" for rate, cost in found))
-    for contender in CONTENDERS[:2] if SMTP_SOURCE else ():
-        found = [measure_with_smtp_source(contender, size, sessions, options.seconds) for _, size, sessions in cells]
-        table.add_row(f"{contender.name}, smtp-source", *(f"{rate:,.0f} / {cost:.2f}" for rate, cost in found))
+    lines: dict[str, list[str]] = {name: [] for name, _, _ in rows()}
+    with tempfile.TemporaryDirectory() as parent:
+        folders = (Path(parent) / str(number) for number in count())
+        for (title, size), sessions in product(SIZES.items(), (1, options.sessions)):
+            table.add_column(f"{title}, {sessions}", justify="right")
+            for name, cell in compare(folders, size, sessions, options.seconds, options.rounds).items():
+                lines[name].append(cell)
+    for name, line in lines.items():
+        table.add_row(name, *line)
     Console(width=120).print(table)
+
+
+def compare(folders: Iterator[Path], size: int, sessions: int, seconds: float, rounds: int) -> dict[str, str]:
+    """A column of the table."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for _, (name, contender, way) in product(range(rounds), rows()):
+        found.setdefault(name, []).append(way(contender, next(folders), size, sessions, seconds))
+    medians = {name: [median(values) for values in zip(*results, strict=True)] for name, results in found.items()}
+    return {name: f"{rate:,.0f} / {cost:.2f}" for name, (rate, cost) in medians.items()}
 
 
 if __name__ == "__main__":

@@ -7,8 +7,15 @@ from typing import Generic, TypeVar
 
 from rudp_smtp.errors import LocalProtocolError
 
-S = TypeVar("S", bound=Enum)
-I = TypeVar("I", bound=Enum)  # noqa: E741 - S x I -> S
+
+class Word(Enum):
+    """A state or an input. There is one object of each, so it is hashed as such: Enum's own way is a call in Python."""
+
+    __hash__ = object.__hash__
+
+
+S = TypeVar("S", bound=Word)
+I = TypeVar("I", bound=Word)  # noqa: E741 - S x I -> S
 
 
 class Machine(Generic[S, I]):

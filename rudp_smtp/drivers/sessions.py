@@ -27,6 +27,10 @@ class Session(Protocol):
     def data_to_send(self) -> bytes: ...
 
     @property
+    def has_events(self) -> bool:
+        """Something has happened that its application did not see yet."""
+
+    @property
     def done(self) -> bool: ...
 
 
@@ -174,13 +178,19 @@ class SessionProtocol(asyncio.BufferedProtocol):
             if self._is_writing_paused:
                 return self._watch.expect()
             data = self._session.data_to_send()
+            is_news = self._session.has_events  # to send may be to find out
             if data:
                 self.transport.write(data)
             elif self._session.done:
-                return self._close()
-            elif not self._take_ahead():
+                if self._is_closing:
+                    self._watch.expect()  # a peer that does not read would keep the connection for ever
+                    return self.transport.close()
+                self._is_closing = True
+            elif self._take_ahead():
+                is_news = True
+            else:
                 return self._watch.expect()
-            if not self._has_reacted():
+            if is_news and not self._has_reacted():
                 return None
         return None
 
@@ -213,13 +223,6 @@ class SessionProtocol(asyncio.BufferedProtocol):
         else:
             return False
         return True
-
-    def _close(self) -> None:
-        """Behind the last word. Without a limit, a peer that does not read would keep the connection for ever."""
-        if not self._is_closing:
-            self._is_closing = True
-            self.transport.close()
-            self._watch.expect()
 
 
 async def hold(protocol: SessionProtocol) -> None:

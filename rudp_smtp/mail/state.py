@@ -1,16 +1,16 @@
 """What may become of a queued recipient. A pair that is missing has no effect: an operator came too late."""
 
-from enum import Enum
+from rudp_smtp.machine import Word
 
 
-class RecipientState(Enum):
+class RecipientState(Word):
     PENDING = "pending"
     HELD = "held"  # by the operator: not tried until released
     DELIVERED = "delivered"  # handed over to the next hop, or to a mailbox
     FAILED = "failed"
 
 
-class RecipientInput(Enum):
+class RecipientInput(Word):
     DELIVER = "deliver"
     DEFER = "defer"
     FAIL = "fail"

@@ -73,6 +73,10 @@ class LastWord:
     def done(self) -> bool:
         return True
 
+    @property
+    def has_events(self) -> bool:
+        return False
+
     def receive_data(self, data: bytes | memoryview) -> None:
         """Nobody listens."""
 

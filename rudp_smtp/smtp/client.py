@@ -189,6 +189,10 @@ class Client:
         self._transcript.flush()
         return self._wire.octets_to_send(is_last=self.done)
 
+    @property
+    def has_events(self) -> bool:
+        return bool(self._events)
+
     def next_event(self) -> ClientEvent | None:
         return self._events.popleft() if self._events else None
 

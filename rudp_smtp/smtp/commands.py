@@ -251,11 +251,11 @@ def _parse_mail(argument: str, grammar: Grammar) -> Command:
     if fields is None:
         return _malformed(501, "5.5.4 Syntax: MAIL FROM:<reverse-path> [parameters]")
     try:
-        mail = MailFrom(parse_reverse_path(fields[0], is_utf8=grammar.is_utf8))
+        reverse_path = parse_reverse_path(fields[0], is_utf8=grammar.is_utf8)
     except SmtpSyntaxError as error:
         return _malformed(501, f"5.1.7 Bad reverse-path: {error}")
     try:
-        mail = replace(mail, parameters=split_parameters(fields[1]))
+        mail = MailFrom(reverse_path, parameters=split_parameters(fields[1]))
         for keyword, value in mail.parameters:
             if keyword not in grammar.mail_parameters:
                 return _malformed(555, "5.5.4 MAIL parameter not recognized")

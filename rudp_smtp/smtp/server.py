@@ -6,7 +6,7 @@ Sans-IO over any ordered byte stream. `receive_data`, `receive_eof` and `handle_
 
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import assert_never
 
 from rudp_smtp.errors import LocalProtocolError
@@ -164,8 +164,14 @@ class Server:
         if self._outgoing:
             self._wire.send(b"".join(self._outgoing))
             self._outgoing.clear()
+        elif self._wire.channel is None:
+            return b""
         self._transcript.flush()
         return self._wire.octets_to_send(is_last=self.done)
+
+    @property
+    def has_events(self) -> bool:
+        return bool(self._events)
 
     def next_event(self) -> ServerEvent | None:
         return self._events.popleft() if self._events else None
@@ -557,10 +563,12 @@ class Server:
         self._transaction = None
 
     def _say(self, code: int, *lines: str) -> None:
-        self._send(Reply(code, lines))
+        self._send_encoded(_encoded(code, lines))
 
     def _send(self, reply: Reply) -> None:
-        encoded = reply.encode()
+        self._send_encoded(reply.encode())
+
+    def _send_encoded(self, encoded: bytes) -> None:
         self._outgoing.append(encoded)
         self._transcript.on_reply(encoded)
 
@@ -569,3 +577,9 @@ class Server:
         self._input.clear()
         self._forget_transaction(reason)
         self._events.append(SessionEnded(reason, is_clean))
+
+
+@lru_cache(256)
+def _encoded(code: int, lines: tuple[str, ...]) -> bytes:
+    """What we say most is always the same."""
+    return Reply(code, lines).encode()

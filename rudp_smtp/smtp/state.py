@@ -4,10 +4,12 @@ The server's table says which command may come; the client's says what may be wr
 replies come back in the order of the commands, so what waits for one is a queue and no state.
 """
 
-from enum import Enum, auto
+from enum import auto
+
+from rudp_smtp.machine import Word
 
 
-class ServerState(Enum):
+class ServerState(Word):
     HANDSHAKE = auto()  # of TLS: no SMTP is spoken
     CONNECTED = auto()  # the greeting is on its way; who the client is, is not known yet
     READY = auto()
@@ -22,7 +24,7 @@ class ServerState(Enum):
     CLOSED = auto()
 
 
-class ServerInput(Enum):
+class ServerInput(Word):
     STARTTLS = auto()
     ENCRYPTED = auto()  # and nothing that was said before counts
     HELLO = auto()
@@ -89,7 +91,7 @@ SERVER_TRANSITIONS: dict[tuple[ServerState, ServerInput], ServerState] = {
 }
 
 
-class ClientState(Enum):
+class ClientState(Word):
     GREETING = auto()  # nothing may be written before the server's 220, but for an early EHLO
     EHLO_EARLY = auto()  # it is said, and the 220 still to come
     EHLO = auto()
@@ -105,7 +107,7 @@ class ClientState(Enum):
     CLOSED = auto()
 
 
-class ClientInput(Enum):
+class ClientInput(Word):
     HELLO_EARLY = auto()
     GREETED = auto()
     HELLO_ACCEPTED = auto()

@@ -44,6 +44,10 @@ class Parrot:
     def receive_eof(self) -> None:
         self.has_ended = self.done = True
 
+    @property
+    def has_events(self) -> bool:
+        return bool(self.wishes)
+
     def data_to_send(self) -> bytes:
         return self._said.pop(0) if self._said else b""
 

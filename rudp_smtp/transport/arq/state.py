@@ -3,10 +3,10 @@
 Three-way opening and graceful close as in Kurose and Ross, section 3.5.6, with one close for both directions.
 """
 
-from enum import Enum
+from rudp_smtp.machine import Word
 
 
-class State(Enum):
+class State(Word):
     SYN_SENT = "syn_sent"
     SYN_RECEIVED = "syn_received"
     ESTABLISHED = "established"
@@ -14,7 +14,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class Input(Enum):
+class Input(Word):
     CONFIRMED = "confirmed"  # the peer has shown that it knows of the connection
     ALL_ACKED = "all_acked"  # our CLOSE was, and so all before it
     PEER_CLOSED = "peer_closed"  # its CLOSE came, and so all before it

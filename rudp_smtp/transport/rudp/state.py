@@ -4,10 +4,10 @@ RFC 9000 s10 and, for flushing, RFC 9293 s3.3; s3.1 and s3.2 for streams, less t
 No other file assigns a state. A pair that is not in its table is refused.
 """
 
-from enum import Enum
+from rudp_smtp.machine import Word
 
 
-class State(Enum):
+class State(Word):
     IDLE = "idle"  # made, nothing sent
     HANDSHAKE = "handshake"
     HANDSHAKE_FLUSHING = "handshake_flushing"  # close asked before the peer confirmed
@@ -18,7 +18,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class Input(Enum):
+class Input(Word):
     START = "start"  # connect, or a client's first flight arrived
     PEER_CONFIRMED = "peer_confirmed"  # the peer has shown that it knows our connection ID
     CLOSE = "close"  # the application asked for a graceful end
@@ -74,7 +74,7 @@ TRANSITIONS: dict[tuple[State, Input], State] = {
 }
 
 
-class SendState(Enum):
+class SendState(Word):
     OPEN = "open"
     FINISHING = "finishing"  # its last octet is known
     FINISHED = "finished"  # and acknowledged, with all before it
@@ -82,7 +82,7 @@ class SendState(Enum):
     RESET_ACKED = "reset_acked"
 
 
-class SendInput(Enum):
+class SendInput(Word):
     FIN = "fin"
     ALL_ACKED = "all_acked"
     RESET = "reset"
@@ -105,14 +105,14 @@ SEND_TRANSITIONS: dict[tuple[SendState, SendInput], SendState] = {
 }
 
 
-class ReceiveState(Enum):
+class ReceiveState(Word):
     OPEN = "open"
     SIZE_KNOWN = "size_known"
     DELIVERED = "delivered"  # all of it
     RESET = "reset"
 
 
-class ReceiveInput(Enum):
+class ReceiveInput(Word):
     FIN = "fin"
     ALL_DELIVERED = "all_delivered"
     RESET = "reset"
@@ -134,7 +134,7 @@ RECEIVE_TRANSITIONS: dict[tuple[ReceiveState, ReceiveInput], ReceiveState] = {
 }
 
 
-class EcnState(Enum):
+class EcnState(Word):
     """RFC 9000 appendix A.4, which has the names; marked packets leave in TESTING and CAPABLE."""
 
     OFF = "off"
@@ -144,7 +144,7 @@ class EcnState(Enum):
     FAILED = "failed"
 
 
-class EcnInput(Enum):
+class EcnInput(Word):
     START = "start"  # the handshake is done, or the path is a new one
     TESTED = "tested"  # enough packets were marked, or a time-out cut the test short
     PROVEN = "proven"  # the peer counted the marks as they were sent, or as the path changes them

@@ -1,12 +1,11 @@
 """Every pair of state and input leads where the table says, or is refused; nothing leads nowhere."""
 
-from enum import Enum
 from itertools import product
 
 import pytest
 
 from rudp_smtp.errors import LocalProtocolError
-from rudp_smtp.machine import Machine
+from rudp_smtp.machine import Machine, Word
 from rudp_smtp.transport.rudp.state import (
     ECN_TRANSITIONS,
     RECEIVE_TRANSITIONS,
@@ -34,7 +33,7 @@ MACHINES = {
     ),
 }
 
-Table = dict[tuple[Enum, Enum], Enum]
+Table = dict[tuple[Word, Word], Word]
 machines = pytest.mark.parametrize(
     ("states", "inputs", "table", "start", "ends"), MACHINES.values(), ids=MACHINES.keys()
 )
@@ -42,7 +41,7 @@ machines = pytest.mark.parametrize(
 
 @machines
 def test_every_pair_leads_where_the_table_says_or_is_refused(
-    states: type[Enum], inputs: type[Enum], table: Table, start: Enum, ends: set[Enum]
+    states: type[Word], inputs: type[Word], table: Table, start: Word, ends: set[Word]
 ) -> None:
     for state, given in product(states, inputs):
         machine = Machine(table, state)
@@ -57,7 +56,7 @@ def test_every_pair_leads_where_the_table_says_or_is_refused(
 
 @machines
 def test_every_state_is_reached_and_none_is_a_trap(
-    states: type[Enum], inputs: type[Enum], table: Table, start: Enum, ends: set[Enum]
+    states: type[Word], inputs: type[Word], table: Table, start: Word, ends: set[Word]
 ) -> None:
     for origin in states:
         reached = {origin}
@@ -72,7 +71,7 @@ def test_every_state_is_reached_and_none_is_a_trap(
 
 @machines
 def test_what_is_over_stays_over(
-    states: type[Enum], inputs: type[Enum], table: Table, start: Enum, ends: set[Enum]
+    states: type[Word], inputs: type[Word], table: Table, start: Word, ends: set[Word]
 ) -> None:
     assert all(target is source for (source, _), target in table.items() if source in ends)
 

@@ -20,12 +20,15 @@ Each = Callable[[Callable[[int], OSError | None], Iterable[int]], Iterable[OSErr
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+StrPath = str | Path  # a text where there is one for every message: to put a Path together takes longer than a rename
+
+
 class Files(Protocol):
     """Every method may raise OSError, `commit` also sqlite3.Error."""
 
     def make_directory(self, path: Path) -> None: ...
 
-    def create(self, path: Path) -> int:
+    def create(self, path: StrPath) -> int:
         """Open a file that must not exist yet, for writing; its handle."""
 
     def open(self, path: Path) -> int:
@@ -44,16 +47,16 @@ class Files(Protocol):
 
     def close(self, handle: int) -> None: ...
 
-    def rename(self, source: Path, target: Path) -> None: ...
+    def rename(self, source: StrPath, target: StrPath) -> None: ...
 
     def sync_directory(self, path: Path) -> None: ...
 
     def commit(self, index: sqlite3.Connection) -> None:
         """Make the open transaction durable."""
 
-    def exists(self, path: Path) -> bool: ...
+    def exists(self, path: StrPath) -> bool: ...
 
-    def remove(self, path: Path) -> None: ...
+    def remove(self, path: StrPath) -> None: ...
 
     def modified(self, path: Path) -> dict[str, int]:
         """Each file that stays in a directory and when it was last written, ns since the epoch."""
@@ -75,7 +78,7 @@ class Disk:
     def make_directory(self, path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def create(self, path: Path) -> int:
+    def create(self, path: StrPath) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def open(self, path: Path) -> int:
@@ -100,7 +103,7 @@ class Disk:
     def close(self, handle: int) -> None:
         os.close(handle)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: StrPath, target: StrPath) -> None:
         os.rename(source, target)
 
     def sync_directory(self, path: Path) -> None:
@@ -113,10 +116,10 @@ class Disk:
     def commit(self, index: sqlite3.Connection) -> None:
         index.commit()
 
-    def exists(self, path: Path) -> bool:
+    def exists(self, path: StrPath) -> bool:
         return os.path.lexists(path)
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: StrPath) -> None:
         os.unlink(path)
 
     def modified(self, path: Path) -> dict[str, int]:
@@ -161,7 +164,7 @@ def reading(files: Files, path: Path) -> Iterator[int]:
         raise storage_error(f"{path} cannot be read", error) from error
 
 
-def discard(files: Files, path: Path) -> None:
+def discard(files: Files, path: StrPath) -> None:
     """Remove what nobody was promised.
 
     If it fails, either it is not there, or the disk refuses this too: the next start finds it, and the caller hears of

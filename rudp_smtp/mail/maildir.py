@@ -162,9 +162,9 @@ class Maildir:
             for name in names:
                 # Of a promise somebody else who delivers here may have taken care when he started.
                 with suppress(*((FileNotFoundError,) if name in promised else ())):
-                    self._files.rename(self._path / "tmp" / name, self._path / "new" / name)
+                    self._spool.move(name)
             if names:
-                self._files.sync_directory(self._path / "new")
+                self._files.sync_directory(self._spool.final)
         except OSError as error:
             # After a failed fsync of the directory the message may be visible, but it is not safe: the client will be
             # told to repeat it, so it must go. A promise stands.

@@ -160,6 +160,7 @@ class Spool:
         self.files = files
         self.temporary = temporary
         self.final = final
+        self._temporary, self._final = f"{temporary}/", f"{final}/"
 
     def create(self, name: Callable[[], str]) -> tuple[str, int]:
         """A file in tmp/ that nobody else has, open for writing, under a name that is free in its place as well.
@@ -170,10 +171,10 @@ class Spool:
         for _ in range(NAME_ATTEMPTS):
             chosen = name()
             try:
-                handle = self.files.create(self.temporary / chosen)
+                handle = self.files.create(self._temporary + chosen)
             except FileExistsError:
                 continue
-            if not self.files.exists(self.final / chosen):
+            if not self.files.exists(self._final + chosen):
                 return chosen, handle
             self.close(handle)
             self.files.remove(self.temporary / chosen)
@@ -194,9 +195,13 @@ class Spool:
     def publish(self, names: Sequence[str]) -> None:
         """Rename sealed files to their place, and make that durable with one fsync. Packed messages name one file."""
         for name in dict.fromkeys(names):
-            self.files.rename(self.temporary / name, self.final / name)
+            self.move(name)
         if names:
             self.files.sync_directory(self.final)
+
+    def move(self, name: str) -> None:
+        """Rename a sealed file to its place."""
+        self.files.rename(self._temporary + name, self._final + name)
 
     def withdraw(self, names: Sequence[str]) -> None:
         """Undo `seal` and `publish` where the rest went wrong: a visible message that was refused must go."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rudp_smtp.draws import DrawKey
-from rudp_smtp.mail.files import Disk
+from rudp_smtp.mail.files import Disk, StrPath
 
 T = TypeVar("T")
 
@@ -46,9 +46,9 @@ class WeakDisk(Disk):
         super().make_directory(path)
         self._names.setdefault(path, {})
 
-    def create(self, path: Path) -> int:
+    def create(self, path: StrPath) -> int:
         handle = self._step("create", lambda: super(WeakDisk, self).create(path))
-        self._paths[handle] = path
+        self._paths[handle] = Path(path)
         return handle
 
     def write(self, handle: int, octets: bytes | memoryview) -> int:
@@ -64,7 +64,7 @@ class WeakDisk(Disk):
         super().close(handle)
         self._step("close", lambda: None)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: StrPath, target: StrPath) -> None:
         self._step("rename", lambda: super(WeakDisk, self).rename(source, target))
 
     def sync_directory(self, path: Path) -> None:
@@ -91,7 +91,7 @@ class WeakDisk(Disk):
             )  # fmt: skip
             raise failure from error
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: StrPath) -> None:
         self._step("remove", lambda: super(WeakDisk, self).remove(path))
 
     def _step(self, name: str, act: Callable[[], T]) -> T:

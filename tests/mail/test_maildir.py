@@ -12,7 +12,7 @@ from threading import Barrier
 import pytest
 
 from rudp_smtp.errors import MailboxError
-from rudp_smtp.mail.files import Disk
+from rudp_smtp.mail.files import Disk, StrPath
 from rudp_smtp.mail.maildir import Maildir
 from rudp_smtp.mail.received import trace_fields
 from rudp_smtp.smtp import Envelope
@@ -49,8 +49,8 @@ class FaultyDisk(Disk):
         if name == self.fails_at:
             raise OSError(self.error, "injected")
 
-    def create(self, path: Path) -> int:
-        self.step(f"create {path.parent.name}")
+    def create(self, path: StrPath) -> int:
+        self.step(f"create {Path(path).parent.name}")
         return super().create(path)
 
     def write(self, handle: int, octets: bytes | memoryview) -> int:
@@ -65,16 +65,16 @@ class FaultyDisk(Disk):
         super().close(handle)
         self.step("close")
 
-    def rename(self, source: Path, target: Path) -> None:
-        self.step(f"rename {source.parent.name} {target.parent.name}")
+    def rename(self, source: StrPath, target: StrPath) -> None:
+        self.step(f"rename {Path(source).parent.name} {Path(target).parent.name}")
         super().rename(source, target)
 
     def sync_directory(self, path: Path) -> None:
         self.step(f"sync directory {path.name}")
         super().sync_directory(path)
 
-    def remove(self, path: Path) -> None:
-        self.step(f"remove {path.parent.name}")
+    def remove(self, path: StrPath) -> None:
+        self.step(f"remove {Path(path).parent.name}")
         super().remove(path)
 
 
@@ -198,7 +198,7 @@ def test_cleaning_and_delivering_at_the_same_time_do_not_disturb_each_other(tmp_
     class BusyFolder(Disk):
         """Others remove each file between the look at it and our turn."""
 
-        def remove(self, path: Path) -> None:
+        def remove(self, path: StrPath) -> None:
             super().remove(path)
             super().remove(path)
 

@@ -11,10 +11,10 @@ from rudp_smtp.cli import trust
 from rudp_smtp.cli.serve import (
     FAILED,
     OK,
+    Notices,
     add_limits,
     add_tls,
     make_server,
-    notice,
     read_limits,
     read_size,
     read_tls,
@@ -60,6 +60,7 @@ async def _carry(options: argparse.Namespace) -> int:
 
     addresses = [parse_address(text) for text in options.listen]
     tls = read_tls(options, [], addresses)
+    notice = Notices()
     settings = Settings(
         policy=Policy(domain=options.domain, has_mailboxes=False, relays=True, relays_for_all=True),
         tls=tls,

@@ -95,7 +95,8 @@ async def _serve(options: argparse.Namespace) -> int:
     from rudp_smtp.service.addresses import parse_address
 
     addresses = [parse_address(text) for text in options.listen]
-    settings = _settings(options, addresses)
+    notice = Notices()
+    settings = replace(_settings(options, addresses), notice=notice)
     tracer = Tracer() if options.trace else None
     if tracer is not None:
         settings = replace(settings, watch=tracer.watching)
@@ -106,7 +107,7 @@ async def _serve(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         async with make_server(settings) as server:
             for address in addresses:
-                await _Listening(server, options, tracer, stack).begin(address)
+                notice(await _Listening(server, options, tracer, stack).begin(address))
             await over.wait()
             notice("closing")
         await aio.shutdown()
@@ -123,9 +124,21 @@ def make_server(settings: "Settings") -> "MailServer":
     )
 
 
-def notice(text: str) -> None:
-    """A line for whoever watches, with the time."""
-    tell(f"{time.strftime('%H:%M:%S')} {visible(text)}")
+class Notices:
+    """Lines for whoever watches, with the time; those of one turn of the loop are written together."""
+
+    def __init__(self) -> None:
+        self._waiting: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append(f"{time.strftime('%H:%M:%S')} {visible(text)}")
+
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            tell("\n".join(waiting))
 
 
 def _settings(options: argparse.Namespace, addresses: "Sequence[Address]") -> "Settings":
@@ -157,7 +170,6 @@ def _settings(options: argparse.Namespace, addresses: "Sequence[Address]") -> "S
         smarthost=host,
         queue=(options.queue or beside) if host is not None else None,
         client_limits=read_limits(options),
-        notice=notice,
     )
 
 
@@ -252,7 +264,8 @@ class _Listening:
     tracer: "Tracer | None"
     stack: ExitStack  # ends what lies in front of them
 
-    async def begin(self, address: "Address") -> None:
+    async def begin(self, address: "Address") -> str:
+        """What there is to tell of it."""
         from rudp_smtp.cli.traces import PacketTracer
 
         sink = PacketTracer(self.tracer, address.port) if self.tracer is not None else None
@@ -260,7 +273,7 @@ class _Listening:
         bound = await (self._begin_impaired(address, sink) if is_impaired else self.server.listen(address, sink=sink))
         if sink is not None:
             sink.port = bound.port  # it was any free one, perhaps
-        notice(f"listening on {bound}" + (f", behind the network of {self.options.impair}" if is_impaired else ""))
+        return f"listening on {bound}" + (f", behind the network of {self.options.impair}" if is_impaired else "")
 
     async def _begin_impaired(self, address: "Address", sink: "PacketTracer | None") -> "Address":
         inner = type(address)(address.scheme, "127.0.0.1", 0)

@@ -178,8 +178,9 @@ class Relay:
     def _judge(self, reply: Reply, report: DeliveryReport) -> _Judgement:
         text = str(reply)
         if report.outcome in (Outcome.UNSENT, Outcome.UNCONFIRMED):
-            # The session is over: what was said of single recipients before counts if it is for good.
-            is_final = reply.is_permanent and not report.is_local and not report.refuses_login
+            # The session is over: what was said of single recipients before counts if it is for good. A host that will
+            # not even hear of the mail may be mended before that is given up: Postfix's smtp_skip_5xx_greeting.
+            is_final = reply.is_permanent and not report.is_local and not report.refuses_service
             happening = RecipientInput.FAIL if is_final else RecipientInput.DEFER
             if _is_for_another_session(report):
                 return _Judgement(happening, text, reply.status, is_next_at_once=True)
@@ -189,7 +190,7 @@ class Relay:
             happening = RecipientInput.DELIVER
         else:
             happening = RecipientInput.FAIL if reply.is_permanent else RecipientInput.DEFER
-        return _Judgement(happening, text, reply.status or f"{reply.code // 100}.0.0")
+        return _Judgement(happening, text, _status(reply, happening))
 
     def _fate(
         self, attempt: Attempt, recipient: DueRecipient, judgement: _Judgement, now: int, success: Action | None
@@ -274,6 +275,12 @@ class Relay:
         self._hops = {
             way: hop for way, hop in self._hops.items() if hop.attempts or (hop.failures and hop.retry_at > old)
         }
+
+
+def _status(reply: Reply, happening: RecipientInput) -> str:
+    """RFC 3463 section 2; what is put off is not permanent, whatever the reply says of it."""
+    status = reply.status or f"{reply.code // 100}.0.0"
+    return f"4{status[1:]}" if happening is RecipientInput.DEFER else status
 
 
 def _is_for_another_session(report: DeliveryReport) -> bool:

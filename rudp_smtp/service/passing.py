@@ -25,6 +25,7 @@ PIECE_OCTETS = 64 << 10
 WAITS = (0.0, 1.0, 2.0, 4.0, 8.0)  # seconds before each attempt: the client has minutes of patience
 UNREACHABLE = Reply(451, ("4.4.1 The next server does not answer",))
 UNKNOWN_THERE = Reply(451, ("4.7.8 The next server refuses our login",))
+CLOSED_TO_US = Reply(451, ("4.3.2 The next server refuses service",))
 UNTOLD = (Outcome.UNSENT, Outcome.UNCONFIRMED)
 
 
@@ -114,9 +115,9 @@ class PassingDesk:
             if report is None:
                 continue
             reply = report.refused[0][1] if report.refused else report.reply
-            if report.refuses_login:
+            if report.refuses_service:
                 self._office.notice(f"not let in: {reply}")
-                reply = UNKNOWN_THERE
+                reply = UNKNOWN_THERE if report.refuses_login else CLOSED_TO_US
             is_accepted = bool(report.accepted)
             if report.outcome not in UNTOLD:
                 break

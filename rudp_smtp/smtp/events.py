@@ -83,6 +83,14 @@ class DeliveryReport:
         """Not sent, because the server does not take us for who we say we are: no word about the message."""
         return self.outcome is Outcome.UNSENT and self.reply.code in LOGIN_REFUSED
 
+    @property
+    def refuses_service(self) -> bool:
+        """Not sent, because the server wants no mail of ours, in its greeting or behind it: no word about this one.
+
+        A login that is refused is a case of it.
+        """
+        return self.outcome is Outcome.UNSENT and self.reply.is_permanent and not self.is_local
+
 
 @dataclass(frozen=True, slots=True)
 class SessionEnded:

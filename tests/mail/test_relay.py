@@ -89,6 +89,20 @@ def test_a_login_that_is_refused_is_no_word_about_the_mail() -> None:
     assert subject.plan([due(2)], NOW + SECOND).attempts == (), "nor is another message tried with it at once"
 
 
+def test_a_host_that_refuses_service_is_no_word_about_the_mail() -> None:
+    subject = relay()
+    (attempt,) = subject.plan([due(1, age=4 * HOUR)], NOW).attempts
+    refusal = Reply(554, ("5.3.2 no service",))
+    unsent = DeliveryReport(0, Outcome.UNSENT, (), (("u@b.example", refusal),), refusal)
+    (fate,) = subject.on_report(attempt, unsent, NOW, success=None)
+    assert (fate.result.happening, fate.result.reply) == (DEFER, "554 5.3.2 no service")
+    assert (fate.action, fate.status) == (Action.DELAYED, "4.3.2"), "its first digit says that it is tried again"
+    assert subject.plan([due(2)], NOW + SECOND).attempts == (), "nor is another message tried at once"
+    (attempt,) = subject.plan([due(1, age=5 * DAY)], NOW + HOUR).attempts
+    (fate,) = subject.on_report(attempt, unsent, NOW + HOUR, success=None)
+    assert (fate.action, fate.status, fate.result.reply) == (Action.FAILED, EXPIRED, "554 5.3.2 no service")
+
+
 def test_where_tls_fails_what_can_do_without_is_tried_all_the_same() -> None:
     subject = relay()
     (attempt,) = subject.plan([due(1)], NOW).attempts

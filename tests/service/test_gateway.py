@@ -139,6 +139,33 @@ def test_a_login_that_the_far_end_refuses_is_our_trouble_and_not_the_clients(
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("refused", ["greeting", "EHLO"])
+def test_a_far_end_that_refuses_service_is_no_refusal_of_the_mail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    monkeypatch.setattr("rudp_smtp.service.passing.WAITS", (0.0, 0.0))
+    greetings: list[bytes] = []
+
+    async def far(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greetings.append(b"554 5.3.2 no service\r\n" if refused == "greeting" else b"220 far\r\n")
+        writer.write(greetings[-1])
+        while line := await reader.readline():
+            writer.write(b"221 bye\r\n" if line.upper().startswith(b"QUIT") else b"550 5.7.1 not you\r\n")
+        writer.close()
+
+    async def scene() -> None:
+        async with await asyncio.start_server(far, "127.0.0.1", 0) as listener:
+            smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
+            settings = {"policy": GATEWAY, "maildir": None, "smarthost": smarthost}
+            async with serving(tmp_path, "tcp", **settings) as ours, talk(ours) as client:
+                await begin(client)
+                client.writer.write(b"Subject: x\r\n.\r\n")
+                assert await client.reply() == "451 4.3.2 The next server refuses service"
+        assert len(greetings) == 2, "it was asked again"
+
+    asyncio.run(scene())
+
+
 async def say_under_key(client: Talk, text: bytes) -> None:
     await client.reply()
     lines = ("EHLO c", "MAIL FROM:<a@b.example> XIDEMPOTENT=once", "RCPT TO:<u@far.example>", "DATA")

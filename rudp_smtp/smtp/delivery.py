@@ -135,6 +135,10 @@ class Message:
             fate = Outcome.UNCONFIRMED if is_unsure else outcome
             self._drop(transaction.forward_paths, fate, reply, is_local=is_local)
         self.open.clear()
+        self.give_up_rest(reply, is_local=is_local, outcome=outcome)
+
+    def give_up_rest(self, reply: Reply, *, is_local: bool, outcome: Outcome = Outcome.UNSENT) -> None:
+        """No other transaction will be begun. Those that are open go on."""
         paths = self.envelope.forward_paths
         self._drop([paths[index] for index in self._left], outcome, reply, is_local=is_local)
         self._left.clear()

@@ -191,7 +191,7 @@ def _report(envelope: "Envelope", sent: "Sent") -> int:
         if recipient in report.accepted:
             print(f"sent to {visible(recipient)}")
         else:
-            by = "here" if report.is_local else "by the server"
+            by = "here" if recipient in report.refused_here else "by the server"
             reply = refused.get(recipient, report.reply)
             print(f"not sent to {visible(recipient)}: refused {by}: {visible(str(reply))}", file=sys.stderr)
     if report.outcome is Outcome.UNCONFIRMED:

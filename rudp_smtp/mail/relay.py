@@ -21,6 +21,7 @@ DOUBLINGS_MAX = 32
 TOO_MANY_RECIPIENTS = (452, 552)  # RFC 5321 section 4.5.3.1.10: the others go in another transaction
 EXPIRED = "4.4.7"  # RFC 3463 section 3.5: delivery time expired
 NO_ANSWER = "4.4.1"
+ANOTHER_SESSION = "4.5.3"  # the client's word for those whom the server's limit on a session leaves for the next
 UNREADABLE = "4.3.0"  # RFC 3463 section 3.4: other or undefined mail system status
 
 Route = Callable[[str], str]  # a forward-path -> the next hop, whatever the driver calls it
@@ -152,8 +153,10 @@ class Relay:
         is_lost = report.outcome in (Outcome.UNSENT, Outcome.UNCONFIRMED) or report.reply.code == SERVICE_CLOSING
         is_lost = is_lost and not _is_for_another_session(report)
         self._end(attempt, str(report.reply) if is_lost else "", now)
-        judgements = {path: self._judge(reply, report) for path, reply in report.refused}
-        whole = self._judge(report.reply, report)
+        judgements = {
+            path: self._judge(reply, report, is_local=path in report.refused_here) for path, reply in report.refused
+        }
+        whole = self._judge(report.reply, report, is_local=report.is_local)
         return tuple(
             self._fate(attempt, recipient, judgements.get(recipient.forward_path, whole), now, success)
             for recipient in attempt.recipients
@@ -175,15 +178,15 @@ class Relay:
         """An operator has removed the message since the plan was made."""
         self._release(attempt)
 
-    def _judge(self, reply: Reply, report: DeliveryReport) -> _Judgement:
+    def _judge(self, reply: Reply, report: DeliveryReport, *, is_local: bool) -> _Judgement:
         text = str(reply)
+        if is_local and reply.status == ANOTHER_SESSION:
+            return _Judgement(RecipientInput.DEFER, text, reply.status, is_next_at_once=True)
         if report.outcome in (Outcome.UNSENT, Outcome.UNCONFIRMED):
             # The session is over: what was said of single recipients before counts if it is for good. A host that will
             # not even hear of the mail may be mended before that is given up: Postfix's smtp_skip_5xx_greeting.
-            is_final = reply.is_permanent and not report.is_local and not report.refuses_service
+            is_final = reply.is_permanent and not is_local and not report.refuses_service
             happening = RecipientInput.FAIL if is_final else RecipientInput.DEFER
-            if _is_for_another_session(report):
-                return _Judgement(happening, text, reply.status, is_next_at_once=True)
         elif reply.code in TOO_MANY_RECIPIENTS and report.outcome is Outcome.ACCEPTED:
             return _Judgement(RecipientInput.DEFER, text, reply.status or "4.5.3", is_next_at_once=True)
         elif reply.is_positive:
@@ -285,4 +288,4 @@ def _status(reply: Reply, happening: RecipientInput) -> str:
 
 def _is_for_another_session(report: DeliveryReport) -> bool:
     """The server takes no more messages in this one (RFC 9422 section 4.1): no word against it."""
-    return report.is_local and report.outcome is Outcome.UNSENT and report.reply.status == "4.5.3"
+    return report.is_local and report.outcome is Outcome.UNSENT and report.reply.status == ANOTHER_SESSION

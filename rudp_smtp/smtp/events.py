@@ -72,6 +72,7 @@ class DeliveryReport:
     refused: tuple[tuple[str, Reply], ...]
     reply: Reply  # the one that decided on the message as a whole
     is_local: bool = False  # `reply` is ours: no server said it
+    refused_here: tuple[str, ...] = ()  # of those who are refused: whose reply is ours
 
     @property
     def lacks_tls(self) -> bool:

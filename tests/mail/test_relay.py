@@ -72,7 +72,8 @@ def report(attempt: Attempt, decision: Reply, **refused: Reply) -> DeliveryRepor
 
 def lost(attempt: Attempt, outcome: Outcome) -> DeliveryReport:
     reply = Reply(451, ("4.4.2 the session ended",))
-    return DeliveryReport(0, outcome, (), tuple((r.forward_path, reply) for r in attempt.recipients), reply, True)
+    paths = tuple(recipient.forward_path for recipient in attempt.recipients)
+    return DeliveryReport(0, outcome, (), tuple((path, reply) for path in paths), reply, True, paths)
 
 
 def happenings(fates: tuple[Fate, ...]) -> list[RecipientInput]:
@@ -191,6 +192,34 @@ def test_a_session_that_broke_off_is_tried_again_later(outcome: Outcome) -> None
     (attempt,) = subject.plan([due(1)], NOW).attempts
     (fate,) = subject.on_report(attempt, lost(attempt, outcome), NOW, success=None)
     assert (fate.result.happening, fate.result.next_attempt) == (DEFER, NOW + 5 * MINUTE)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNSENT, Outcome.UNCONFIRMED])
+@pytest.mark.parametrize("ended_by", [Reply(451, ("4.4.2 the session ended",)), CLOSED])
+def test_who_was_refused_for_good_before_the_session_broke_off_is_not_tried_again(
+    outcome: Outcome, ended_by: Reply
+) -> None:
+    subject = relay()
+    (attempt,) = subject.plan([due(1, "n@b.example"), due(2, "u@b.example")], NOW).attempts
+    refused = (("n@b.example", NEVER), ("u@b.example", ended_by))
+    is_local = ended_by is not CLOSED
+    broken = DeliveryReport(0, outcome, (), refused, ended_by, is_local, ("u@b.example",) if is_local else ())
+    fates = subject.on_report(attempt, broken, NOW, success=None)
+    assert [(fate.result.happening, fate.status) for fate in fates] == [(FAIL, "5.1.1"), (DEFER, ended_by.status)]
+    assert [fate.action for fate in fates] == [Action.FAILED, None]
+
+
+def test_who_is_left_for_another_session_goes_in_it_at_once_whatever_became_of_the_others() -> None:
+    subject = relay()
+    paths = ("a@b.example", "n@b.example", "u@b.example")
+    (attempt,) = subject.plan([due(number, path) for number, path in enumerate(paths)], NOW).attempts
+    limit = Reply(451, ("4.5.3 the server takes no more than 1 messages in a session",))
+    refused = (("n@b.example", Reply(550, ("no",))), ("u@b.example", limit))
+    told = DeliveryReport(0, Outcome.ACCEPTED, paths[:1], refused, OK, False, paths[2:])
+    fates = subject.on_report(attempt, told, NOW, success=None)
+    assert happenings(fates) == [DELIVER, FAIL, DEFER]
+    assert fates[1].status == "5.0.0"
+    assert fates[2].result.next_attempt == NOW
 
 
 def test_a_destination_that_does_not_answer_is_asked_once_at_growing_distances() -> None:

@@ -191,8 +191,6 @@ def mail_command(
     if envelope.requires_tls and envelope.reverse_path and not can_require_tls:
         return Reply(550, ("5.7.30 REQUIRETLS support required, and the server or its certificate has it not",))
     message.is_dsn_offered = "DSN" in extensions
-    key_octets = extensions.get("XIDEMPOTENT", "0")
-    may_have_key = len(envelope.idempotency_key) <= (int(key_octets) if key_octets.isdecimal() else KEY_OCTETS)
     return MailFrom(
         envelope.reverse_path,
         size if "SIZE" in extensions else None,
@@ -204,8 +202,14 @@ def mail_command(
         auth=envelope.auth if "AUTH" in extensions and (is_authenticated or envelope.auth != NO_IDENTITY) else "",
         # RFC 8689 section 5: a notice goes on to a server that cannot promise it, rather than be lost.
         requires_tls=envelope.requires_tls and can_require_tls,
-        idempotency_key=envelope.idempotency_key if may_have_key else "",
+        idempotency_key=envelope.idempotency_key if takes_key(extensions, envelope.idempotency_key) else "",
     )
+
+
+def takes_key(extensions: Mapping[str, str], key: str) -> bool:
+    """A server that offers this delivers a message under this key once, however often it comes."""
+    octets = extensions.get("XIDEMPOTENT", "0")
+    return len(key) <= (int(octets) if octets.isdecimal() else KEY_OCTETS)
 
 
 def _body(message: Message, extensions: Mapping[str, str]) -> BodyType | Reply | None:

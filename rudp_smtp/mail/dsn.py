@@ -41,7 +41,7 @@ class RecipientReport:
     action: Action
     status: str  # RFC 3463
     diagnostic: str = ""  # the reply as the next hop gave it, "" if none did
-    remote: str = ""  # who gave it
+    remote: str = ""  # who gave it: a domain or an address literal, RFC 3464 section 2.3.5
     at: int | None = None  # the last attempt
     retried_until: int | None = None
 

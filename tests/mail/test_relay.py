@@ -285,7 +285,9 @@ class Outside:
         self.answer = answer
         self.queue = Queue(path, identity="test")
         self.relay = relay()
-        self.notifier = Notifier(self.queue, self.relay, domain="mx.example", token=lambda: f"token{next(tokens)}")
+        self.notifier = Notifier(
+            self.queue, self.relay, domain="mx.example", token=lambda: f"token{next(tokens)}", host_of=str
+        )
         self.delivered: list[tuple[str, str, bytes]] = []
 
     def send(self, sender: str, *recipients: Recipient) -> None:

@@ -75,6 +75,8 @@ def test_a_bounce_reaches_a_sender_who_lives_here(tmp_path: Path) -> None:
             assert reported(relayed) == {"eve@far.example": "relayed"}, "the far server sends no such notice itself"
             assert bounce.startswith(b"Return-Path: <>\r\nReceived: from example.org\r\n")
             assert b"Original-Envelope-Id: e1\r\n" in bounce
+            assert b"\r\nRemote-MTA: dns; [127.0.0.1]\r\n" in bounce, "a name, and not where and how it is called"
+            assert b"\r\n    [127.0.0.1] said: 550 5.1.1 No such mailbox here\r\n" in bounce
             assert b"\r\nSubject: asked\r\n\r\nhello\r\n" in bounce, "RET=FULL"
             assert len(mails(tmp_path / "far")) == 1
 

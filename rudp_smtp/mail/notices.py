@@ -62,6 +62,7 @@ class Notifier:
                 status=fate.status,
                 diagnostic=fate.result.reply,
                 remote=self._host_of(fate.hop),
+                is_local=fate.is_local,
                 at=now if fate.result.is_attempt else None,
                 retried_until=self._relay.retried_until(mail.arrived_at) if fate.action is Action.DELAYED else None,
             )

@@ -96,9 +96,12 @@ def test_a_host_that_refuses_service_is_no_word_about_the_mail() -> None:
     refusal = Reply(554, ("5.3.2 no service",))
     unsent = DeliveryReport(0, Outcome.UNSENT, (), (("u@b.example", refusal),), refusal)
     (fate,) = subject.on_report(attempt, unsent, NOW, success=None)
-    assert (fate.result.happening, fate.result.reply) == (DEFER, "554 5.3.2 no service")
+    assert (fate.result.happening, fate.result.reply, fate.is_local) == (DEFER, "554 5.3.2 no service", False)
     assert (fate.action, fate.status) == (Action.DELAYED, "4.3.2"), "its first digit says that it is tried again"
-    assert subject.plan([due(2)], NOW + SECOND).attempts == (), "nor is another message tried at once"
+    put_off = subject.plan([due(2, age=4 * HOUR)], NOW + SECOND)
+    assert put_off.attempts == (), "nor is another message tried at once"
+    (fate,) = put_off.fates
+    assert (fate.result.reply, fate.status, fate.is_local) == ("554 5.3.2 no service", "4.3.2", False)
     (attempt,) = subject.plan([due(1, age=5 * DAY)], NOW + HOUR).attempts
     (fate,) = subject.on_report(attempt, unsent, NOW + HOUR, success=None)
     assert (fate.action, fate.status, fate.result.reply) == (Action.FAILED, EXPIRED, "554 5.3.2 no service")
@@ -235,6 +238,7 @@ def test_a_destination_that_does_not_answer_is_asked_once_at_growing_distances()
         put_off = subject.plan(waiting[1:], moment + SECOND)
         assert put_off.attempts == ()
         assert [(fate.result.is_attempt, fate.result.reply) for fate in put_off.fates] == [(False, "no answer")] * 3
+        assert all(fate.is_local for fate in put_off.fates), "nobody has said so"
         (until,) = {fate.result.next_attempt for fate in put_off.fates}
         waits.append((until - moment) // MINUTE)
         moment = until

@@ -167,6 +167,7 @@ def _report(envelope: "Envelope", sent: "Sent") -> int:
     from email import message_from_bytes
 
     from rudp_smtp.smtp import Outcome
+    from rudp_smtp.smtp.delivery import takes_key
 
     message = message_from_bytes(envelope.mail_data)
     body = envelope.mail_data.partition(b"\r\n\r\n")[2]
@@ -182,7 +183,7 @@ def _report(envelope: "Envelope", sent: "Sent") -> int:
     (report,) = sent.reports
     refused = dict(report.refused)
     may_have_arrived = bool(report.accepted) or report.outcome is Outcome.UNCONFIRMED
-    if envelope.idempotency_key and may_have_arrived and "XIDEMPOTENT" not in sent.extensions:
+    if may_have_arrived and not takes_key(sent.extensions, envelope.idempotency_key):
         print("the server knows no --key: sent again, it may deliver the message twice", file=sys.stderr)
     if not refused and report.accepted:
         print("Mail sent")
@@ -191,7 +192,7 @@ def _report(envelope: "Envelope", sent: "Sent") -> int:
         if recipient in report.accepted:
             print(f"sent to {visible(recipient)}")
         else:
-            by = "here" if report.is_local else "by the server"
+            by = "here" if recipient in report.refused_here else "by the server"
             reply = refused.get(recipient, report.reply)
             print(f"not sent to {visible(recipient)}: refused {by}: {visible(str(reply))}", file=sys.stderr)
     if report.outcome is Outcome.UNCONFIRMED:

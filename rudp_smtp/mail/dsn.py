@@ -18,6 +18,7 @@ from rudp_smtp.units import SECOND
 RETURNED_OCTETS_MAX = 1 << 20  # a larger message comes back as its header section, whatever RET said
 HEADER_OCTETS_MAX = 64 << 10
 REQUIRETLS = ("REQUIRETLS", "")  # as `transit` keeps it
+LOCAL_DIAGNOSTIC = "x-rudp-smtp"  # RFC 3464 section 2.3.6: "smtp" is what an SMTP server said
 DIAGNOSTIC_MAX = 800  # characters of a reply: the field stays one line
 
 # No folding and no encoding of ours: they would make another address of an address.
@@ -40,8 +41,9 @@ class RecipientReport:
     recipient: Recipient
     action: Action
     status: str  # RFC 3463
-    diagnostic: str = ""  # the reply as the next hop gave it, "" if none did
-    remote: str = ""  # who gave it
+    diagnostic: str = ""  # the reply as the next hop gave it, or what we found; "" if there is nothing to say
+    remote: str = ""  # the next hop: a domain or an address literal, RFC 3464 section 2.3.5
+    is_local: bool = False  # it has not said the diagnostic
     at: int | None = None  # the last attempt
     retried_until: int | None = None
 
@@ -145,14 +147,19 @@ def _explanation(mail: QueuedMail, reports: Sequence[RecipientReport], domain: s
     for report in reports:
         lines.append(f"<{_as_ascii(report.recipient.forward_path)}>")
         if report.diagnostic:
-            said = f"{report.remote} said: " if report.remote else ""
-            lines.append(f"    {said}{_one_line(report.diagnostic)}")
+            lines.append(f"    {_source(report)}{_one_line(report.diagnostic)}")
         if report.retried_until is not None:
             lines.append(f"    It will be tried until {_date(report.retried_until)}.")
     text = _part()
     text["Content-Type"] = "text/plain; charset=us-ascii"
     text.set_payload("".join(f"{line}\r\n" for line in lines))
     return text
+
+
+def _source(report: RecipientReport) -> str:
+    if not report.remote:
+        return ""
+    return f"We found, on the way to {report.remote}: " if report.is_local else f"{report.remote} said: "
 
 
 def _delivery_status(mail: QueuedMail, reports: Sequence[RecipientReport], domain: str) -> Message:
@@ -171,10 +178,11 @@ def _delivery_status(mail: QueuedMail, reports: Sequence[RecipientReport], domai
         block["Final-Recipient"] = _typed(report.recipient.forward_path)
         block["Action"] = report.action.value
         block["Status"] = report.status
-        if report.remote:
+        if report.remote and not report.is_local:  # the MTA "that reported delivery status", section 2.3.5
             block["Remote-MTA"] = f"dns; {report.remote}"
         if report.diagnostic:
-            block["Diagnostic-Code"] = f"smtp; {_one_line(report.diagnostic)}"
+            kind = LOCAL_DIAGNOSTIC if report.is_local else "smtp"
+            block["Diagnostic-Code"] = f"{kind}; {_one_line(report.diagnostic)}"
         if report.at is not None:
             block["Last-Attempt-Date"] = _date(report.at)
         if report.retried_until is not None:

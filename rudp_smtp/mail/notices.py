@@ -13,13 +13,19 @@ from rudp_smtp.smtp.parameters import Notify
 
 
 class Notifier:
-    """Writes notices in the name of `domain`. `token`: a text never given twice, which no sender can guess."""
+    """Writes notices in the name of `domain`. `token`: a text never given twice, which no sender can guess.
 
-    def __init__(self, queue: Queue, relay: Relay, *, domain: str, token: Callable[[], str]) -> None:
+    `host_of`: what SMTP calls the host at a next hop, a domain or an address literal; "" for what is no other host.
+    """
+
+    def __init__(
+        self, queue: Queue, relay: Relay, *, domain: str, token: Callable[[], str], host_of: Callable[[str], str]
+    ) -> None:
         self._queue = queue
         self._relay = relay
         self._domain = domain
         self._token = token
+        self._host_of = host_of
 
     def settle(self, fates: Sequence[Fate], now: int) -> None:
         """Note all of it in one commit. After a MailboxError nothing was noted: do it again later."""
@@ -55,7 +61,8 @@ class Notifier:
                 action=fate.action,
                 status=fate.status,
                 diagnostic=fate.result.reply,
-                remote=fate.hop,
+                remote=self._host_of(fate.hop),
+                is_local=fate.is_local,
                 at=now if fate.result.is_attempt else None,
                 retried_until=self._relay.retried_until(mail.arrived_at) if fate.action is Action.DELAYED else None,
             )

@@ -21,6 +21,7 @@ DOUBLINGS_MAX = 32
 TOO_MANY_RECIPIENTS = (452, 552)  # RFC 5321 section 4.5.3.1.10: the others go in another transaction
 EXPIRED = "4.4.7"  # RFC 3463 section 3.5: delivery time expired
 NO_ANSWER = "4.4.1"
+ANOTHER_SESSION = "4.5.3"  # the client's word for those whom the server's limit on a session leaves for the next
 UNREADABLE = "4.3.0"  # RFC 3463 section 3.4: other or undefined mail system status
 
 Route = Callable[[str], str]  # a forward-path -> the next hop, whatever the driver calls it
@@ -76,6 +77,7 @@ class Fate:
     action: Action | None = None  # None: no notice, whatever was asked for
     status: str = ""
     hop: str = ""
+    is_local: bool = False  # nobody said the result's reply: it is what we found
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,15 @@ class _Hop:
     attempts: int = 0  # under way
     failures: int = 0  # to reach it, one after another
     retry_at: int = 0
-    reply: str = ""
+    last: "_Judgement | None" = None  # of the failures
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Judgement:
     happening: RecipientInput
     reply: str
     status: str
+    is_local: bool
     is_next_at_once: bool = False
 
 
@@ -151,9 +154,11 @@ class Relay:
         """What the next hop said. `success`: what a notice of success says, None if the next hop sends it."""
         is_lost = report.outcome in (Outcome.UNSENT, Outcome.UNCONFIRMED) or report.reply.code == SERVICE_CLOSING
         is_lost = is_lost and not _is_for_another_session(report)
-        self._end(attempt, str(report.reply) if is_lost else "", now)
-        judgements = {path: self._judge(reply, report) for path, reply in report.refused}
-        whole = self._judge(report.reply, report)
+        whole = self._judge(report.reply, report, is_local=report.is_local)
+        self._end(attempt, whole if is_lost else None, now)
+        judgements = {
+            path: self._judge(reply, report, is_local=path in report.refused_here) for path, reply in report.refused
+        }
         return tuple(
             self._fate(attempt, recipient, judgements.get(recipient.forward_path, whole), now, success)
             for recipient in attempt.recipients
@@ -161,35 +166,40 @@ class Relay:
 
     def on_unreachable(self, attempt: Attempt, reason: str, now: int) -> tuple[Fate, ...]:
         """No session with the next hop came about."""
-        self._end(attempt, reason, now)
-        judgement = _Judgement(RecipientInput.DEFER, reason, NO_ANSWER)
+        judgement = _found(reason, NO_ANSWER)
+        self._end(attempt, judgement, now)
         return tuple(self._fate(attempt, recipient, judgement, now, None) for recipient in attempt.recipients)
 
     def on_unreadable(self, attempt: Attempt, reason: str, now: int) -> tuple[Fate, ...]:
         """Our own disk did not give the message: no word against the next hop."""
         self._release(attempt)
-        judgement = _Judgement(RecipientInput.DEFER, reason, UNREADABLE)
+        judgement = _found(reason, UNREADABLE)
         return tuple(self._fate(attempt, recipient, judgement, now, None) for recipient in attempt.recipients)
 
     def on_gone(self, attempt: Attempt) -> None:
         """An operator has removed the message since the plan was made."""
         self._release(attempt)
 
-    def _judge(self, reply: Reply, report: DeliveryReport) -> _Judgement:
-        text = str(reply)
+    def _judge(self, reply: Reply, report: DeliveryReport, *, is_local: bool) -> _Judgement:
+        is_next_at_once = is_local and reply.status == ANOTHER_SESSION
+        status = reply.status
         if report.outcome in (Outcome.UNSENT, Outcome.UNCONFIRMED):
-            # The session is over: what was said of single recipients before counts if it is for good.
-            is_final = reply.is_permanent and not report.is_local and not report.refuses_login
+            # The session is over: what was said of single recipients before counts if it is for good. A host that will
+            # not even hear of the mail may be mended before that is given up: Postfix's smtp_skip_5xx_greeting.
+            is_final = reply.is_permanent and not is_local and not report.refuses_service
             happening = RecipientInput.FAIL if is_final else RecipientInput.DEFER
-            if _is_for_another_session(report):
-                return _Judgement(happening, text, reply.status, is_next_at_once=True)
         elif reply.code in TOO_MANY_RECIPIENTS and report.outcome is Outcome.ACCEPTED:
-            return _Judgement(RecipientInput.DEFER, text, reply.status or "4.5.3", is_next_at_once=True)
+            happening, status, is_next_at_once = RecipientInput.DEFER, reply.status or "4.5.3", True
         elif reply.is_positive:
             happening = RecipientInput.DELIVER
         else:
             happening = RecipientInput.FAIL if reply.is_permanent else RecipientInput.DEFER
-        return _Judgement(happening, text, reply.status or f"{reply.code // 100}.0.0")
+        status = status or f"{reply.code // 100}.0.0"
+        if happening is RecipientInput.DEFER:  # RFC 3463 section 2: not permanent, whatever the reply says of it
+            status = f"4{status[1:]}"
+        return _Judgement(
+            happening=happening, reply=str(reply), status=status, is_local=is_local, is_next_at_once=is_next_at_once
+        )
 
     def _fate(
         self, attempt: Attempt, recipient: DueRecipient, judgement: _Judgement, now: int, success: Action | None
@@ -201,12 +211,18 @@ class Relay:
             return self._defer(recipient, name, judgement, now, next_attempt)
         action = Action.FAILED if judgement.happening is RecipientInput.FAIL else success
         result = Result(recipient.recipient_id, judgement.happening, judgement.reply)
-        status = judgement.status
-        return Fate(message_id=recipient.message_id, result=result, action=action, status=status, hop=name)
+        return Fate(
+            message_id=recipient.message_id,
+            result=result,
+            action=action,
+            status=judgement.status,
+            hop=name,
+            is_local=judgement.is_local,
+        )
 
     def _put_off(self, recipient: DueRecipient, name: str, hop: _Hop, now: int) -> Fate:
-        judgement = _Judgement(RecipientInput.DEFER, hop.reply, NO_ANSWER)
-        return self._defer(recipient, name, judgement, now, hop.retry_at, is_attempt=False)
+        assert hop.last is not None, "it has failed"
+        return self._defer(recipient, name, hop.last, now, hop.retry_at, is_attempt=False)
 
     def _defer(
         self,
@@ -233,7 +249,14 @@ class Relay:
             is_attempt=is_attempt,
             is_delay_told=is_delay_told,
         )
-        return Fate(message_id=recipient.message_id, result=result, action=action, status=status, hop=name)
+        return Fate(
+            message_id=recipient.message_id,
+            result=result,
+            action=action,
+            status=status,
+            hop=name,
+            is_local=judgement.is_local,
+        )
 
     def retried_until(self, arrived_at: int) -> int:
         """When a message that came at this time is given up."""
@@ -251,16 +274,14 @@ class Relay:
         self._under_way.update(recipient.recipient_id for recipient in attempt.recipients)
         return attempt
 
-    def _end(self, attempt: Attempt, failure: str, now: int) -> None:
+    def _end(self, attempt: Attempt, failure: _Judgement | None, now: int) -> None:
         hop = self._release(attempt)
-        if failure and hop.failures and now < hop.retry_at:
-            hop.reply = failure  # what failed together failed once
-        elif failure:
-            hop.failures += 1
-            hop.reply = failure
-            hop.retry_at = now + self._schedule.delay(hop.failures, self._draws.derive("hop", attempt.hop))
-        else:
+        hop.last = failure
+        if failure is None:
             hop.failures = 0
+        elif not hop.failures or now >= hop.retry_at:  # what failed together failed once
+            hop.failures += 1
+            hop.retry_at = now + self._schedule.delay(hop.failures, self._draws.derive("hop", attempt.hop))
 
     def _release(self, attempt: Attempt) -> _Hop:
         hop = self._hops[attempt.way]
@@ -276,6 +297,11 @@ class Relay:
         }
 
 
+def _found(reason: str, status: str) -> _Judgement:
+    """Nobody was asked: we could not."""
+    return _Judgement(happening=RecipientInput.DEFER, reply=reason, status=status, is_local=True)
+
+
 def _is_for_another_session(report: DeliveryReport) -> bool:
     """The server takes no more messages in this one (RFC 9422 section 4.1): no word against it."""
-    return report.is_local and report.outcome is Outcome.UNSENT and report.reply.status == "4.5.3"
+    return report.is_local and report.outcome is Outcome.UNSENT and report.reply.status == ANOTHER_SESSION

@@ -1,6 +1,7 @@
 """Where a server listens or is called: SCHEME://HOST:PORT."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from rudp_smtp.datagram import DEFAULT_PORT
@@ -31,6 +32,19 @@ class Address:
     @property
     def is_lmtp(self) -> bool:
         return self.scheme == "lmtp"
+
+    @property
+    def domain(self) -> str:
+        """The host as SMTP names it: a domain, or an address literal (RFC 5321 section 4.1.3)."""
+        host = self.host.partition("%")[0]  # a zone means something on this machine alone (RFC 4007 section 11)
+        try:
+            return f"[{'IPv6:' if ip_address(host).version == 6 else ''}{host}]"
+        except ValueError:
+            pass
+        try:
+            return host if host.isascii() else host.encode("idna").decode("ascii")
+        except UnicodeError:  # nor can it be called
+            return ascii(host)
 
     def at(self, port: int) -> "Address":
         """The same with another port."""

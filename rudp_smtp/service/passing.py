@@ -16,8 +16,9 @@ from rudp_smtp.service.clients import Visit
 from rudp_smtp.service.office import Office
 from rudp_smtp.service.passed import Fate, PassedOn
 from rudp_smtp.service.relaying import Smarthost
-from rudp_smtp.service.sending import Sending, send
-from rudp_smtp.smtp import DeliveryReport, Envelope, MailSource, Outcome, Reply, Server
+from rudp_smtp.service.sending import Sending, Sent, send
+from rudp_smtp.smtp import Envelope, MailSource, Outcome, Reply, Server
+from rudp_smtp.smtp.delivery import takes_key
 from rudp_smtp.smtp.replies import SERVICE_CLOSING
 
 HELD_OCTETS = 64 << 10  # of a message in memory
@@ -25,6 +26,8 @@ PIECE_OCTETS = 64 << 10
 WAITS = (0.0, 1.0, 2.0, 4.0, 8.0)  # seconds before each attempt: the client has minutes of patience
 UNREACHABLE = Reply(451, ("4.4.1 The next server does not answer",))
 UNKNOWN_THERE = Reply(451, ("4.7.8 The next server refuses our login",))
+CLOSED_TO_US = Reply(451, ("4.3.2 The next server refuses service",))
+UNSURE = Reply(451, ("4.4.2 The next server has not said whether it took the message",))
 UNTOLD = (Outcome.UNSENT, Outcome.UNCONFIRMED)
 
 
@@ -32,7 +35,8 @@ class PassingDesk:
     """Owns the message that is under way, in memory or in a nameless file.
 
     It is tried under one idempotency key until the far end has answered: if that knows the extension, a lost answer
-    makes no second message. Nor does a client that repeats its own key.
+    makes no second message. Nor does a client that repeats its own key. If it does not, an answer that is lost is the
+    end of it, and our client has to decide whether to repeat (RFC 1047).
     """
 
     def __init__(self, server: Server, visit: Visit, smarthost: Smarthost, office: Office, passed: PassedOn) -> None:
@@ -110,38 +114,43 @@ class PassingDesk:
         reply, is_accepted = UNREACHABLE, False
         for wait in WAITS:
             await asyncio.sleep(wait)
-            report = await self._try(onward)
-            if report is None:
+            sent = await self._try(onward)
+            if sent is None:
                 continue
+            report = sent.reports[0]
             reply = report.refused[0][1] if report.refused else report.reply
-            if report.refuses_login:
+            if report.refuses_service:
                 self._office.notice(f"not let in: {reply}")
-                reply = UNKNOWN_THERE
+                reply = UNKNOWN_THERE if report.refuses_login else CLOSED_TO_US
             is_accepted = bool(report.accepted)
             if report.outcome not in UNTOLD:
+                break
+            if report.outcome is Outcome.UNCONFIRMED and not takes_key(sent.extensions, key):
+                self._office.notice(f"not repeated, for it may have arrived: {reply}")
+                reply = UNSURE
                 break
         paths = ", ".join(envelope.forward_paths)
         self._office.notice(f"{'passed on' if is_accepted else 'not passed on'}: to {paths}: {reply}")
         return Fate(reply, is_accepted)
 
-    async def _try(self, envelope: Envelope) -> DeliveryReport | None:
-        """One attempt; None if there was no server."""
+    async def _try(self, envelope: Envelope) -> Sent | None:
+        """One attempt, with a report of it; None if there was no server."""
         way, *others = self._smarthost.ways(self._office.policy.domain)
-        report = await self._call(way, envelope)
+        sent = await self._call(way, envelope)
         for other in others:
-            if report is None or not report.lacks_tls or not envelope.is_tls_optional:
+            if sent is None or not sent.reports[0].lacks_tls or not envelope.is_tls_optional:
                 break
-            self._office.notice(f"without TLS that holds, as the message asks: {report.reply}")
-            report = await self._call(other, envelope)
-        return report
+            self._office.notice(f"without TLS that holds, as the message asks: {sent.reports[0].reply}")
+            sent = await self._call(other, envelope)
+        return sent
 
-    async def _call(self, way: Sending, envelope: Envelope) -> DeliveryReport | None:
+    async def _call(self, way: Sending, envelope: Envelope) -> Sent | None:
         try:
             sent = await send(way, [(envelope, MailSource(self._pieces, None))])
         except DriverError as error:
             self._office.notice(f"no answer: {error}")
             return None
-        return sent.reports[0] if sent.reports else None
+        return sent if sent.reports else None
 
     def _pieces(self) -> Iterator[bytes]:
         assert self._spool is not None

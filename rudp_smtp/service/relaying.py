@@ -94,7 +94,13 @@ class Relaying:
             return HERE if home is not None and policy.is_local(path) else str(smarthost.address)
 
         self._relay = Relay(route=route, draws=draws, schedule=smarthost.schedule)
-        self._notifier = Notifier(queue, self._relay, domain=policy.domain, token=lambda: secrets.token_hex(12))
+        self._notifier = Notifier(
+            queue,
+            self._relay,
+            domain=policy.domain,
+            token=lambda: secrets.token_hex(12),
+            host_of=lambda hop: "" if hop == HERE else smarthost.address.domain,
+        )
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="relay")
         self._wanted = asyncio.Event()
         self._books = asyncio.Lock()  # what the queue says and what the relay believes agree

@@ -252,7 +252,7 @@ class Client:
         reason = f"the server takes no more than {self._mails} messages in a session"
         self._farewell = reason
         for message in self._queue:
-            message.give_up(Reply(451, (f"4.5.3 {reason}",)), is_local=True)
+            message.give_up_rest(Reply(451, (f"4.5.3 {reason}",)), is_local=True)
             self._report(message)
         self._queue.clear()
         return self._command(ClientInput.QUIT, Quit().encode(), _Awaited.QUIT)

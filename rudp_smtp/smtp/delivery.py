@@ -41,12 +41,6 @@ class Transaction:
         return not self.is_mail_refused and any(reply.is_positive for reply in self.recipient_replies)
 
     @property
-    def may_have_recipient(self) -> bool:
-        """As far as the replies have come."""
-        is_open = len(self.recipient_replies) < len(self.indices)
-        return self.has_recipient or (is_open and not self.is_mail_refused)
-
-    @property
     def forward_paths(self) -> list[str]:
         return [self.message.envelope.forward_paths[index] for index in self.indices]
 
@@ -59,6 +53,14 @@ class Transaction:
         envelope, index = self.message.envelope, self.indices[self.recipients_written]
         self.recipients_written += 1
         return RcptTo(envelope.forward_paths[index], envelope.dsn_of(index) if self.message.is_dsn_offered else NO_DSN)
+
+    def refusals(self) -> list[Reply | None]:
+        """The server's no to each recipient, as far as the replies have come; None: it has not said no."""
+        if self.is_mail_refused:
+            return [self.mail_reply] * len(self.indices)
+        replies = [None if reply.is_positive else reply for reply in self.recipient_replies]
+        replies += [None] * (len(self.indices) - len(replies))
+        return [reply or self.chunk_refusal for reply in replies]
 
     def verdicts(self, decision: Reply) -> tuple[Reply, list[Reply]]:
         """What decided, and the reply of each recipient; `decision` answers the last command that mattered."""
@@ -83,6 +85,7 @@ class Message:
         self._left = list(range(len(envelope.forward_paths)))  # the recipients that no transaction has yet
         self._accepted: list[str] = []
         self._refused: list[tuple[str, Reply]] = []
+        self._refused_here: list[str] = []
         self._decision: tuple[Outcome, Reply, bool] | None = None
 
     @property
@@ -129,12 +132,23 @@ class Message:
         self._note(_outcome(decision), decision, is_local=False)
 
     def give_up(self, reply: Reply, *, is_local: bool, outcome: Outcome = Outcome.UNSENT, is_read: bool = True) -> None:
-        """Nothing more will be heard of it. What was wholly sent may have arrived, if the server still read it."""
+        """Nothing more will be heard of it. What was wholly sent may have arrived, if the server still read it.
+
+        Whom the server has refused before is and stays refused.
+        """
         for transaction in self.open:
-            is_unsure = is_read and transaction.is_text_sent and transaction.may_have_recipient
-            fate = Outcome.UNCONFIRMED if is_unsure else outcome
-            self._drop(transaction.forward_paths, fate, reply, is_local=is_local)
+            refusals = transaction.refusals()
+            fate = Outcome.UNCONFIRMED if is_read and transaction.is_text_sent else outcome
+            for path, refusal in zip(transaction.forward_paths, refusals, strict=True):
+                if refusal is None:
+                    self._drop([path], fate, reply, is_local=is_local)
+                else:
+                    self._drop([path], _outcome(refusal), refusal, is_local=False)
         self.open.clear()
+        self.give_up_rest(reply, is_local=is_local, outcome=outcome)
+
+    def give_up_rest(self, reply: Reply, *, is_local: bool, outcome: Outcome = Outcome.UNSENT) -> None:
+        """No other transaction will be begun. Those that are open go on."""
         paths = self.envelope.forward_paths
         self._drop([paths[index] for index in self._left], outcome, reply, is_local=is_local)
         self._left.clear()
@@ -142,11 +156,13 @@ class Message:
     def report(self) -> DeliveryReport:
         assert self._decision is not None
         outcome, reply, is_local = self._decision
-        return DeliveryReport(self.token, outcome, tuple(self._accepted), tuple(self._refused), reply, is_local)
+        accepted, refused, here = tuple(self._accepted), tuple(self._refused), tuple(self._refused_here)
+        return DeliveryReport(self.token, outcome, accepted, refused, reply, is_local, here)
 
     def _drop(self, paths: Iterable[str], outcome: Outcome, reply: Reply, *, is_local: bool) -> None:
         refused = [(path, reply) for path in paths]
         self._refused += refused
+        self._refused_here += [path for path, _ in refused if is_local]
         if refused:
             self._note(outcome, reply, is_local=is_local)
 
@@ -175,8 +191,6 @@ def mail_command(
     if envelope.requires_tls and envelope.reverse_path and not can_require_tls:
         return Reply(550, ("5.7.30 REQUIRETLS support required, and the server or its certificate has it not",))
     message.is_dsn_offered = "DSN" in extensions
-    key_octets = extensions.get("XIDEMPOTENT", "0")
-    may_have_key = len(envelope.idempotency_key) <= (int(key_octets) if key_octets.isdecimal() else KEY_OCTETS)
     return MailFrom(
         envelope.reverse_path,
         size if "SIZE" in extensions else None,
@@ -188,8 +202,14 @@ def mail_command(
         auth=envelope.auth if "AUTH" in extensions and (is_authenticated or envelope.auth != NO_IDENTITY) else "",
         # RFC 8689 section 5: a notice goes on to a server that cannot promise it, rather than be lost.
         requires_tls=envelope.requires_tls and can_require_tls,
-        idempotency_key=envelope.idempotency_key if may_have_key else "",
+        idempotency_key=envelope.idempotency_key if takes_key(extensions, envelope.idempotency_key) else "",
     )
+
+
+def takes_key(extensions: Mapping[str, str], key: str) -> bool:
+    """A server that offers this delivers a message under this key once, however often it comes."""
+    octets = extensions.get("XIDEMPOTENT", "0")
+    return len(key) <= (int(octets) if octets.isdecimal() else KEY_OCTETS)
 
 
 def _body(message: Message, extensions: Mapping[str, str]) -> BodyType | Reply | None:

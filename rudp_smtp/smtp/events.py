@@ -72,6 +72,7 @@ class DeliveryReport:
     refused: tuple[tuple[str, Reply], ...]
     reply: Reply  # the one that decided on the message as a whole
     is_local: bool = False  # `reply` is ours: no server said it
+    refused_here: tuple[str, ...] = ()  # of those who are refused: whose reply is ours
 
     @property
     def lacks_tls(self) -> bool:
@@ -82,6 +83,14 @@ class DeliveryReport:
     def refuses_login(self) -> bool:
         """Not sent, because the server does not take us for who we say we are: no word about the message."""
         return self.outcome is Outcome.UNSENT and self.reply.code in LOGIN_REFUSED
+
+    @property
+    def refuses_service(self) -> bool:
+        """Not sent, because the server wants no mail of ours, in its greeting or behind it: no word about this one.
+
+        A login that is refused is a case of it.
+        """
+        return self.outcome is Outcome.UNSENT and self.reply.is_permanent and not self.is_local
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,21 @@ def test_a_bounce_says_who_why_and_where_and_returns_the_message_octet_for_octet
 
 
 @pytest.mark.parametrize(
+    ("remote", "words"),
+    [
+        ("mx.c.example", "We found, on the way to mx.c.example: 4.4.1 no connection"),
+        ("", "4.4.1 no connection"),
+    ],
+)
+def test_what_no_other_host_has_said_is_not_put_into_its_mouth(remote: str, words: str) -> None:
+    found = replace(failed(diagnostic="4.4.1 no connection"), is_local=True, remote=remote)
+    _, text, (_, bob), _ = parts(compose(queued(), found))
+    assert f"<bob@c.example>\n    {words}\n" in text.replace("\r\n", "\n")
+    assert bob["Diagnostic-Code"] == "x-rudp-smtp; 4.4.1 no connection"
+    assert bob["Remote-MTA"] is None, "RFC 3464 section 2.3.5: who reported the status"
+
+
+@pytest.mark.parametrize(
     ("mail", "action"),
     [
         (queued(returns="HDRS"), Action.FAILED),

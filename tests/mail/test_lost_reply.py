@@ -31,7 +31,7 @@ class Way:
         self._path = path
         self.queue = Queue(path / "queue", identity="sender-7f3a")
         self.relay = Relay(route=lambda path: "mx", draws=DrawKey(1, "relay"))
-        self.notifier = Notifier(self.queue, self.relay, domain="a.example", token=lambda: "token")
+        self.notifier = Notifier(self.queue, self.relay, domain="a.example", token=lambda: "token", host_of=str)
         self.now = NOW
 
     def send(self) -> None:

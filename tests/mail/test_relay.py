@@ -72,7 +72,8 @@ def report(attempt: Attempt, decision: Reply, **refused: Reply) -> DeliveryRepor
 
 def lost(attempt: Attempt, outcome: Outcome) -> DeliveryReport:
     reply = Reply(451, ("4.4.2 the session ended",))
-    return DeliveryReport(0, outcome, (), tuple((r.forward_path, reply) for r in attempt.recipients), reply, True)
+    paths = tuple(recipient.forward_path for recipient in attempt.recipients)
+    return DeliveryReport(0, outcome, (), tuple((path, reply) for path in paths), reply, True, paths)
 
 
 def happenings(fates: tuple[Fate, ...]) -> list[RecipientInput]:
@@ -87,6 +88,23 @@ def test_a_login_that_is_refused_is_no_word_about_the_mail() -> None:
     (fate,) = subject.on_report(attempt, unsent, NOW, success=None)
     assert (fate.result.happening, fate.result.reply) == (DEFER, "535 5.7.8 credentials invalid")
     assert subject.plan([due(2)], NOW + SECOND).attempts == (), "nor is another message tried with it at once"
+
+
+def test_a_host_that_refuses_service_is_no_word_about_the_mail() -> None:
+    subject = relay()
+    (attempt,) = subject.plan([due(1, age=4 * HOUR)], NOW).attempts
+    refusal = Reply(554, ("5.3.2 no service",))
+    unsent = DeliveryReport(0, Outcome.UNSENT, (), (("u@b.example", refusal),), refusal)
+    (fate,) = subject.on_report(attempt, unsent, NOW, success=None)
+    assert (fate.result.happening, fate.result.reply, fate.is_local) == (DEFER, "554 5.3.2 no service", False)
+    assert (fate.action, fate.status) == (Action.DELAYED, "4.3.2"), "its first digit says that it is tried again"
+    put_off = subject.plan([due(2, age=4 * HOUR)], NOW + SECOND)
+    assert put_off.attempts == (), "nor is another message tried at once"
+    (fate,) = put_off.fates
+    assert (fate.result.reply, fate.status, fate.is_local) == ("554 5.3.2 no service", "4.3.2", False)
+    (attempt,) = subject.plan([due(1, age=5 * DAY)], NOW + HOUR).attempts
+    (fate,) = subject.on_report(attempt, unsent, NOW + HOUR, success=None)
+    assert (fate.action, fate.status, fate.result.reply) == (Action.FAILED, EXPIRED, "554 5.3.2 no service")
 
 
 def test_where_tls_fails_what_can_do_without_is_tried_all_the_same() -> None:
@@ -179,6 +197,34 @@ def test_a_session_that_broke_off_is_tried_again_later(outcome: Outcome) -> None
     assert (fate.result.happening, fate.result.next_attempt) == (DEFER, NOW + 5 * MINUTE)
 
 
+@pytest.mark.parametrize("outcome", [Outcome.UNSENT, Outcome.UNCONFIRMED])
+@pytest.mark.parametrize("ended_by", [Reply(451, ("4.4.2 the session ended",)), CLOSED])
+def test_who_was_refused_for_good_before_the_session_broke_off_is_not_tried_again(
+    outcome: Outcome, ended_by: Reply
+) -> None:
+    subject = relay()
+    (attempt,) = subject.plan([due(1, "n@b.example"), due(2, "u@b.example")], NOW).attempts
+    refused = (("n@b.example", NEVER), ("u@b.example", ended_by))
+    is_local = ended_by is not CLOSED
+    broken = DeliveryReport(0, outcome, (), refused, ended_by, is_local, ("u@b.example",) if is_local else ())
+    fates = subject.on_report(attempt, broken, NOW, success=None)
+    assert [(fate.result.happening, fate.status) for fate in fates] == [(FAIL, "5.1.1"), (DEFER, ended_by.status)]
+    assert [fate.action for fate in fates] == [Action.FAILED, None]
+
+
+def test_who_is_left_for_another_session_goes_in_it_at_once_whatever_became_of_the_others() -> None:
+    subject = relay()
+    paths = ("a@b.example", "n@b.example", "u@b.example")
+    (attempt,) = subject.plan([due(number, path) for number, path in enumerate(paths)], NOW).attempts
+    limit = Reply(451, ("4.5.3 the server takes no more than 1 messages in a session",))
+    refused = (("n@b.example", Reply(550, ("no",))), ("u@b.example", limit))
+    told = DeliveryReport(0, Outcome.ACCEPTED, paths[:1], refused, OK, False, paths[2:])
+    fates = subject.on_report(attempt, told, NOW, success=None)
+    assert happenings(fates) == [DELIVER, FAIL, DEFER]
+    assert fates[1].status == "5.0.0"
+    assert fates[2].result.next_attempt == NOW
+
+
 def test_a_destination_that_does_not_answer_is_asked_once_at_growing_distances() -> None:
     subject = relay()
     moment, waits = NOW, []
@@ -192,6 +238,7 @@ def test_a_destination_that_does_not_answer_is_asked_once_at_growing_distances()
         put_off = subject.plan(waiting[1:], moment + SECOND)
         assert put_off.attempts == ()
         assert [(fate.result.is_attempt, fate.result.reply) for fate in put_off.fates] == [(False, "no answer")] * 3
+        assert all(fate.is_local for fate in put_off.fates), "nobody has said so"
         (until,) = {fate.result.next_attempt for fate in put_off.fates}
         waits.append((until - moment) // MINUTE)
         moment = until
@@ -242,7 +289,9 @@ class Outside:
         self.answer = answer
         self.queue = Queue(path, identity="test")
         self.relay = relay()
-        self.notifier = Notifier(self.queue, self.relay, domain="mx.example", token=lambda: f"token{next(tokens)}")
+        self.notifier = Notifier(
+            self.queue, self.relay, domain="mx.example", token=lambda: f"token{next(tokens)}", host_of=str
+        )
         self.delivered: list[tuple[str, str, bytes]] = []
 
     def send(self, sender: str, *recipients: Recipient) -> None:

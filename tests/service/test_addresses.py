@@ -4,6 +4,7 @@ import pytest
 
 from rudp_smtp.errors import ConfigError
 from rudp_smtp.service.addresses import Address, parse_address
+from rudp_smtp.smtp.address import check_domain
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,22 @@ from rudp_smtp.service.addresses import Address, parse_address
 def test_an_address_is_read(text: str, address: Address) -> None:
     assert parse_address(text) == address
     assert parse_address(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "domain"),
+    [
+        ("mail.example.org", "mail.example.org"),
+        ("localhost", "localhost"),
+        ("192.0.2.1", "[192.0.2.1]"),
+        ("2001:db8::1", "[IPv6:2001:db8::1]"),
+        ("fe80::1%eth0", "[IPv6:fe80::1]"),
+        ("b\u00fccher.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_a_host_has_the_name_that_smtp_has_for_it(host: str, domain: str) -> None:
+    assert Address("tcp", host, 25).domain == domain
+    check_domain(domain)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,72 @@ def test_a_login_that_the_far_end_refuses_is_our_trouble_and_not_the_clients(
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("refused", ["greeting", "EHLO"])
+def test_a_far_end_that_refuses_service_is_no_refusal_of_the_mail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    monkeypatch.setattr("rudp_smtp.service.passing.WAITS", (0.0, 0.0))
+    greetings: list[bytes] = []
+
+    async def far(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greetings.append(b"554 5.3.2 no service\r\n" if refused == "greeting" else b"220 far\r\n")
+        writer.write(greetings[-1])
+        while line := await reader.readline():
+            writer.write(b"221 bye\r\n" if line.upper().startswith(b"QUIT") else b"550 5.7.1 not you\r\n")
+        writer.close()
+
+    async def scene() -> None:
+        async with await asyncio.start_server(far, "127.0.0.1", 0) as listener:
+            smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
+            settings = {"policy": GATEWAY, "maildir": None, "smarthost": smarthost}
+            async with serving(tmp_path, "tcp", **settings) as ours, talk(ours) as client:
+                await begin(client)
+                client.writer.write(b"Subject: x\r\n.\r\n")
+                assert await client.reply() == "451 4.3.2 The next server refuses service"
+        assert len(greetings) == 2, "it was asked again"
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("knows_keys", [False, True])
+def test_a_lost_answer_makes_copies_at_no_far_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows_keys: bool
+) -> None:
+    """One that knows keys tells the repeat; to the other it must not come without the client's own decision."""
+    monkeypatch.setattr("rudp_smtp.service.passing.WAITS", (0.0, 0.0, 0.0))
+    keys: list[bytes] = []
+
+    async def far(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 far\r\n")
+        while line := await reader.readline():
+            command = line[:4].upper()
+            replies = {b"EHLO": b"250-far\r\n250 XIDEMPOTENT 64\r\n" if knows_keys else b"250 far\r\n"}
+            writer.write(b"354 go\r\n" if command == b"DATA" else replies.get(command, b"250 ok\r\n"))
+            if command == b"MAIL":
+                keys.append(line.rstrip().partition(b"XIDEMPOTENT=")[2])
+            elif command == b"DATA":
+                while await reader.readline() != b".\r\n":
+                    pass
+                if len(keys) < 3:
+                    break
+                writer.write(b"250 kept\r\n")
+        writer.close()
+
+    async def scene() -> None:
+        async with await asyncio.start_server(far, "127.0.0.1", 0) as listener:
+            smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
+            settings = {"policy": GATEWAY, "maildir": None, "smarthost": smarthost}
+            async with serving(tmp_path, "tcp", **settings) as ours, talk(ours) as client:
+                await begin(client)
+                client.writer.write(b"Subject: x\r\n.\r\n")
+                unsure = "451 4.4.2 The next server has not said whether it took the message"
+                assert await client.reply() == ("250 2.0.0 kept" if knows_keys else unsure)
+        assert len(keys) == (3 if knows_keys else 1)
+        assert len(set(keys)) == 1
+
+    asyncio.run(scene())
+
+
 async def say_under_key(client: Talk, text: bytes) -> None:
     await client.reply()
     lines = ("EHLO c", "MAIL FROM:<a@b.example> XIDEMPOTENT=once", "RCPT TO:<u@far.example>", "DATA")

@@ -1,7 +1,9 @@
 """Mail for others, on its way to a next host that has to prove who it is and wants to know who we are: processes."""
 
 import smtplib
+import socketserver
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +127,40 @@ def test_a_wrong_password_keeps_the_mail_until_there_is_a_right_one(place: Path)
     shown = everything(place)
     assert PASSWORD.encode() not in shown
     assert b"Tr0ub4dor" not in shown
+
+
+class NoService(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.wfile.write(b"554 5.3.2 no service\r\n")
+        assert self.rfile.readline() == b"QUIT\r\n"
+        self.wfile.write(b"221 2.0.0 bye\r\n")
+
+
+@contextmanager
+def refusing_service() -> Iterator[str]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), NoService) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_mail_waits_for_a_host_that_refuses_service(place: Path) -> None:
+    with refusing_service() as url:
+        queue = ["--queue", place / "near" / "queue"]
+        with gateway(place, "--to", url, *queue, *offer(place)) as (near, first):
+            submit(first, needs_tls=False, is_known=False)
+            near.wait_for("not relayed: message 1 to eve@last.example: 554 5.3.2 no service")
+    listed = rudp_smtp("queue", place / "near" / "queue", "list").stdout
+    (row,) = [line for line in listed.splitlines() if "<eve@last.example>" in line]
+    assert "pending" in row
+    assert "554 5.3.2 no service" in row
+
+
+def test_who_sends_without_a_queue_hears_that_service_is_refused() -> None:
+    with refusing_service() as url:
+        sent = rudp_smtp("send", "--server", url, "--from", "a@b.example", "--to", "eve@last.example")
+    assert sent.returncode == 1
+    assert "not sent to eve@last.example: refused by the server: 554 5.3.2 no service" in sent.stderr
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rudp_smtp.mail.queue_index import QueueIndex
+from rudp_smtp.mail.relay import RetrySchedule
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.service.office import Policy
 from rudp_smtp.service.relaying import Smarthost
@@ -75,8 +76,60 @@ def test_a_bounce_reaches_a_sender_who_lives_here(tmp_path: Path) -> None:
             assert reported(relayed) == {"eve@far.example": "relayed"}, "the far server sends no such notice itself"
             assert bounce.startswith(b"Return-Path: <>\r\nReceived: from example.org\r\n")
             assert b"Original-Envelope-Id: e1\r\n" in bounce
+            assert b"\r\nRemote-MTA: dns; [127.0.0.1]\r\n" in bounce, "a name, and not where and how it is called"
+            assert b"\r\n    [127.0.0.1] said: 550 5.1.1 No such mailbox here\r\n" in bounce
             assert b"\r\nSubject: asked\r\n\r\nhello\r\n" in bounce, "RET=FULL"
             assert len(mails(tmp_path / "far")) == 1
+
+    asyncio.run(scene())
+
+
+async def bounced(folder: Path, far: Address) -> str:
+    """The bounce of a message to a host that is tried once."""
+    once = Smarthost(address=far, schedule=RetrySchedule(give_up_after=0))
+    async with serving(folder, "tcp", policy=OURS, smarthost=once, queue=folder / "queue") as address:
+        assert (await send(address, "alice@example.org", "eve@far.example"))[0][:3] == "250"
+        (bounce,) = await settled(folder, 1)
+        assert reported(bounce) == {"eve@far.example": "failed"}
+        return bounce.decode().replace("\r\n", "\n")
+
+
+def test_a_bounce_tells_what_we_found_from_what_the_next_host_said(tmp_path: Path) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 far\r\n")
+        await reader.readline()
+        writer.close()
+
+    async def scene() -> None:
+        async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as listener:
+            far = Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1])
+            cut_off = await bounced(tmp_path / "one", far)
+        unreached = await bounced(tmp_path / "two", far)
+        for bounce, words in ((cut_off, "451 4.4.2 The session ended"), (unreached, "4.4.1 ")):
+            assert f"\n    We found, on the way to [127.0.0.1]: {words}" in bounce
+            assert f"\nDiagnostic-Code: x-rudp-smtp; {words}" in bounce
+            assert " said: " not in bounce
+            assert "\nRemote-MTA: " not in bounce
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("refused", ["554 5.3.2 no service", "421 4.3.2 not now"])
+def test_a_bounce_says_who_refused_service(tmp_path: Path, refused: str) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{refused}\r\n".encode())
+        await reader.readline()
+        writer.write(b"221 bye\r\n")
+        writer.close()
+
+    async def scene() -> None:
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listener:
+            bounce = await bounced(tmp_path, Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
+            assert f"\n    [127.0.0.1] said: {refused}\n" in bounce
+            assert f"\nDiagnostic-Code: smtp; {refused}\n" in bounce
+            assert "\nStatus: 4.4.7\nRemote-MTA: dns; [127.0.0.1]\n" in bounce
 
     asyncio.run(scene())
 

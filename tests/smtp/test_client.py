@@ -298,6 +298,47 @@ def test_421_at_any_time_ends_the_session(heard: int) -> None:
     assert client.done
 
 
+@pytest.mark.parametrize("is_sent", [False, True])
+@pytest.mark.parametrize("last_word", ["", "421 4.3.2 closing"])
+def test_a_recipient_that_was_refused_stays_refused_when_the_session_dies(is_sent: bool, last_word: str) -> None:
+    client = greeted()
+    client.submit(TWO, token=1)
+    hear(client, "250 ok", "550 5.1.1 no such user", "250 ok", *(["354 go"] if is_sent else []))
+    if last_word:
+        hear(client, last_word)
+    client.receive_eof()
+    told = report(client)
+    refusals = dict(told.refused)
+    assert str(refusals["u@mx.example"]) == "550 5.1.1 no such user"
+    assert refusals["v@mx.example"].is_transient
+    assert told.refused_here == (() if last_word else ("v@mx.example",))
+    assert told.reply == refusals["v@mx.example"]
+    sent = Outcome.DEFERRED if last_word else Outcome.UNCONFIRMED
+    assert told.outcome is (sent if is_sent else Outcome.UNSENT)
+
+
+@pytest.mark.parametrize(
+    ("replies", "outcome"),
+    [
+        (("550 5.7.1 not you",), Outcome.REFUSED),
+        (("250 ok", "550 5.1.1 no", "550 5.1.1 no"), Outcome.REFUSED),
+        (("250 ok", "550 5.1.1 no", "450 4.2.1 later"), Outcome.DEFERRED),
+        (("250 ok", "550 5.1.1 no"), Outcome.UNSENT),
+        (("250 ok",), Outcome.UNSENT),
+    ],
+    ids=["sender", "all", "now", "one", "none"],
+)
+def test_where_everybody_was_refused_the_end_of_the_session_changes_nothing(
+    replies: tuple[str, ...], outcome: Outcome
+) -> None:
+    client = greeted()
+    client.submit(TWO, token=1)
+    hear(client, *replies)
+    client.receive_eof()
+    told = report(client)
+    assert (told.outcome, told.is_local) == (outcome, outcome is Outcome.UNSENT)
+
+
 @pytest.mark.parametrize(
     ("heard", "line"),
     [(0, "354 what"), (0, "what"), (1, "250-a\r\n251 b"), (2, "354 go"), (3, "354 go"), (4, "250 ok"), (5, "354 go"),

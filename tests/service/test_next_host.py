@@ -136,31 +136,70 @@ class NoService(socketserver.StreamRequestHandler):
         self.wfile.write(b"221 2.0.0 bye\r\n")
 
 
+class Dying(socketserver.StreamRequestHandler):
+    """Knows all but nobody, and is gone at DATA."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 far\r\n")
+        while not (line := self.rfile.readline()).startswith(b"DATA"):
+            self.wfile.write(b"550 5.1.1 no such user\r\n" if b"nobody" in line else b"250 ok\r\n")
+
+
 @contextmanager
-def refusing_service() -> Iterator[str]:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), NoService) as server:
+def answering(handler: type[socketserver.StreamRequestHandler]) -> Iterator[str]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,)).start()
         yield f"tcp://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
 
+def queue_row(place: Path, *words: str) -> str:
+    """The line of the queue's list with these words, as soon as there is one: what is told is noted behind that."""
+    for _ in range(100):
+        rows = rudp_smtp("queue", place / "near" / "queue", "list").stdout.splitlines()
+        for row in rows:
+            if all(word in row for word in words):
+                return row
+    raise AssertionError(f"no row with {words}: {rows}")
+
+
 def test_mail_waits_for_a_host_that_refuses_service(place: Path) -> None:
-    with refusing_service() as url:
+    with answering(NoService) as url:
         queue = ["--queue", place / "near" / "queue"]
         with gateway(place, "--to", url, *queue, *offer(place)) as (near, first):
             submit(first, needs_tls=False, is_known=False)
             near.wait_for("not relayed: message 1 to eve@last.example: 554 5.3.2 no service")
-    listed = rudp_smtp("queue", place / "near" / "queue", "list").stdout
-    (row,) = [line for line in listed.splitlines() if "<eve@last.example>" in line]
-    assert "pending" in row
-    assert "554 5.3.2 no service" in row
+            assert " pending " in queue_row(place, "<eve@last.example>", "554 5.3.2 no service")
 
 
 def test_who_sends_without_a_queue_hears_that_service_is_refused() -> None:
-    with refusing_service() as url:
+    with answering(NoService) as url:
         sent = rudp_smtp("send", "--server", url, "--from", "a@b.example", "--to", "eve@last.example")
     assert sent.returncode == 1
     assert "not sent to eve@last.example: refused by the server: 554 5.3.2 no service" in sent.stderr
+
+
+def test_who_sends_hears_whom_the_server_refused_before_it_died() -> None:
+    with answering(Dying) as url:
+        to = ("--to", "nobody@last.example", "--to", "eve@last.example")
+        sent = rudp_smtp("send", "--server", url, "--from", "a@b.example", *to)
+    assert sent.returncode == 1
+    assert "not sent to nobody@last.example: refused by the server: 550 5.1.1 no such user" in sent.stderr
+    assert "not sent to eve@last.example: refused here: 451 4.4.2 The session ended" in sent.stderr
+
+
+def test_who_was_refused_before_the_next_host_died_is_told_at_once_and_the_others_wait(place: Path) -> None:
+    with answering(Dying) as url:
+        queue = ["--queue", place / "near" / "queue"]
+        with (
+            gateway(place, "--to", url, *queue) as (near, first),
+            smtplib.SMTP("localhost", first, timeout=30) as client,
+        ):
+            client.sendmail("", ["nobody@last.example", "eve@last.example"], TEXT)
+            near.wait_for("not relayed: message 1 to eve@last.example: 451 4.4.2")
+            near.wait_for("not relayed: message 1 to nobody@last.example: 550 5.1.1 no such user")
+            assert " failed " in queue_row(place, "<nobody@last.example>", "550 5.1.1 no such user")
+            assert " pending " in queue_row(place, "<eve@last.example>", "451 4.4.2 ")
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ class GroupCommit(Generic[A]):
         while not self._waiting.empty() and len(batch) < BATCH_MAX:
             batch.append(self._waiting.get())
         self._under_way = [done for _, done in batch]
+        if not batch:  # those before took it along
+            return []
         return self._commit([draft for draft, _ in batch], self._clock())
 
     def _on_committed(self, attempt: Future[list[Outcome]]) -> None:

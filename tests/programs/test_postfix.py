@@ -125,7 +125,7 @@ def carry(folder: Path, count: int, *, has_queues: bool) -> tuple[Counter[int], 
 def test_postfix_hands_postfix_each_message_once(tmp_path: Path, count: int, has_queues: bool) -> None:
     arrived, packets_lost = carry(tmp_path, count, has_queues=has_queues)
     assert arrived == Counter(range(count))
-    assert packets_lost > count
+    assert packets_lost > count / 2  # of ten a message or more: the path was what it says
 
 
 def test_our_client_sends_to_postfix_directly_and_over_the_losses(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def playing(scene: Scene, folder: Path) -> Iterator[tuple[Mortal, Mortal]]:
             stack.callback(mortal.stop)
             return mortal
 
-        maildir = ["--maildir", str(folder / "mail"), "--domain", "example.org"]
+        # Who is killed cannot say over RUDP that it is gone: its sessions stand until their idle timeout.
+        maildir = ["--maildir", str(folder / "mail"), "--domain", "example.org", "--sessions-per-client", "1000"]
         cast = {"server": start("serve", ["serve", "--listen", urls[-1], *maildir])}
         if len(urls) > 1:
             queue = ["--queue", str(folder / "queue")] if scene.has_queue else []

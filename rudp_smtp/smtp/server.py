@@ -42,6 +42,10 @@ from rudp_smtp.smtp.tls import ServerTls, Wire
 from rudp_smtp.smtp.transaction import Peer, RecipientPolicy, Recipients, Transaction, check_refusal
 from rudp_smtp.smtp.transcript import Transcript, Watch
 
+# Asked for with every command, and an Enum finds its members slowly.
+_DATA, _CHUNK, _DELIVERING = ServerState.DATA, ServerState.CHUNK, ServerState.DELIVERING
+_AUTHENTICATING, _HANDSHAKE, _CLOSED = ServerState.AUTHENTICATING, ServerState.HANDSHAKE, ServerState.CLOSED
+
 NOBODY = Hello("", is_extended=False)
 HELP_ORDER = ("EHLO", "LHLO", "HELO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "STARTTLS", "AUTH",
               "HELP", "QUIT")  # fmt: skip
@@ -107,12 +111,12 @@ class Server:
     @property
     def done(self) -> bool:
         """No more will be read or written; `data_to_send` may still hold the last reply."""
-        return self._session.state is ServerState.CLOSED
+        return self._session.state is _CLOSED
 
     @property
     def is_waiting(self) -> bool:
         """A message waits for `accept_mail` or `reject_mail`."""
-        return self._session.state is ServerState.DELIVERING
+        return self._session.state is _DELIVERING
 
     @property
     def peer(self) -> Peer:
@@ -244,31 +248,30 @@ class Server:
 
     def _process(self) -> None:
         """Go on until input runs out, the session ends, or the application has to decide."""
-        more = True
-        while more and not self.is_waiting and not self.done:
+        session = self._session
+        while session.state is not _DELIVERING and session.state is not _CLOSED:
             if self._shut_down is not None:
                 self._send(self._shut_down)
                 self._close(self._shut_down.lines[0])
-            else:
-                more = self._process_next()
-        if not more and self._is_input_over:
-            self._close("the client closed the stream without QUIT")
+            elif not self._process_next():
+                if self._is_input_over:
+                    self._close("the client closed the stream without QUIT")
+                return
 
     def _process_next(self) -> bool:
         """Take the next unit of input, whatever it is; False: it has not come yet."""
-        match self._session.state:
-            case ServerState.HANDSHAKE:
-                return False
-            case ServerState.DATA:
-                return self._process_text()
-            case ServerState.CHUNK:
-                return self._process_chunk()
-            case ServerState.AUTHENTICATING:
-                return self._process_response()
-            case _ if self._refused_chunk is not None:
-                return self._swallow_chunk(*self._refused_chunk)
-            case _:
-                return self._process_line()
+        state = self._session.state
+        if state is _DATA:
+            return self._process_text()
+        if state is _CHUNK:
+            return self._process_chunk()
+        if state is _AUTHENTICATING:
+            return self._process_response()
+        if state is _HANDSHAKE:
+            return False
+        if self._refused_chunk is not None:
+            return self._swallow_chunk(*self._refused_chunk)
+        return self._process_line()
 
     def _process_line(self) -> bool:
         line = self._input.next_line(self._line_octets_max)

@@ -15,10 +15,10 @@ from tests.service.test_attacks import begin, talk
 
 MB = 1_000_000
 PIECE = (b"x" * 70 + b"\r\n") * 1000
-# Of a message 256 KiB are held before it goes to the disk, asyncio reads 512 KiB ahead at most, and each may be copied
-# once on its way: 1.5 MiB a session. The messages themselves would be at least twice as much.
+# Of a message 256 KiB are held before it goes to the disk, 128 KiB are read at once, and each may be copied on its way:
+# no more than 1.5 MiB a session. The messages themselves would be at least twice as much.
 BUSY_MB = 1.5
-# Measured: 11 KB for an idle session over TCP, 26 KB over RUDP, whose connection keeps its estimates and timers.
+# Measured: 6 KB for an idle session over TCP, 19 KB over RUDP, whose connection keeps its estimates and timers.
 IDLE_MB = 0.06
 SESSIONS_PER_CLIENT = 90  # below the default limit of 100
 BOTH = ("tcp", "rudp")

@@ -177,8 +177,11 @@ class SessionProtocol(asyncio.BufferedProtocol):
                 return self.over.set_result(None)
             if self._is_writing_paused:
                 return self._watch.expect()
-            data = self._session.data_to_send()
-            is_news = self._session.has_events  # to send may be to find out
+            had_news = self._session.has_events
+            # What is written to a transport that is gone goes nowhere, and must not count as sent.
+            is_gone = self.transport.is_closing() and not self._is_closing
+            data = b"" if is_gone else self._session.data_to_send()
+            is_news = self._session.has_events and not had_news  # to send may be to find out
             if data:
                 self.transport.write(data)
             elif self._session.done:
@@ -188,7 +191,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
                 self._is_closing = True
             elif self._take_ahead():
                 is_news = True
-            else:
+            elif not is_news:
                 return self._watch.expect()
             if is_news and not self._has_reacted():
                 return None
@@ -201,7 +204,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         elif (error := work.exception()) is not None:
             self._fail(error)
         else:
-            self._go_on(has_reacted=True)
+            self._go_on(has_reacted=not self._session.has_events)  # the transport may have been lost meanwhile
 
     def _fail(self, error: BaseException | None) -> None:
         if error is not None and not self.over.done():

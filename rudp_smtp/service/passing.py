@@ -147,16 +147,19 @@ class PassingDesk:
     async def _call(self, way: Sending, envelope: Envelope) -> Sent | None:
         try:
             sent = await send(way, [(envelope, MailSource(self._pieces, None))])
-        except DriverError as error:
+        except (DriverError, MailboxError) as error:
             self._office.notice(f"no answer: {error}")
             return None
         return sent if sent.reports else None
 
     def _pieces(self) -> Iterator[bytes]:
         assert self._spool is not None
-        self._spool.seek(0)
-        while piece := self._spool.read(PIECE_OCTETS):
-            yield piece
+        try:
+            self._spool.seek(0)
+            while piece := self._spool.read(PIECE_OCTETS):
+                yield piece
+        except OSError as error:
+            raise storage_error("a message could not be read again", error) from error
 
 
 def _ours(reply: Reply) -> Reply:

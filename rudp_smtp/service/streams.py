@@ -19,12 +19,7 @@ Factory = Callable[[], SessionProtocol]
 class Listener(Protocol):
     """asyncio's server, or ours."""
 
-    @property
-    def sockets(self) -> tuple[object, ...]: ...
-
     def close(self) -> None: ...
-
-    async def wait_closed(self) -> None: ...
 
 
 async def listen(

@@ -362,3 +362,42 @@ def test_aiosmtplib_sends_to_aiosmtpd(kind: str, size: int, is_lossy: bool, cert
     assert len(inbox.mails) == 1
     assert len(inbox.mails[0]) >= size
     assert b"Subject: over RUDP" in inbox.mails[0]
+
+
+def test_giving_up_a_stream_that_is_over_ends_it_behind_what_nobody_has_read() -> None:
+    class Full(asyncio.Protocol):
+        def __init__(self) -> None:
+            self.lost = asyncio.Event()
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.pause_reading()
+
+        def connection_lost(self, error: Exception | None) -> None:
+            self.lost.set()
+
+    async def talk() -> None:
+        protocols: list[Full] = []
+
+        def factory() -> Full:
+            protocols.append(Full())
+            return protocols[-1]
+
+        server = await aio.create_server(factory, HOST, 0)
+        client, _ = await aio.create_connection(asyncio.Protocol, HOST, port_of(server))
+        for _ in range(2):
+            client.write(b"x" * 100)
+            await asyncio.sleep(0.1)
+        client.close()
+        await asyncio.sleep(0.5)
+        (full,) = protocols
+        assert not full.lost.is_set()
+        full.transport.abort()
+        await asyncio.wait_for(full.lost.wait(), 2)
+        server.close()
+        await aio.shutdown()
+
+    run(talk())

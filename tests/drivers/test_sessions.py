@@ -26,6 +26,7 @@ class Parrot:
     wishes: list[bytes] = field(default_factory=list)
     done: bool = False
     has_ended: bool = False
+    has_news: bool = False  # of its end
     _rest: bytes = b""
     _said: list[bytes] = field(default_factory=list)
 
@@ -42,11 +43,11 @@ class Parrot:
                 raise MailboxError("no mail data any more")
 
     def receive_eof(self) -> None:
-        self.has_ended = self.done = True
+        self.has_ended = self.has_news = self.done = True
 
     @property
     def has_events(self) -> bool:
-        return bool(self.wishes)
+        return bool(self.wishes) or self.has_news
 
     def data_to_send(self) -> bytes:
         return self._said.pop(0) if self._said else b""
@@ -77,6 +78,7 @@ class House:
                 raise FileNotFoundError("the application's own")
 
         def react() -> Work | None:
+            parrot.has_news = False
             return work(parrot.wishes.pop()) if parrot.wishes else None
 
         return parrot, react, self.patience
@@ -247,3 +249,67 @@ def test_the_time_that_the_application_takes_is_not_the_peers(kind: str) -> None
             writer.close()
 
     asyncio.run(run())
+
+
+def test_a_loss_in_the_turn_in_which_the_application_is_done_is_told_to_it() -> None:
+    async def dialogue(house: House, stream: Opened) -> None:
+        stream[1].write(b"work\n")
+        await asyncio.sleep(0.05)
+        (protocol,), (parrot,) = house.protocols, house.parrots
+        house.may_go_on.set()
+        protocol.transport.abort()
+        await protocol.over
+        assert (parrot.has_ended, parrot.has_news) == (True, False)
+
+    visit("tcp", dialogue)
+
+
+class Fountain:
+    """Has more to say than anybody takes."""
+
+    def __init__(self) -> None:
+        self.pieces = 0
+        self.done = False
+
+    @property
+    def has_events(self) -> bool:
+        return False
+
+    def receive_data(self, data: bytes | memoryview) -> None:
+        """Nobody listens."""
+
+    def receive_eof(self) -> None:
+        self.done = True
+
+    def data_to_send(self) -> bytes:
+        self.pieces += not self.done
+        self.done = self.done or self.pieces == 1000
+        return b"" if self.done else b"x" * 65536
+
+
+@both
+def test_a_transport_that_is_gone_is_told_nothing_more(kind: str) -> None:
+    fountain = Fountain()
+
+    class Deaf(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.pause_reading()
+            asyncio.get_running_loop().call_later(0.3, transport.abort)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        protocol = SessionProtocol(lambda protocol: (fountain, lambda: None, Patience()), new_buffer())
+        if kind == "tcp":
+            listener: asyncio.Server | aio.Server = await loop.create_server(Deaf, HOST, 0)
+        else:
+            listener = await aio.create_server(Deaf, HOST, 0)
+        port = listener.sockets[0].getsockname()[1]
+        async with asyncio.timeout(20):
+            await (loop.create_connection if kind == "tcp" else aio.create_connection)(lambda: protocol, HOST, port)
+            await hold(protocol)
+        listener.close()
+        await aio.shutdown()
+
+    asyncio.run(run())
+    assert fountain.pieces < 1000

@@ -23,7 +23,7 @@ LONG = b"".join(b"%d bottles of beer\r\n.\r\n" % i for i in range(40_000))
 T = TypeVar("T")
 
 
-async def nothing() -> None:
+def nothing() -> None:
     """The application of a client that reads its events when the session is over."""
 
 

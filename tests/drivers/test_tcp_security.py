@@ -129,7 +129,7 @@ def check_password(
     return peer_smtp.AuthResult(success=is_right, handled=False, auth_data=mechanism)
 
 
-async def nothing() -> None:
+def nothing() -> None:
     """The application of a client that reads its events when the session is over."""
 
 

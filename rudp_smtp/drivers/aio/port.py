@@ -248,8 +248,11 @@ class Port:
             case StreamData(stream_id, data, is_fin):
                 if stream_id in streams:
                     streams[stream_id].on_data(data, is_fin)
-            case StreamWritable() | StreamStopped():
-                pass  # on_drained looks; and what is written to a stream nobody reads goes nowhere
+            case StreamWritable():
+                pass  # on_drained looks
+            case StreamStopped(stream_id):
+                if stream_id in streams:
+                    streams[stream_id].on_stopped()
             case StreamReset(stream_id, error_code):
                 if stream_id in streams:
                     streams[stream_id].on_reset(ConnectionResetError(f"the peer gave up, error {error_code}"))

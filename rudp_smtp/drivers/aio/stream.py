@@ -44,6 +44,7 @@ class StreamTransport(asyncio.Transport):
         self._error: Exception | None = None
         self._is_over = False  # nothing more arrives, and nothing that is written goes anywhere
         self._is_lost = False  # the protocol has been told so
+        self._is_stopped = False  # the peer reads no more: what is written goes nowhere
         self._is_closing = False
         self._is_eof_written = False
         self._is_reading_paused = False
@@ -72,7 +73,7 @@ class StreamTransport(asyncio.Transport):
         return super().get_extra_info(name, default)
 
     def is_closing(self) -> bool:
-        return self._is_closing
+        return self._is_closing or self._is_over or self._is_stopped
 
     def is_reading(self) -> bool:
         return not self._is_reading_paused and not self._is_closing
@@ -156,6 +157,7 @@ class StreamTransport(asyncio.Transport):
         self._is_closing = True
         self._arrived.clear()
         if self._is_over:
+            self._schedule_delivery()  # the end may have waited behind what had arrived
             return
         if self._is_sole:
             self._connection.reset(ABORTED, "aborted", self._port.now())
@@ -174,6 +176,9 @@ class StreamTransport(asyncio.Transport):
             self._arrived.append(data)
         self._is_eof_due = self._is_eof_due or is_fin
         self._schedule_delivery()
+
+    def on_stopped(self) -> None:
+        self._is_stopped = True
 
     def on_reset(self, error: Exception) -> None:
         """The peer gave its side up, and ours is of no use to it either."""

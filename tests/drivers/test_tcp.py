@@ -31,7 +31,7 @@ def answering(mailbox: MemoryMailbox, limits: Limits | None = None) -> Callable[
     def answer() -> tuple[Session, React]:
         server = Server(domain="mx.example", limits=limits)
 
-        async def react() -> None:
+        def react() -> None:
             deliver_received(server, mailbox, now=0)
 
         return server, react
@@ -194,7 +194,7 @@ def test_a_slow_peer_runs_out_of_the_time_for_all_of_it() -> None:
     def answer() -> tuple[Session, React]:
         server = Server(domain="mx.example")
 
-        async def react() -> None:
+        def react() -> None:
             end = deliver_received(server, MemoryMailbox(), now=0)
             if end is not None:
                 ended.append(end)

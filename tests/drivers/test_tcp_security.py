@@ -45,7 +45,7 @@ def submitting(mailbox: MemoryMailbox, *, is_implicit: bool) -> Callable[[], tup
     def answer() -> tuple[Session, React]:
         server = Server(domain="mx.example", tls=tls, authentication=authentication)
 
-        async def react() -> None:
+        def react() -> None:
             deliver_received(server, mailbox, now=0)
 
         return server, react

@@ -23,7 +23,7 @@ async def serve(folder: Path) -> None:
     def answer() -> tuple[Session, React]:
         server = Server(domain="mx.example")
 
-        async def react() -> None:
+        def react() -> None:
             deliver_received(server, mailbox, now=time.time_ns())
 
         return server, react

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rudp_smtp.drivers.sessions import React, Session
+from rudp_smtp.drivers.sessions import React, Session, Work
 from rudp_smtp.drivers.tcp import start_server
 from rudp_smtp.mail.queue import Queue
 from rudp_smtp.mail.queue_index import QueueIndex
@@ -48,13 +48,22 @@ class FarEnd:
         )
         self.sessions += 1
 
-        async def react() -> None:
-            await self.is_open.wait()
+        def take() -> None:
             while (event := server.next_event()) is not None:
                 if isinstance(event, MailReceived):
                     self.arrived.append(event.envelope.mail_data)
                     self.envelopes.append(event.envelope)
                     server.accept_mail()
+
+        async def take_later() -> None:
+            await self.is_open.wait()
+            take()
+
+        def react() -> Work | None:
+            if not self.is_open.is_set():
+                return take_later()
+            take()
+            return None
 
         return server, react
 

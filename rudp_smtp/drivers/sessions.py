@@ -237,6 +237,11 @@ async def hold(protocol: SessionProtocol) -> None:
         raise
 
 
+def calling(session: Session, react: React, patience: Patience) -> SessionProtocol:
+    """The protocol of a session that is there before its transport, as a client's is."""
+    return SessionProtocol(lambda protocol: (session, react, patience), new_buffer())
+
+
 def new_buffer() -> memoryview:
     return memoryview(bytearray(READ_OCTETS))
 

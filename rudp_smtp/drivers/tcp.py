@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from rudp_smtp.drivers.sessions import Patience, React, Session, SessionProtocol, hold, new_buffer
+from rudp_smtp.drivers.sessions import Patience, React, Session, SessionProtocol, calling, hold, new_buffer
 from rudp_smtp.errors import DriverError
 from rudp_smtp.units import SECOND
 
@@ -25,7 +25,7 @@ async def start_server(
 async def deliver(session: Session, react: React, host: str, port: int, *, patience: Patience | None = None) -> None:
     """Call a server and stay until the session is over. Raises DriverError where nobody answers."""
     limits = patience or Patience()
-    protocol = SessionProtocol(lambda protocol: (session, react, limits), new_buffer())
+    protocol = calling(session, react, limits)
     try:
         async with asyncio.timeout(limits.idle / SECOND):
             await asyncio.get_running_loop().create_connection(lambda: protocol, host, port)

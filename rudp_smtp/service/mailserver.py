@@ -230,7 +230,7 @@ class MailServer:
 
     @staticmethod
     def _report(over: asyncio.Future[None]) -> None:
-        """An error that nobody foresaw ended this session, and no other one."""
+        """The error that ended this session, and no other one, if it was one."""
         if not over.cancelled() and (error := over.exception()) is not None:
             over.get_loop().call_exception_handler({"message": "a session failed", "exception": error})
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from rudp_smtp.drivers.sessions import Patience, SessionProtocol, Work, hold, new_buffer
+from rudp_smtp.drivers.sessions import Patience, Work, calling, hold
 from rudp_smtp.service.addresses import Address
 from rudp_smtp.service.streams import connect
 from rudp_smtp.smtp import (
@@ -90,7 +90,7 @@ async def send(
                 return tell(on_report, report)
         return None
 
-    protocol = SessionProtocol(lambda protocol: (client, react, sending.patience), new_buffer())
+    protocol = calling(client, react, sending.patience)
     await connect(sending.address, protocol, CONNECT_SECONDS, transport=sending.transport, sink=sending.sink)
     await hold(protocol)
     sent.reports.sort(key=lambda report: report.token)

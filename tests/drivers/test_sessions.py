@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from rudp_smtp.drivers import aio
-from rudp_smtp.drivers.sessions import Patience, SessionProtocol, Work, hold, new_buffer
+from rudp_smtp.drivers.sessions import Patience, SessionProtocol, Work, calling, hold, new_buffer
 from rudp_smtp.errors import MailboxError
 from rudp_smtp.units import MILLISECOND
 
@@ -118,6 +118,12 @@ def visit(kind: str, dialogue: Callable[[House, Opened], Coroutine[object, objec
     return asyncio.run(run())
 
 
+async def put_to_work(writer: asyncio.StreamWriter) -> None:
+    """Have the application wait."""
+    writer.write(b"work\n")
+    await asyncio.sleep(0.05)
+
+
 both = pytest.mark.parametrize("kind", ["tcp", "rudp"])
 
 
@@ -125,8 +131,7 @@ both = pytest.mark.parametrize("kind", ["tcp", "rudp"])
 def test_what_comes_while_the_application_takes_its_time_waits_for_it(kind: str) -> None:
     async def dialogue(house: House, stream: Opened) -> None:
         reader, writer = stream
-        writer.write(b"work\n")
-        await asyncio.sleep(0.05)
+        await put_to_work(writer)
         lines = [b"%d" % number for number in range(20_000)]
         writer.write(b"\n".join(lines) + b"\n")
         writer.write_eof()
@@ -166,8 +171,7 @@ def test_who_does_not_read_is_not_read_either_and_then_hears_everything(kind: st
 def test_a_peer_that_goes_while_the_application_works_is_missed_when_that_is_done(kind: str) -> None:
     async def dialogue(house: House, stream: Opened) -> None:
         _, writer = stream
-        writer.write(b"work\n")
-        await asyncio.sleep(0.05)
+        await put_to_work(writer)
         writer.transport.abort()
         await asyncio.sleep(0.05)
         assert not house.protocols[0].over.done()
@@ -182,8 +186,7 @@ def test_a_peer_that_goes_while_the_application_works_is_missed_when_that_is_don
 def test_whoever_is_abandoned_ends_at_once_and_so_does_its_application(kind: str) -> None:
     async def dialogue(house: House, stream: Opened) -> None:
         reader, writer = stream
-        writer.write(b"work\n")
-        await asyncio.sleep(0.05)
+        await put_to_work(writer)
         await house.protocols[0].abandon()
         assert house.cancelled == 1
         assert house.protocols[0].over.done()
@@ -253,8 +256,7 @@ def test_the_time_that_the_application_takes_is_not_the_peers(kind: str) -> None
 
 def test_a_loss_in_the_turn_in_which_the_application_is_done_is_told_to_it() -> None:
     async def dialogue(house: House, stream: Opened) -> None:
-        stream[1].write(b"work\n")
-        await asyncio.sleep(0.05)
+        await put_to_work(stream[1])
         (protocol,), (parrot,) = house.protocols, house.parrots
         house.may_go_on.set()
         protocol.transport.abort()
@@ -299,7 +301,7 @@ def test_a_transport_that_is_gone_is_told_nothing_more(kind: str) -> None:
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        protocol = SessionProtocol(lambda protocol: (fountain, lambda: None, Patience()), new_buffer())
+        protocol = calling(fountain, lambda: None, Patience())
         if kind == "tcp":
             listener: asyncio.Server | aio.Server = await loop.create_server(Deaf, HOST, 0)
         else:

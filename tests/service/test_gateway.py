@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -39,6 +39,20 @@ async def begin(client: Talk) -> None:
     await client.reply()
     lines = ("EHLO c", "MAIL FROM:<a@b.example> BODY=8BITMIME", "RCPT TO:<u@far.example>", "DATA")
     assert [answer[:3] for answer in await client.say(*lines)] == ["250", "250", "250", "354"]
+
+
+OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def passed_to(far: OnConnection, folder: Path, login: Login | None = None) -> str:
+    """What a gateway without a queue says to a message whose far end is this one."""
+    async with await asyncio.start_server(far, "127.0.0.1", 0) as listener:
+        address = Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1])
+        settings = {"policy": GATEWAY, "maildir": None, "smarthost": Smarthost(address=address, login=login)}
+        async with serving(folder, "tcp", **settings) as ours, talk(ours) as client:
+            await begin(client)
+            client.writer.write(b"Subject: x\r\n.\r\n")
+            return await client.reply()
 
 
 @pytest.mark.parametrize("has_queue", [False, True], ids=["passing", "queue"])
@@ -100,18 +114,7 @@ def test_the_far_ends_reply_is_the_answer(tmp_path: Path, said: str, expected: s
                 writer.write(said.encode() + b"\r\n")
         writer.close()
 
-    async def scene() -> None:
-        async with await asyncio.start_server(far, "127.0.0.1", 0) as listener:
-            smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
-            async with (
-                serving(tmp_path, "tcp", policy=GATEWAY, maildir=None, smarthost=smarthost) as address,
-                talk(address) as client,
-            ):
-                await begin(client)
-                client.writer.write(b"Subject: x\r\n.\r\n")
-                assert await client.reply() == expected
-
-    asyncio.run(scene())
+    assert asyncio.run(passed_to(far, tmp_path)) == expected
 
 
 def test_a_login_that_the_far_end_refuses_is_our_trouble_and_not_the_clients(
@@ -126,17 +129,8 @@ def test_a_login_that_the_far_end_refuses_is_our_trouble_and_not_the_clients(
             writer.write(replies.get(line[:4].upper(), b"221 bye\r\n"))
         writer.close()
 
-    async def scene() -> None:
-        login = Login(name="tim", password="x", entropy=bytes, is_allowed_without_tls=True)
-        async with await asyncio.start_server(far, "127.0.0.1", 0) as listener:
-            address = Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1])
-            settings = {"policy": GATEWAY, "maildir": None, "smarthost": Smarthost(address=address, login=login)}
-            async with serving(tmp_path, "tcp", **settings) as ours, talk(ours) as client:
-                await begin(client)
-                client.writer.write(b"Subject: x\r\n.\r\n")
-                assert await client.reply() == "451 4.7.8 The next server refuses our login"
-
-    asyncio.run(scene())
+    login = Login(name="tim", password="x", entropy=bytes, is_allowed_without_tls=True)
+    assert asyncio.run(passed_to(far, tmp_path, login)) == "451 4.7.8 The next server refuses our login"
 
 
 @pytest.mark.parametrize("refused", ["greeting", "EHLO"])
@@ -153,17 +147,8 @@ def test_a_far_end_that_refuses_service_is_no_refusal_of_the_mail(
             writer.write(b"221 bye\r\n" if line.upper().startswith(b"QUIT") else b"550 5.7.1 not you\r\n")
         writer.close()
 
-    async def scene() -> None:
-        async with await asyncio.start_server(far, "127.0.0.1", 0) as listener:
-            smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
-            settings = {"policy": GATEWAY, "maildir": None, "smarthost": smarthost}
-            async with serving(tmp_path, "tcp", **settings) as ours, talk(ours) as client:
-                await begin(client)
-                client.writer.write(b"Subject: x\r\n.\r\n")
-                assert await client.reply() == "451 4.3.2 The next server refuses service"
-        assert len(greetings) == 2, "it was asked again"
-
-    asyncio.run(scene())
+    assert asyncio.run(passed_to(far, tmp_path)) == "451 4.3.2 The next server refuses service"
+    assert len(greetings) == 2, "it was asked again"
 
 
 @pytest.mark.parametrize("knows_keys", [False, True])
@@ -190,19 +175,10 @@ def test_a_lost_answer_makes_copies_at_no_far_end(
                 writer.write(b"250 kept\r\n")
         writer.close()
 
-    async def scene() -> None:
-        async with await asyncio.start_server(far, "127.0.0.1", 0) as listener:
-            smarthost = Smarthost(address=Address("tcp", "127.0.0.1", listener.sockets[0].getsockname()[1]))
-            settings = {"policy": GATEWAY, "maildir": None, "smarthost": smarthost}
-            async with serving(tmp_path, "tcp", **settings) as ours, talk(ours) as client:
-                await begin(client)
-                client.writer.write(b"Subject: x\r\n.\r\n")
-                unsure = "451 4.4.2 The next server has not said whether it took the message"
-                assert await client.reply() == ("250 2.0.0 kept" if knows_keys else unsure)
-        assert len(keys) == (3 if knows_keys else 1)
-        assert len(set(keys)) == 1
-
-    asyncio.run(scene())
+    unsure = "451 4.4.2 The next server has not said whether it took the message"
+    assert asyncio.run(passed_to(far, tmp_path)) == ("250 2.0.0 kept" if knows_keys else unsure)
+    assert len(keys) == (3 if knows_keys else 1)
+    assert len(set(keys)) == 1
 
 
 async def say_under_key(client: Talk, text: bytes) -> None:

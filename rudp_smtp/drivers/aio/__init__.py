@@ -84,9 +84,7 @@ async def create_connection(
             is_well = True
             return secured
         protocol = factory()
-        stream.set_protocol(protocol)  # it may be asked to wait as soon as it writes
-        protocol.connection_made(stream)
-        stream.start(protocol)
+        stream.introduce(protocol)
         is_well = True
     finally:
         if not is_well:

@@ -89,9 +89,7 @@ class Server(asyncio.AbstractServer):
         stream = port.stream(connection, stream_id, is_sole=False)
         if self._tls is None:
             protocol = self._factory()
-            stream.set_protocol(protocol)  # it may be asked to wait as soon as it writes
-            protocol.connection_made(stream)
-            stream.start(protocol)
+            stream.introduce(protocol)
             return
         task = self._loop.create_task(self._secure(stream, self._tls))
         self._handshakes.add(task)

@@ -52,6 +52,12 @@ class StreamTransport(asyncio.Transport):
         self._is_delivery_due = False
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
 
+    def introduce(self, protocol: asyncio.BaseProtocol) -> None:
+        """Tell it that this is its transport, and hand over what arrives."""
+        self._protocol = protocol  # it may be asked to wait as soon as it writes
+        protocol.connection_made(self)
+        self.start(protocol)
+
     def start(self, protocol: asyncio.BaseProtocol) -> None:
         """From now on hand over what arrives; what has arrived already comes first."""
         self._protocol = protocol
